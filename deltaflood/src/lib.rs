@@ -1,0 +1,1 @@
+//! The change line: one row change of PostgreSQL as tab-separated key-value text.

@@ -1,0 +1,1 @@
+//! The log: positions, segments, writer, reader.

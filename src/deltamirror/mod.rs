@@ -1,0 +1,1 @@
+//! A daystream applied to SQLite, exactly once.

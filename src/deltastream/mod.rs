@@ -1,0 +1,1 @@
+//! A replication slot read into a daystream.

@@ -1,0 +1,1 @@
+//! Safe libpq: connection, result, COPY, replication stream.

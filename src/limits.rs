@@ -1,0 +1,1 @@
+//! Every cap and default in one place, with units.

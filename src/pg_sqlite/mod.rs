@@ -1,0 +1,1 @@
+//! Bulk copy between PostgreSQL and SQLite.

@@ -1,0 +1,1 @@
+//! Pgtcl's commands, one file per family.

@@ -1,0 +1,1 @@
+//! PostgreSQL catalog, saved schema, SQLite DDL and value mapping.

@@ -1,0 +1,1 @@
+//! Safe Tcl: interpreters, objects, commands, channels, events, text.

@@ -1,0 +1,1 @@
+//! Raw Tcl C functions through the stub table.
