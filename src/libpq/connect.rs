@@ -1,0 +1,177 @@
+//! Connecting step by step, and connecting within a time limit.
+
+use super::{Conn, Conninfo, Error, Wake, wait};
+use std::time::{Duration, Instant};
+
+/// What to wait for before the next [`Connecting::poll`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The socket must become readable.
+    Reading,
+    /// The socket must become writable.
+    Writing,
+    /// Connected.
+    Done,
+    /// Failed; [`Conn::error_message`] says why.
+    Failed,
+}
+
+/// A connection being made. The connection inside can be asked for its socket and state meanwhile.
+#[derive(Debug)]
+pub struct Connecting {
+    conn: Conn,
+    progress: Progress,
+}
+
+impl Connecting {
+    /// Starts connecting and does not wait. Name lookup may still block for a while (libpq's documented
+    /// limit; give `hostaddr` to avoid it).
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY`, `POSTGRES NUL`. A refused connection is seen in [`Connecting::poll`].
+    pub fn start(conninfo: &Conninfo) -> Result<Connecting, Error> {
+        let conn = Conn::open(conninfo, |keywords, values| {
+            // SAFETY: both arrays are NULL-ended and of equal length; their strings live on.
+            unsafe { pq_sys::PQconnectStartParams(keywords, values, 0) }
+        })?;
+        let progress = if conn.status_code() == pq_sys::ConnStatusType::CONNECTION_BAD as u32 {
+            Progress::Failed
+        } else {
+            Progress::Writing
+        };
+        Ok(Connecting { conn, progress })
+    }
+
+    /// Goes on as far as possible without waiting. Call it again once the socket is ready.
+    pub fn poll(&mut self) -> Progress {
+        use pq_sys::PostgresPollingStatusType as P;
+        if matches!(self.progress, Progress::Done | Progress::Failed) {
+            return self.progress;
+        }
+        // SAFETY: the connection is live and was started.
+        self.progress = match unsafe { pq_sys::PQconnectPoll(self.conn.as_raw()) } {
+            P::PGRES_POLLING_READING | P::PGRES_POLLING_ACTIVE => Progress::Reading,
+            P::PGRES_POLLING_WRITING => Progress::Writing,
+            P::PGRES_POLLING_OK => Progress::Done,
+            P::PGRES_POLLING_FAILED => Progress::Failed,
+        };
+        self.progress
+    }
+
+    /// What the next poll waits for.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The connection in its present state, usable once [`Progress::Done`].
+    #[must_use]
+    pub fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    /// The connection in whatever state it is; a caller that did not wait for the end checks
+    /// [`Conn::is_ok`].
+    #[must_use]
+    pub fn into_conn(self) -> Conn {
+        self.conn
+    }
+}
+
+impl Conn {
+    /// Connects within `timeout` for the whole attempt, or until `wake` is raised. Unlike [`Conn::connect`] it
+    /// tells the server's SQLSTATE of a refusal, so that a wrong password is told from a server that is starting.
+    ///
+    /// # Errors
+    /// `POSTGRES CONNECT`, `POSTGRES CONNECTTIMEOUT`, `POSTGRES INTERRUPTED`, `POSTGRES NUL`.
+    pub fn connect_within(
+        conninfo: &Conninfo,
+        timeout: Duration,
+        wake: Option<&Wake>,
+    ) -> Result<Conn, Error> {
+        let started = Instant::now();
+        let mut connecting = Connecting::start(conninfo)?;
+        // Verbose messages carry the SQLSTATE, which libpq gives in no other way while connecting.
+        // SAFETY: the connection is live.
+        unsafe {
+            pq_sys::PQsetErrorVerbosity(
+                connecting.conn.as_raw(),
+                pq_sys::PGVerbosity::PQERRORS_VERBOSE,
+            );
+        }
+        loop {
+            let (read, write) = match connecting.progress() {
+                Progress::Done => break,
+                Progress::Failed => return Err(refused(&connecting.conn.error_message())),
+                Progress::Reading => (true, false),
+                Progress::Writing => (false, true),
+            };
+            let Some(left) = timeout.checked_sub(started.elapsed()) else {
+                let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                return Err(Error::ConnectTimeout { timeout_ms });
+            };
+            let ready = wait(connecting.conn.socket(), read, write, wake, Some(left))?;
+            if ready.woken {
+                return Err(Error::Interrupted);
+            }
+            if ready.readable || ready.writable {
+                connecting.poll();
+            }
+        }
+        // SAFETY: the connection is live.
+        unsafe {
+            pq_sys::PQsetErrorVerbosity(
+                connecting.conn.as_raw(),
+                pq_sys::PGVerbosity::PQERRORS_DEFAULT,
+            );
+        }
+        Ok(connecting.into_conn())
+    }
+}
+
+/// The error in libpq's verbose text: the SQLSTATE is taken out, source locations are left out.
+fn refused(verbose: &str) -> Error {
+    let mut sqlstate = String::new();
+    let mut lines = Vec::new();
+    for line in verbose.trim_end().lines() {
+        if line.starts_with("LOCATION:") {
+            continue;
+        }
+        match split_sqlstate(line) {
+            Some((before, code, after)) => {
+                code.clone_into(&mut sqlstate);
+                lines.push(format!("{before}:  {after}"));
+            }
+            None => lines.push(line.to_owned()),
+        }
+    }
+    Error::Connect { message: lines.join("\n"), sqlstate }
+}
+
+/// Splits `...FATAL:  28P01: text` into what is before, the code, and the text.
+fn split_sqlstate(line: &str) -> Option<(&str, &str, &str)> {
+    line.match_indices(":  ").find_map(|(at, _)| {
+        let rest = line.get(at + 3..)?;
+        let code = rest.get(..5)?;
+        let after = rest.get(5..)?.strip_prefix(": ")?;
+        let valid = code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        valid.then(|| (line.get(..at).unwrap_or_default(), code, after))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Class, Coded};
+
+    #[test]
+    fn the_sqlstate_is_taken_out_of_a_verbose_refusal() {
+        let text = "connection to server on socket \"/tmp/.s\" failed: FATAL:  3D000: database \
+                    \"x\" does not exist\nLOCATION:  InitPostgres, postinit.c:1018\n";
+        let Error::Connect { message, sqlstate } = refused(text) else { panic!("kind") };
+        assert_eq!(sqlstate, "3D000");
+        assert!(message.ends_with("FATAL:  database \"x\" does not exist"), "{message}");
+        assert_eq!(refused(text).class(), Class::Usage);
+        assert_eq!(refused("connection refused").class(), Class::Retry);
+    }
+}

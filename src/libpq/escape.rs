@@ -1,0 +1,140 @@
+//! Quoting of literals, identifiers and byte strings.
+
+use super::{Conn, Error, text};
+use std::ffi::{c_char, c_int};
+
+impl Conn {
+    /// `text` as a quoted literal, `'...'` or ` E'...'`, right for this connection.
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY` when the text is not valid in the connection's encoding.
+    pub fn escape_literal(&self, text: &str) -> Result<String, Error> {
+        // SAFETY: the connection is live; start and length describe `text`.
+        let raw = unsafe {
+            pq_sys::PQescapeLiteral(self.as_raw(), text.as_ptr().cast::<c_char>(), text.len())
+        };
+        self.taken(raw)
+    }
+
+    /// `text` as a quoted identifier, `"..."`.
+    ///
+    /// # Errors
+    /// As [`Conn::escape_literal`].
+    pub fn escape_identifier(&self, text: &str) -> Result<String, Error> {
+        // SAFETY: the connection is live; start and length describe `text`.
+        let raw = unsafe {
+            pq_sys::PQescapeIdentifier(self.as_raw(), text.as_ptr().cast::<c_char>(), text.len())
+        };
+        self.taken(raw)
+    }
+
+    fn taken(&self, raw: *mut c_char) -> Result<String, Error> {
+        if raw.is_null() {
+            return Err(self.last_error());
+        }
+        // SAFETY: a NUL-terminated string that libpq allocated for us, freed once.
+        unsafe {
+            let owned = text::owned(raw);
+            pq_sys::PQfreemem(raw.cast());
+            Ok(owned)
+        }
+    }
+
+    /// The inside of a string literal (without its quotes), right for this connection.
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY` when the text is not valid in the connection's encoding.
+    pub fn escape_string(&self, text: &str) -> Result<String, Error> {
+        let mut out = vec![0u8; escaped_size(text)?];
+        let mut failed: c_int = 0;
+        // SAFETY: the buffer has twice the text's length plus one, as libpq requires.
+        let length = unsafe {
+            pq_sys::PQescapeStringConn(
+                self.as_raw(),
+                out.as_mut_ptr().cast::<c_char>(),
+                text.as_ptr().cast::<c_char>(),
+                text.len(),
+                &mut failed,
+            )
+        };
+        if failed != 0 {
+            return Err(self.last_error());
+        }
+        out.truncate(length);
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// Bytes as the inside of a literal, right for this connection (`\x...`).
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY` when out of memory.
+    pub fn escape_bytea(&self, bytes: &[u8]) -> Result<String, Error> {
+        let mut length = 0;
+        // SAFETY: the connection is live; start and length describe `bytes`.
+        let raw = unsafe {
+            pq_sys::PQescapeByteaConn(self.as_raw(), bytes.as_ptr(), bytes.len(), &mut length)
+        };
+        self.taken(raw.cast())
+    }
+}
+
+fn escaped_size(text: &str) -> Result<usize, Error> {
+    let size = text.len().checked_mul(2).and_then(|n| n.checked_add(1));
+    size.ok_or_else(|| Error::Library { message: "the text is too long".to_owned() })
+}
+
+/// The inside of a string literal without a connection: libpq then goes by the settings of the connection
+/// used last in the process, and doubles backslashes before there was any.
+///
+/// # Errors
+/// `POSTGRES LIBRARY` when the text is longer than memory allows.
+pub fn escape_string(text: &str) -> Result<String, Error> {
+    let mut out = vec![0u8; escaped_size(text)?];
+    // SAFETY: the buffer has twice the text's length plus one, as libpq requires.
+    let length = unsafe {
+        pq_sys::PQescapeString(
+            out.as_mut_ptr().cast::<c_char>(),
+            text.as_ptr().cast::<c_char>(),
+            text.len(),
+        )
+    };
+    out.truncate(length);
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Bytes as the inside of a literal in octal escapes, without a connection.
+///
+/// # Errors
+/// `POSTGRES LIBRARY` when out of memory.
+pub fn escape_bytea(bytes: &[u8]) -> Result<String, Error> {
+    let mut length = 0;
+    // SAFETY: start and length describe `bytes`; the result is a string of libpq's, freed once.
+    unsafe {
+        let raw = pq_sys::PQescapeBytea(bytes.as_ptr(), bytes.len(), &mut length);
+        if raw.is_null() {
+            return Err(Error::Library { message: "out of memory".to_owned() });
+        }
+        let owned = text::owned(raw.cast());
+        pq_sys::PQfreemem(raw.cast());
+        Ok(owned)
+    }
+}
+
+/// The bytes that a `bytea` value in text form stands for.
+///
+/// # Errors
+/// `POSTGRES NUL`, `POSTGRES LIBRARY` when out of memory.
+pub fn unescape_bytea(text: &[u8]) -> Result<Vec<u8>, Error> {
+    let text = text::c_string(text, "bytea text")?;
+    let mut length = 0;
+    // SAFETY: the text is NUL-terminated; libpq allocates `length` bytes, freed once after copying.
+    unsafe {
+        let raw = pq_sys::PQunescapeBytea(text.as_ptr().cast::<u8>(), &mut length);
+        if raw.is_null() {
+            return Err(Error::Library { message: "out of memory".to_owned() });
+        }
+        let bytes = std::slice::from_raw_parts(raw, length).to_vec();
+        pq_sys::PQfreemem(raw.cast());
+        Ok(bytes)
+    }
+}
