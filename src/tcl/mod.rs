@@ -1,1 +1,30 @@
-//! Safe Tcl: interpreters, objects, commands, channels, events, text.
+//! Safe Tcl: interpreters, values, commands, script bodies, events, channels.
+//!
+//! `unsafe` and Tcl's internal text form stay in this folder (with `tcl-sys` below it): what leaves is real UTF-8,
+//! owned reference counts, and `Result`. Every entry from Tcl catches panics: a panic becomes an error of the command
+//! (`PGSQLITE INTERNAL PANIC`), never an abort of the host.
+//!
+//! Limits: an interpreter and its values belong to one thread; none of the types here is `Send`, save
+//! [`mailbox::Sender`].
+
+pub mod body;
+pub mod channel;
+pub mod command;
+mod entry;
+pub mod error;
+pub mod event;
+pub mod guard;
+pub mod interp;
+pub mod mailbox;
+pub mod obj;
+pub mod options;
+pub mod signal;
+pub mod state;
+pub mod text;
+
+pub use body::{Body, Iteration};
+pub use command::{CommandInfo, Flow};
+pub use error::{CmdResult, Exception, Failure};
+pub use interp::{Interp, InterpRef};
+pub use obj::Obj;
+pub use options::Options;

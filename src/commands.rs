@@ -1,0 +1,31 @@
+//! What `package require pgsqlite` puts into an interpreter.
+#![forbid(unsafe_code)]
+
+use crate::tcl::{CmdResult, Interp, signal};
+
+/// The package's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the Pgtcl interface that is provided beside it.
+pub const PGTCL_VERSION: &str = "3.2.0";
+
+/// Who is asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An interpreter that may do everything.
+    Trusted,
+    /// A safe interpreter: no command that opens files or connections.
+    Safe,
+}
+
+/// Registers the commands and provides the packages `pgsqlite` and `Pgtcl`.
+///
+/// # Errors
+/// Another version of one of the packages is provided already.
+pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
+    interp.export_namespace("::pgsqlite")?;
+    if kind == Kind::Trusted {
+        signal::register(interp)?;
+    }
+    interp.provide("Pgtcl", PGTCL_VERSION)?;
+    interp.provide("pgsqlite", VERSION)
+}

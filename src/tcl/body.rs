@@ -1,0 +1,104 @@
+//! A script run once per row, on Tcl's own trampoline (NRE), so that `yield`, `tailcall`, `break`, `continue` and
+//! `return -level` work in it (Tcl_NRAddCallback(3)).
+
+use super::error::{CmdResult, Exception};
+use super::guard;
+use super::interp::Interp;
+use super::obj::Obj;
+use std::ffi::{c_int, c_void};
+use tcl_sys as sys;
+
+/// What feeds the rows to a body.
+pub trait Iteration {
+    /// Sets the variables of the next row; false when there is none. No borrow may outlive the call: the script that
+    /// follows can do anything, the deletion of our own handles included.
+    ///
+    /// # Errors
+    /// Ends the loop with the error.
+    fn next(&mut self, interp: Interp) -> CmdResult<bool>;
+
+    /// After the last row or a `break`: cleans up and gives the command's result.
+    ///
+    /// # Errors
+    /// Becomes the command's error.
+    fn finish(&mut self, interp: Interp) -> CmdResult;
+
+    /// After an error or a `return` of the script: cleans up; the interpreter's result is not touched.
+    fn abandon(&mut self, _interp: Interp) {}
+}
+
+/// A script and its rows.
+pub struct Body {
+    script: Obj,
+    /// The command's name in `("NAME" body line N)`.
+    name: &'static str,
+    rows: Box<dyn Iteration>,
+}
+
+impl Body {
+    /// A loop over `rows`.
+    pub fn new(name: &'static str, script: Obj, rows: impl Iteration + 'static) -> Body {
+        Body { script, name, rows: Box::new(rows) }
+    }
+}
+
+/// Starts the loop; returns Tcl's code, the script not yet run.
+pub(super) fn start(interp: Interp, body: Body) -> c_int {
+    step(interp, Box::new(body))
+}
+
+/// One turn: the next row's script is put on the trampoline, or the loop ends.
+fn step(interp: Interp, mut body: Box<Body>) -> c_int {
+    match body.rows.next(interp) {
+        Ok(true) => {
+            let script = body.script.raw();
+            let data = Box::into_raw(body).cast::<c_void>();
+            let none = std::ptr::null_mut();
+            // SAFETY: live interpreter; the box is taken back in `ran`, which Tcl calls exactly once, and holds the
+            // script till then.
+            unsafe {
+                sys::Tcl_NRAddCallback(interp.raw(), ran, data, none, none, none);
+                sys::Tcl_NREvalObj(interp.raw(), script, 0)
+            }
+        }
+        Ok(false) => finish(interp, body),
+        Err(exception) => {
+            body.rows.abandon(interp);
+            exception.raise(interp)
+        }
+    }
+}
+
+fn finish(interp: Interp, mut body: Box<Body>) -> c_int {
+    interp.reset_result();
+    match body.rows.finish(interp) {
+        Ok(value) => {
+            interp.set_result(&value);
+            sys::TCL_OK
+        }
+        Err(exception) => exception.raise(interp),
+    }
+}
+
+/// Called by Tcl when the script of a row has ended with `result`.
+unsafe extern "C" fn ran(data: *mut *mut c_void, interp: *mut sys::Interp, result: c_int) -> c_int {
+    // SAFETY: Tcl calls with a live interpreter, and with the four words given in `step`.
+    let (interp, body) = unsafe {
+        let Some(interp) = Interp::from_raw(interp) else { return result };
+        (interp, Box::from_raw((*data).cast::<Body>()))
+    };
+    let outcome = guard::caught(move || match result {
+        sys::TCL_OK | sys::TCL_CONTINUE => step(interp, body),
+        sys::TCL_BREAK => finish(interp, body),
+        other => {
+            let mut body = body;
+            if other == sys::TCL_ERROR {
+                let line = interp.error_line();
+                interp.add_error_info(&format!("\n    (\"{}\" body line {line})", body.name));
+            }
+            body.rows.abandon(interp);
+            other
+        }
+    });
+    outcome.unwrap_or_else(|failure| Exception::from(failure).raise(interp))
+}

@@ -1,0 +1,239 @@
+//! Channels: ours, driven by a [`Driver`], and other people's, read and written (Tcl_CreateChannel(3)).
+
+use super::error::{CmdResult, Exception, Failure};
+use super::guard;
+use super::interp::{Interp, c_string};
+use super::obj::Obj;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use tcl_sys as sys;
+
+/// What a channel of ours does. Methods may be called while others of them run (a script in between): use interior
+/// mutability with care.
+pub trait Driver {
+    /// Fills the buffer with what is there; 0 at the end.
+    ///
+    /// # Errors
+    /// Becomes a POSIX error of `gets` or `read`.
+    fn input(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes bytes; how many of them.
+    ///
+    /// # Errors
+    /// Becomes a POSIX error of `puts` or `flush`.
+    fn output(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The channel was closed. The interpreter, when it is there still.
+    fn close(&self, interp: Option<Interp>);
+
+    /// The descriptor, for those who ask for it.
+    fn descriptor(&self) -> Option<i32> {
+        None
+    }
+}
+
+struct Instance(Rc<dyn Driver>);
+
+/// A channel that is registered in an interpreter or kept by Tcl.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Channel(NonNull<sys::ChannelToken>);
+
+static TYPE: sys::ChannelType = sys::ChannelType {
+    type_name: c"pgsql".as_ptr(),
+    version: sys::TCL_CHANNEL_VERSION_5,
+    close_proc: sys::TCL_CLOSE2PROC,
+    input_proc: Some(input),
+    output_proc: Some(output),
+    seek_proc: 0,
+    set_option_proc: 0,
+    get_option_proc: 0,
+    watch_proc: Some(watch),
+    get_handle_proc: Some(get_handle),
+    close2_proc: Some(close2),
+    block_mode_proc: Some(block_mode),
+    flush_proc: 0,
+    handler_proc: 0,
+    wide_seek_proc: 0,
+    thread_action_proc: 0,
+    truncate_proc: 0,
+};
+
+const EINVAL: c_int = 22;
+const EIO: c_int = 5;
+
+/// The driver of an instance, held for the time of a call.
+unsafe fn driver(data: *mut c_void) -> Rc<dyn Driver> {
+    // SAFETY: Tcl calls with the instance that `create` leaked and `close2` frees last.
+    unsafe { Rc::clone(&(*data.cast::<Instance>()).0) }
+}
+
+fn errno(error: &io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(EIO)
+}
+
+fn report(outcome: Result<io::Result<usize>, Failure>, error: *mut c_int) -> c_int {
+    let code = match outcome {
+        Ok(Ok(n)) => return c_int::try_from(n).unwrap_or(c_int::MAX),
+        Ok(Err(e)) => errno(&e),
+        Err(_) => EIO,
+    };
+    // SAFETY: Tcl gives a place for the error.
+    unsafe { *error = code };
+    -1
+}
+
+unsafe extern "C" fn input(
+    data: *mut c_void,
+    to: *mut c_char,
+    n: c_int,
+    error: *mut c_int,
+) -> c_int {
+    let outcome = guard::caught(|| {
+        // SAFETY: Tcl gives a buffer of n bytes.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(to.cast::<u8>(), n.max(0) as usize) };
+        // SAFETY: Tcl gives our instance.
+        unsafe { driver(data) }.input(buffer)
+    });
+    report(outcome, error)
+}
+
+unsafe extern "C" fn output(
+    data: *mut c_void,
+    from: *const c_char,
+    n: c_int,
+    error: *mut c_int,
+) -> c_int {
+    let outcome = guard::caught(|| {
+        // SAFETY: Tcl gives n bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), n.max(0) as usize) };
+        // SAFETY: Tcl gives our instance.
+        unsafe { driver(data) }.output(bytes)
+    });
+    report(outcome, error)
+}
+
+unsafe extern "C" fn watch(_data: *mut c_void, _mask: c_int) {}
+
+unsafe extern "C" fn block_mode(_data: *mut c_void, _mode: c_int) -> c_int {
+    0
+}
+
+unsafe extern "C" fn get_handle(data: *mut c_void, _way: c_int, handle: *mut *mut c_void) -> c_int {
+    // SAFETY: Tcl gives our instance and a place for the handle.
+    let found = guard::caught(|| unsafe { driver(data) }.descriptor());
+    match found {
+        Ok(Some(fd)) => {
+            // SAFETY: as above.
+            unsafe { *handle = fd as usize as *mut c_void };
+            sys::TCL_OK
+        }
+        _ => sys::TCL_ERROR,
+    }
+}
+
+unsafe extern "C" fn close2(data: *mut c_void, interp: *mut sys::Interp, flags: c_int) -> c_int {
+    if flags & (sys::TCL_READABLE | sys::TCL_WRITABLE) != 0 {
+        return EINVAL; // half a channel cannot be closed
+    }
+    let _ = guard::caught(|| {
+        // SAFETY: the instance that `create` leaked; Tcl closes a channel once.
+        let instance = unsafe { Box::from_raw(data.cast::<Instance>()) };
+        // SAFETY: Tcl's interpreter, or null.
+        instance.0.close(unsafe { Interp::from_raw(interp) });
+    });
+    0
+}
+
+/// Makes a channel with this name, readable and writable, and registers it in the interpreter.
+///
+/// # Errors
+/// A name with a NUL byte.
+pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<Channel> {
+    let name = c_string(name)?;
+    let data = Box::into_raw(Box::new(Instance(driver))).cast();
+    let mask = sys::TCL_READABLE | sys::TCL_WRITABLE;
+    // SAFETY: a static type, a C string, data that close2 frees.
+    unsafe {
+        let raw = sys::Tcl_CreateChannel(&TYPE, name.as_ptr(), data, mask);
+        sys::Tcl_RegisterChannel(interp.raw(), raw);
+        NonNull::new(raw).map(Channel).ok_or_else(|| Failure::plain("no channel").into())
+    }
+}
+
+impl Channel {
+    /// The channel of that name in the interpreter, with what it can do.
+    ///
+    /// # Errors
+    /// Tcl's own `can not find channel named "..."`.
+    pub fn find(interp: Interp, name: &Obj) -> CmdResult<(Channel, Access)> {
+        let mut mode = 0;
+        // SAFETY: live interpreter; Tcl's strings end with NUL.
+        let raw = unsafe {
+            sys::Tcl_GetChannel(interp.raw(), name.internal().as_ptr().cast(), &mut mode)
+        };
+        let access =
+            Access { read: mode & sys::TCL_READABLE != 0, write: mode & sys::TCL_WRITABLE != 0 };
+        let found = NonNull::new(raw).map(Channel);
+        found.map(|c| (c, access)).ok_or(Exception::Raised(sys::TCL_ERROR))
+    }
+
+    /// Sets an option, as `chan configure` does.
+    ///
+    /// # Errors
+    /// Tcl's own.
+    pub fn configure(self, interp: Interp, option: &CStr, value: &CStr) -> CmdResult<()> {
+        // SAFETY: live interpreter and channel, C strings.
+        let status = unsafe {
+            let (option, value) = (option.as_ptr(), value.as_ptr());
+            sys::Tcl_SetChannelOption(interp.raw(), self.0.as_ptr(), option, value)
+        };
+        if status == sys::TCL_OK { Ok(()) } else { Err(Exception::Raised(status)) }
+    }
+
+    /// Takes the channel away from the interpreter; the last one closes it.
+    pub fn unregister(self, interp: Interp) {
+        // SAFETY: live interpreter; a channel that is not registered there is left alone.
+        unsafe {
+            if sys::Tcl_IsChannelRegistered(interp.raw(), self.0.as_ptr()) != 0 {
+                sys::Tcl_UnregisterChannel(interp.raw(), self.0.as_ptr());
+            }
+        }
+    }
+
+    /// Reads bytes as they are on the channel; 0 at the end.
+    ///
+    /// # Errors
+    /// `PGSQLITE CHANNEL READ`.
+    pub fn read(self, buffer: &mut [u8]) -> CmdResult<usize> {
+        // SAFETY: live channel.
+        let n = unsafe { sys::read(self.0.as_ptr(), buffer) };
+        usize::try_from(n).map_err(|_| {
+            Failure::new("cannot read from the channel", &["PGSQLITE", "CHANNEL", "READ"]).into()
+        })
+    }
+
+    /// Writes bytes as they are.
+    ///
+    /// # Errors
+    /// `PGSQLITE CHANNEL WRITE`.
+    pub fn write(self, bytes: &[u8]) -> CmdResult<()> {
+        // SAFETY: live channel.
+        let n = unsafe { sys::write(self.0.as_ptr(), bytes) };
+        if n < 0 {
+            let code = ["PGSQLITE", "CHANNEL", "WRITE"];
+            return Err(Failure::new("cannot write to the channel", &code).into());
+        }
+        Ok(())
+    }
+}
+
+/// What a channel can do.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+}

@@ -1,0 +1,259 @@
+//! An interpreter: results, variables, evaluation.
+
+use super::error::{CmdResult, Exception, Failure};
+use super::obj::Obj;
+use std::ffi::{CString, c_int, c_void};
+use std::ptr::NonNull;
+use tcl_sys as sys;
+
+/// An interpreter, for the duration of a call from Tcl. To keep one for later, use [`InterpRef`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interp(NonNull<sys::Interp>);
+
+impl Interp {
+    /// Wraps the pointer that Tcl gave.
+    ///
+    /// # Safety
+    /// `raw` is a live interpreter of this thread, and stays so while the value is used.
+    #[must_use]
+    pub unsafe fn from_raw(raw: *mut sys::Interp) -> Option<Interp> {
+        NonNull::new(raw).map(Interp)
+    }
+
+    /// The raw pointer.
+    #[must_use]
+    pub fn raw(self) -> *mut sys::Interp {
+        self.0.as_ptr()
+    }
+
+    /// The interpreter's address, to compare with what others keep of it.
+    #[must_use]
+    pub fn address(self) -> *const c_void {
+        self.raw().cast()
+    }
+
+    /// Whether this is a safe interpreter (`interp create -safe`).
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_IsSafe(self.raw()) != 0 }
+    }
+
+    /// Whether the interpreter is being deleted.
+    #[must_use]
+    pub fn is_deleted(self) -> bool {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_InterpDeleted(self.raw()) != 0 }
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn result(self) -> Obj {
+        // SAFETY: live interpreter; the result object is held at once.
+        unsafe { Obj::hold(sys::Tcl_GetObjResult(self.raw())) }
+    }
+
+    /// Sets the result.
+    pub fn set_result(self, value: &Obj) {
+        // SAFETY: live interpreter and object.
+        unsafe { sys::Tcl_SetObjResult(self.raw(), value.raw()) }
+    }
+
+    /// Empties result and error state.
+    pub fn reset_result(self) {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_ResetResult(self.raw()) }
+    }
+
+    /// Sets `errorCode`.
+    pub fn set_error_code(self, code: &Obj) {
+        // SAFETY: live interpreter and object.
+        unsafe { sys::Tcl_SetObjErrorCode(self.raw(), code.raw()) }
+    }
+
+    /// Adds to `errorInfo`.
+    pub fn add_error_info(self, text: &str) {
+        let text = Obj::text(text);
+        // SAFETY: live interpreter and object.
+        unsafe { sys::Tcl_AppendObjToErrorInfo(self.raw(), text.raw()) }
+    }
+
+    /// The line within the script at which the last error arose.
+    #[must_use]
+    pub fn error_line(self) -> i32 {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_GetErrorLine(self.raw()) }
+    }
+
+    /// The errorCode that the last error left, as a list in text.
+    #[must_use]
+    pub fn error_code(self) -> Obj {
+        // SAFETY: live interpreter; the dict is held at once.
+        let options = unsafe { Obj::hold(sys::Tcl_GetReturnOptions(self.raw(), sys::TCL_ERROR)) };
+        options.dict_get(self, "-errorcode").ok().flatten().unwrap_or_else(|| Obj::text("NONE"))
+    }
+
+    fn checked(self, code: c_int) -> CmdResult {
+        if code == sys::TCL_OK { Ok(self.result()) } else { Err(Exception::Raised(code)) }
+    }
+
+    /// Evaluates a script at global level.
+    ///
+    /// # Errors
+    /// Whatever the script raises.
+    pub fn eval(self, script: &Obj) -> CmdResult {
+        // SAFETY: live interpreter and object.
+        let code = unsafe { sys::Tcl_EvalObjEx(self.raw(), script.raw(), sys::TCL_EVAL_GLOBAL) };
+        self.checked(code)
+    }
+
+    /// Evaluates a command of these words at global level; no word is parsed as script.
+    ///
+    /// # Errors
+    /// Whatever the command raises.
+    pub fn call(self, words: &[Obj]) -> CmdResult {
+        let raw: Vec<_> = words.iter().map(Obj::raw).collect();
+        // SAFETY: live interpreter and objects.
+        let code = unsafe { sys::eval_objv(self.raw(), &raw, sys::TCL_EVAL_GLOBAL) };
+        self.checked(code)
+    }
+
+    /// Runs a callback from the event loop: `prefix` is a command prefix, `extra` words are appended; errors go to
+    /// `bgerror`.
+    pub fn call_back(self, prefix: &Obj, extra: &[Obj]) {
+        let outcome = prefix.as_list(self).and_then(|mut words| {
+            words.extend(extra.iter().cloned());
+            self.call(&words)
+        });
+        if let Err(exception) = outcome {
+            self.background(&exception);
+        }
+    }
+
+    /// Runs a script from the event loop, as [`Interp::call_back`] does a prefix.
+    pub fn run_script(self, script: &Obj) {
+        if let Err(exception) = self.eval(script) {
+            self.background(&exception);
+        }
+    }
+
+    /// Reports an error that no command can return, through `interp bgerror`.
+    pub fn background(self, exception: &Exception) {
+        let code = exception.raise(self);
+        // SAFETY: live interpreter that holds the error.
+        unsafe { sys::Tcl_BackgroundException(self.raw(), code) }
+    }
+
+    /// Reads a variable, or an element of an array; None when there is none.
+    #[must_use]
+    pub fn get_var(self, name: &Obj, element: Option<&Obj>) -> Option<Obj> {
+        let element = element.map_or(std::ptr::null_mut(), Obj::raw);
+        // SAFETY: live interpreter and objects; what is found is held at once.
+        unsafe {
+            let value = sys::Tcl_ObjGetVar2(self.raw(), name.raw(), element, 0);
+            if value.is_null() { None } else { Some(Obj::hold(value)) }
+        }
+    }
+
+    /// Sets a variable, or an element of an array, in the scope of the caller.
+    ///
+    /// # Errors
+    /// Tcl's own (`can't set "x": variable isn't array`, a trace's error).
+    pub fn set_var(self, name: &Obj, element: Option<&Obj>, value: &Obj) -> CmdResult<()> {
+        let element = element.map_or(std::ptr::null_mut(), Obj::raw);
+        let flags = sys::TCL_LEAVE_ERR_MSG;
+        // SAFETY: live interpreter and objects.
+        let set =
+            unsafe { sys::Tcl_ObjSetVar2(self.raw(), name.raw(), element, value.raw(), flags) };
+        if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
+    }
+
+    /// Unsets a variable, or an element of an array; one that is not there is no error.
+    pub fn unset_var(self, name: &Obj, element: Option<&Obj>) {
+        let name = name.internal();
+        let element = element.map_or(std::ptr::null(), |e| e.internal().as_ptr());
+        // SAFETY: live interpreter; Tcl's strings end with a NUL byte and hold none.
+        unsafe { sys::Tcl_UnsetVar2(self.raw(), name.as_ptr().cast(), element.cast(), 0) };
+    }
+
+    /// Provides a package.
+    ///
+    /// # Errors
+    /// Tcl's own, when another version is provided already.
+    pub fn provide(self, name: &str, version: &str) -> CmdResult<()> {
+        let (name, version) = (c_string(name)?, c_string(version)?);
+        // SAFETY: live interpreter, C strings.
+        let status = unsafe {
+            sys::Tcl_PkgProvideEx(self.raw(), name.as_ptr(), version.as_ptr(), std::ptr::null())
+        };
+        if status == sys::TCL_OK { Ok(()) } else { Err(Exception::Raised(status)) }
+    }
+
+    /// Makes a namespace, if it is not there, and exports all that it will hold.
+    ///
+    /// # Errors
+    /// A name with a NUL byte.
+    pub fn export_namespace(self, name: &str) -> CmdResult<()> {
+        let name = c_string(name)?;
+        // SAFETY: live interpreter, C strings; a namespace found or made here is live.
+        unsafe {
+            let null = std::ptr::null_mut();
+            let mut found = sys::Tcl_FindNamespace(self.raw(), name.as_ptr(), null, 0);
+            if found.is_null() {
+                found = sys::Tcl_CreateNamespace(
+                    self.raw(),
+                    name.as_ptr(),
+                    null.cast(),
+                    std::ptr::null(),
+                );
+            }
+            if !found.is_null() {
+                sys::Tcl_Export(self.raw(), found, c"*".as_ptr(), 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A C string of a name.
+pub(super) fn c_string(text: &str) -> CmdResult<CString> {
+    let internal = super::text::from_utf8(text.as_bytes(), sys::is_tcl9());
+    CString::new(internal).map_err(|_| Failure::plain("a name holds a NUL byte").into())
+}
+
+/// An interpreter kept for later: alive as memory until dropped, though its script may delete it.
+pub struct InterpRef(Interp);
+
+impl InterpRef {
+    /// Keeps `interp`.
+    #[must_use]
+    pub fn new(interp: Interp) -> InterpRef {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_Preserve(interp.raw().cast()) };
+        InterpRef(interp)
+    }
+
+    /// The interpreter, unless it has been deleted.
+    #[must_use]
+    pub fn get(&self) -> Option<Interp> {
+        if self.0.is_deleted() { None } else { Some(self.0) }
+    }
+
+    /// The interpreter though it is being deleted: for what must be undone then (never to evaluate in it).
+    pub(super) fn even_deleted(&self) -> Interp {
+        self.0
+    }
+}
+
+impl Clone for InterpRef {
+    fn clone(&self) -> InterpRef {
+        InterpRef::new(self.0)
+    }
+}
+
+impl Drop for InterpRef {
+    fn drop(&mut self) {
+        // SAFETY: balances the Tcl_Preserve of new().
+        unsafe { sys::Tcl_Release(self.0.raw().cast()) };
+    }
+}
