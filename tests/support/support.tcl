@@ -1,0 +1,93 @@
+# What every tests/*.test file sources first: tcltest, the package under test, waiting, and the
+# run's shared server.
+#
+#   source [file join [file dirname [file normalize [info script]]] support support.tcl]
+#   test name-1.1 {a sentence} -body {...} -result ...
+#   support::done
+#
+# support::conninfo          of a database of this file's own, on the server that all files of a run
+#                            share; made at the first call. Tests that stop or crash a server make
+#                            one of their own by cluster::create.
+# support::psql TEXT         runs SQL there by psql, which shares no code with the package
+# support::folder name       an empty folder that is gone at the end
+# Constraints: tcl86, tcl9, valgrind (slow), notValgrind, sqlite (the sqlite3 package is there),
+# thread.
+
+package require Tcl 8.6-
+package require tcltest 2.5-
+namespace import -force ::tcltest::*
+
+source [file join [file dirname [file normalize [info script]]] cluster.tcl]
+
+namespace eval ::support {
+    variable here [file dirname [file normalize [info script]]]
+    variable name [file rootname [file tail [info script]]]
+    variable folders {}
+    variable server {}
+    variable database {}
+}
+
+testConstraint tcl86 [expr {![package vsatisfies [package provide Tcl] 9-]}]
+testConstraint tcl9 [package vsatisfies [package provide Tcl] 9-]
+testConstraint valgrind [info exists ::env(PGSQLITE_VALGRIND)]
+testConstraint notValgrind [expr {![info exists ::env(PGSQLITE_VALGRIND)]}]
+testConstraint sqlite [expr {![catch {package require sqlite3}]}]
+testConstraint thread [expr {![catch {package require Thread}]}]
+
+# Connects to the run's server: the one tests/all.tcl has started, else one for this file alone.
+proc ::support::server {} {
+    variable server
+    if {$server ne {}} { return $server }
+    if {[info exists ::env(PGSQLITE_TEST_SERVER)]} {
+        set server [::cluster::adopt {*}$::env(PGSQLITE_TEST_SERVER)]
+    } else {
+        set server [::cluster::create]
+    }
+}
+
+proc ::support::conninfo {args} {
+    variable database
+    if {$database eq {}} {
+        set file [file rootname [file tail $::argv0]]
+        set database "t_${file}_[::pid]"
+        ::cluster::dsn [server] $database
+    }
+    ::cluster::conninfo [server] $database {*}$args
+}
+
+proc ::support::psql {text} {
+    variable database
+    conninfo
+    ::cluster::sql [server] $database $text
+}
+
+proc ::support::folder {name} {
+    variable folders
+    set parent [exec mktemp -d -t pgsqlite.XXXXXXXX]
+    lappend folders $parent
+    set folder [file join $parent $name]
+    file mkdir $folder
+    return $folder
+}
+
+# The error code of a script that fails; the result of one that does not is an error.
+proc ::support::errorcode {script} {
+    if {![catch {uplevel 1 $script} result options]} { error "no error, but: $result" }
+    dict get $options -errorcode
+}
+
+# Ends a test file: its database and folders go, the counts are printed.
+proc ::support::done {} {
+    variable folders
+    variable database
+    variable server
+    foreach folder $folders { file delete -force $folder }
+    if {$database ne {}} {
+        catch {::cluster::sql $server "drop database if exists \"$database\" with (force)"}
+    }
+    set failed [expr {$::tcltest::numTests(Failed) > 0}]
+    ::tcltest::cleanupTests
+    exit $failed
+}
+
+package require pgsqlite
