@@ -1,0 +1,279 @@
+//! The connection behind a command of Tcl's `sqlite3` package.
+//!
+//! A command is genuine exactly when its `objProc` is that of a probe handle (`sqlite3 probe :memory:`) which we make
+//! ourselves. The probe also loads [`super::api`]'s entry, so that the API table is the very library's that owns the
+//! handle. The user's handle is only read: its client data begins with the `sqlite3*` and the interpreter
+//! (`struct SqliteDb` of tclsqlite.c). A second `sqlite3` package with another SQLite in the same process is refused.
+//!
+//! Imported commands and aliases of one word are followed. Nothing here knows Tcl's functions: whoever does implements
+//! [`Host`].
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+use libsqlite3_sys as ffi;
+
+use super::{Db, api};
+use crate::error::{Class, Code, Coded};
+
+/// What Tcl knows of a command: the fields of `Tcl_CmdInfo` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command {
+    /// `objProc`.
+    pub proc: *const c_void,
+    /// `objClientData`.
+    pub data: *const c_void,
+}
+
+/// An interpreter, as far as the recovery of a handle needs it.
+///
+/// # Safety
+/// [`Host::command`] tells the truth about the commands of this very interpreter ([`Host::interp`]), and all calls come
+/// on the interpreter's own thread.
+pub unsafe trait Host {
+    /// The `Tcl_Interp*`.
+    fn interp(&self) -> *const c_void;
+
+    /// The command called `name`, seen from the current namespace; `None` when there is none.
+    fn command(&mut self, name: &str) -> Option<Command>;
+
+    /// Evaluates one command given as words, at global level; its result, or its error message. The interpreter's
+    /// result and error variables are as before afterwards.
+    ///
+    /// # Errors
+    /// The error message of the command.
+    fn eval(&mut self, words: &[&str]) -> Result<String, String>;
+}
+
+/// Why a command is not a usable SQLite handle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandleError {
+    /// No such command.
+    #[error("there is no command \"{name}\": open it with `sqlite3 {name} FILE` first")]
+    NotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// A command, but not one that the `sqlite3` package made.
+    #[error("command \"{name}\" is not an sqlite3 handle")]
+    Foreign {
+        /// The name asked for.
+        name: String,
+    },
+    /// The handle's connection is closed.
+    #[error("the sqlite3 handle \"{name}\" is closed")]
+    Closed {
+        /// The name asked for.
+        name: String,
+    },
+    /// The handle belongs to another interpreter.
+    #[error("the sqlite3 handle \"{name}\" belongs to another interpreter")]
+    OtherInterp {
+        /// The name asked for.
+        name: String,
+    },
+    /// The handle's SQLite is not the one that this process uses already.
+    #[error(
+        "the sqlite3 handle \"{name}\" uses a second SQLite library ({second}), but this process \
+         already works with another ({first}): load one sqlite3 package only"
+    )]
+    SecondSqlite {
+        /// The name asked for.
+        name: String,
+        /// Source id of the library in use.
+        first: String,
+        /// Source id of the other one, or what is known of it.
+        second: String,
+    },
+    /// The package's SQLite cannot load extensions, so its functions cannot be reached safely.
+    #[error("the SQLite of handle \"{name}\" cannot be reached: {message}")]
+    NoExtension {
+        /// The name asked for.
+        name: String,
+        /// What SQLite or Tcl said.
+        message: String,
+    },
+}
+
+impl HandleError {
+    fn name(&self) -> &str {
+        match self {
+            HandleError::NotFound { name }
+            | HandleError::Foreign { name }
+            | HandleError::Closed { name }
+            | HandleError::OtherInterp { name }
+            | HandleError::SecondSqlite { name, .. }
+            | HandleError::NoExtension { name, .. } => name,
+        }
+    }
+}
+
+impl Coded for HandleError {
+    fn code(&self) -> Code {
+        let reason = match self {
+            HandleError::NotFound { .. } => "NOTFOUND",
+            HandleError::Foreign { .. } => "FOREIGN",
+            HandleError::Closed { .. } => "CLOSED",
+            HandleError::OtherInterp { .. } => "OTHERINTERP",
+            HandleError::SecondSqlite { .. } => "SECONDSQLITE",
+            HandleError::NoExtension { .. } => "NOEXTENSION",
+        };
+        Code::new("HANDLE", reason).with("name", self.name())
+    }
+
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+}
+
+/// The `objProc`s that are known to belong to the installed library's package.
+static GENUINE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+fn is_genuine(proc: *const c_void) -> bool {
+    let genuine = GENUINE.lock().unwrap_or_else(PoisonError::into_inner);
+    genuine.contains(&(proc as usize))
+}
+
+/// The connection behind the handle `name`, borrowed.
+///
+/// Valid until a script may have closed the handle: recover it again after every script that ran.
+///
+/// # Errors
+/// [`HandleError`], one for each way in which a name is not a usable handle.
+pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
+    /// Aliases of aliases; a ring of them ends here.
+    const HOPS_MAX: usize = 8;
+    let owned = || name.to_owned();
+    let mut current = name.to_owned();
+    for _ in 0..HOPS_MAX {
+        let Some(command) = host.command(&current) else {
+            return Err(HandleError::NotFound { name: owned() });
+        };
+        if is_genuine(command.proc) || learn(host, name, Some(command.proc))? {
+            // SAFETY: genuine: made by the sqlite3 package of the installed library, in this interpreter.
+            return unsafe { connection(command, host.interp(), name) };
+        }
+        match behind(host, &current) {
+            Some(next) if next != current => current = next,
+            _ => break,
+        }
+    }
+    Err(HandleError::Foreign { name: owned() })
+}
+
+/// Makes the API table of this interpreter's `sqlite3` package available, for connections opened by [`Db::open`].
+///
+/// # Errors
+/// SECONDSQLITE and NOEXTENSION, with the name `sqlite3`; NOTFOUND when the package is not loaded.
+pub fn prepare(host: &mut dyn Host) -> Result<(), HandleError> {
+    const NAME: &str = "sqlite3";
+    if api::library().is_some() {
+        return Ok(());
+    }
+    if host.command("::sqlite3").is_none() {
+        return Err(HandleError::NotFound { name: NAME.to_owned() });
+    }
+    learn(host, NAME, None).map(|_| ())
+}
+
+/// The command behind an imported command or an alias of one word.
+fn behind(host: &mut dyn Host, name: &str) -> Option<String> {
+    let origin = host.eval(&["::namespace", "origin", name]).ok()?;
+    if host.command(&origin) != host.command(name) {
+        return Some(origin);
+    }
+    let target = host.eval(&["::interp", "alias", "", name]).ok().filter(|t| !t.is_empty());
+    let target = match target {
+        Some(target) => target,
+        // An alias is also known by its name without the leading colons.
+        None => host.eval(&["::interp", "alias", "", name.trim_start_matches("::")]).ok()?,
+    };
+    let one_word = host.eval(&["::llength", &target]).is_ok_and(|n| n == "1");
+    if one_word { host.eval(&["::lindex", &target, "0"]).ok() } else { None }
+}
+
+/// Makes a probe handle; when its `objProc` is the one `wanted` (or none is), takes its library's table. Returns
+/// whether it was.
+fn learn(
+    host: &mut dyn Host,
+    name: &str,
+    wanted: Option<*const c_void>,
+) -> Result<bool, HandleError> {
+    let probe = format!("::pgsqlite_probe_{:x}", host.interp() as usize);
+    // Without the command there are no handles of the package here either (a safe interpreter, for one).
+    if host.eval(&["::sqlite3", &probe, ":memory:"]).is_err() {
+        return Ok(false);
+    }
+    let learnt = match host.command(&probe) {
+        Some(command) if wanted.is_none_or(|wanted| wanted == command.proc) => {
+            install(host, name, &probe).map(|()| {
+                let mut genuine = GENUINE.lock().unwrap_or_else(PoisonError::into_inner);
+                genuine.push(command.proc as usize);
+                true
+            })
+        }
+        _ => Ok(false),
+    };
+    let _ = host.eval(&[&probe, "close"]);
+    learnt
+}
+
+/// Has the probe's library load our entry.
+fn install(host: &mut dyn Host, name: &str, probe: &str) -> Result<(), HandleError> {
+    let no_extension =
+        |message: String| HandleError::NoExtension { name: name.to_owned(), message };
+    let Some(path) = api::own_path() else {
+        return Err(no_extension("the path of this package's library is unknown".to_owned()));
+    };
+    let sql =
+        format!("SELECT load_extension({}, 'pgsqlite_sqlite3_entry')", super::quote_text(&path));
+    let _ = api::take_outcome();
+    host.eval(&[probe, "enable_load_extension", "1"]).map_err(no_extension)?;
+    let loaded = host.eval(&[probe, "eval", &sql]);
+    match api::take_outcome() {
+        Some(api::Outcome::Installed) => Ok(()),
+        Some(api::Outcome::Second { source_id }) => Err(HandleError::SecondSqlite {
+            name: name.to_owned(),
+            first: api::library().map(|library| library.source_id.clone()).unwrap_or_default(),
+            second: source_id,
+        }),
+        Some(api::Outcome::TooOld { .. } | api::Outcome::Incomplete) | None => {
+            Err(no_extension(loaded.err().unwrap_or_else(|| "its table was not given".to_owned())))
+        }
+    }
+}
+
+/// Reads the connection out of a genuine handle.
+///
+/// # Safety
+/// `command` is a living command of the sqlite3 package whose library is installed, in the interpreter that runs.
+unsafe fn connection(
+    command: Command,
+    interp: *const c_void,
+    name: &str,
+) -> Result<Db, HandleError> {
+    /// The first fields of tclsqlite.c's `struct SqliteDb`, the same since 3.6.
+    #[repr(C)]
+    struct Head {
+        db: *mut ffi::sqlite3,
+        interp: *const c_void,
+    }
+    let head = command.data.cast::<Head>();
+    if head.is_null() {
+        return Err(HandleError::Closed { name: name.to_owned() });
+    }
+    // SAFETY: a genuine handle's client data begins so.
+    let (raw, owner) = unsafe { ((*head).db, (*head).interp) };
+    if owner != interp {
+        return Err(HandleError::OtherInterp { name: name.to_owned() });
+    }
+    match NonNull::new(raw) {
+        // SAFETY: the open connection of a living handle, on its interpreter's thread; how long is the caller's care.
+        Some(raw) => Ok(unsafe { Db::borrow(raw) }),
+        None => Err(HandleError::Closed { name: name.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
