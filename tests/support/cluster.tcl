@@ -78,7 +78,10 @@ proc ::cluster::create {args} {
     }
     set c cluster[incr sequence]
     variable $c
-    if {$option(-bindir) eq {}} { set option(-bindir) [default_bindir] }
+    if {$option(-bindir) eq {}} {
+        set option(-bindir) [default_bindir]
+        if {[info exists ::env(PGSQLITE_PG_LIBDIR)]} { set option(-libdir) $::env(PGSQLITE_PG_LIBDIR) }
+    }
     array set $c [list bindir $option(-bindir) libdir $option(-libdir) tcp $option(-tcp) \
         owner [::pid]]
     set dir [exec mktemp -d -t pgsqlite.XXXXXXXX]
