@@ -1,9 +1,10 @@
 //! The API table: which SQLite library this process talks to.
 //!
-//! SQLite hands its table of functions (`sqlite3_api_routines`) to every extension it loads. [`pgsqlite_sqlite3_entry`] is
-//! such an extension's entry; it keeps the table of the first library that calls it, for the life of the process, and
-//! refuses every other library. Only fields that 3.34.1 already had are read, and only after the library said that it is
-//! at least that version, so a table shorter than ours is never read past its end.
+//! SQLite hands its table of functions (`sqlite3_api_routines`) to every extension it loads.
+//! [`pgsqlite_sqlite3_entry`] is such an extension's entry; it keeps the table of the first library
+//! that calls it, for the life of the process, and refuses every other library. Only fields that
+//! 3.34.1 already had are read, and only after the library said that it is at least that version,
+//! so a table shorter than ours is never read past its end.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -64,7 +65,8 @@ static LIBRARY: OnceLock<Library> = OnceLock::new();
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 thread_local! {
-    /// What the last call of the entry on this thread decided: the loader tells its caller only a text.
+    /// What the last call of the entry on this thread decided: the loader tells its caller only a
+    /// text.
     static LAST: RefCell<Option<Outcome>> = const { RefCell::new(None) };
 }
 
@@ -86,13 +88,15 @@ pub(super) fn take_outcome() -> Option<Outcome> {
     LAST.with(|last| last.borrow_mut().take())
 }
 
-/// Entry for `select load_extension('<this library>', 'pgsqlite_sqlite3_entry')`: takes SQLite's API table.
+/// Entry for `select load_extension('<this library>', 'pgsqlite_sqlite3_entry')`: takes SQLite's
+/// API table.
 ///
-/// Returns `SQLITE_OK`, or `SQLITE_ERROR` with a message for a library that is refused. Loading it twice is harmless.
+/// Returns `SQLITE_OK`, or `SQLITE_ERROR` with a message for a library that is refused. Loading it
+/// twice is harmless.
 ///
 /// # Safety
-/// Called by SQLite only: `err` is null or takes a message that SQLite frees; `api` is SQLite's own table, which lives as
-/// long as the library.
+/// Called by SQLite only: `err` is null or takes a message that SQLite frees; `api` is SQLite's own
+/// table, which lives as long as the library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pgsqlite_sqlite3_entry(
     _db: *mut ffi::sqlite3,
@@ -114,7 +118,8 @@ pub unsafe extern "C" fn pgsqlite_sqlite3_entry(
     code
 }
 
-/// Where this library's own file is, as `load_extension` needs it; `None` when the system cannot tell.
+/// Where this library's own file is, as `load_extension` needs it; `None` when the system cannot
+/// tell.
 #[must_use]
 pub fn own_path() -> Option<String> {
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
@@ -123,7 +128,8 @@ pub fn own_path() -> Option<String> {
     if found == 0 {
         return None;
     }
-    // SAFETY: dladdr succeeded and filled the struct; before that it was all zero, which is valid for it.
+    // SAFETY: dladdr succeeded and filled the struct; before that it was all zero, which is valid
+    // for it.
     let info = unsafe { info.assume_init() };
     if info.dli_fname.is_null() {
         return None;
@@ -151,7 +157,8 @@ unsafe fn install(api: *mut ffi::sqlite3_api_routines) -> Outcome {
             Outcome::Second { source_id: offered.source_id }
         };
     }
-    // SAFETY: the table is a library's own, and that library is new enough for every field the bindings read.
+    // SAFETY: the table is a library's own, and that library is new enough for every field the
+    // bindings read.
     match unsafe { ffi::rusqlite_extension_init2(api) } {
         Ok(()) => {
             let _ = LIBRARY.set(offered);

@@ -19,11 +19,13 @@ impl Undo<'_> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        // SQLite itself rolls back after some errors (FULL, IOERR, NOMEM); then there is nothing left to undo.
+        // SQLite itself rolls back after some errors (FULL, IOERR, NOMEM); then there is nothing
+        // left to undo.
         if self.finished || !self.db.in_transaction() {
             return;
         }
-        // A failure here leaves the transaction to its owner; the error that brought us here is the one to report.
+        // A failure here leaves the transaction to its owner; the error that brought us here is the
+        // one to report.
         let _ = self.db.exec(if self.nested {
             "ROLLBACK TO pgsqlite; RELEASE pgsqlite"
         } else {
@@ -33,9 +35,9 @@ impl Drop for Undo<'_> {
 }
 
 impl Db {
-    /// Runs `body` so that all of its changes are kept, or none: in a transaction of its own (`BEGIN IMMEDIATE`, so that
-    /// a lock is missed at the start, not in the middle), or in a savepoint when the caller has one open, which leaves
-    /// committing to the caller.
+    /// Runs `body` so that all of its changes are kept, or none: in a transaction of its own
+    /// (`BEGIN IMMEDIATE`, so that a lock is missed at the start, not in the middle), or in a
+    /// savepoint when the caller has one open, which leaves committing to the caller.
     ///
     /// # Errors
     /// The body's; BUSY when the transaction cannot begin or commit.

@@ -24,8 +24,8 @@ pub enum Access {
 
 /// An SQLite connection on the thread that made it.
 ///
-/// An owned one is closed when dropped; a borrowed one is left as it is. Statements borrow from it, so that none is alive
-/// when a command returns.
+/// An owned one is closed when dropped; a borrowed one is left as it is. Statements borrow from it,
+/// so that none is alive when a command returns.
 #[derive(Debug)]
 pub struct Db {
     raw: NonNull<ffi::sqlite3>,
@@ -38,11 +38,12 @@ impl Db {
     /// Opens the file `path`: always a file, also when it is called `:memory:` or looks like a URI.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`], or SQLite's CANTOPEN, NOTADB and the like. A file that is not a database shows only when
-    /// it is read.
+    /// [`Error::NotInstalled`], or SQLite's CANTOPEN, NOTADB and the like. A file that is not a
+    /// database shows only when it is read.
     pub fn open(path: &Path, access: Access) -> Result<Db> {
         use std::os::unix::ffi::OsStrExt;
-        // A relative path gets a `./`, so that no name (`:memory:`, `file:...`) means anything but a file.
+        // A relative path gets a `./`, so that no name (`:memory:`, `file:...`) means anything but
+        // a file.
         let plain = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
         let Ok(name) = CString::new(plain.as_os_str().as_bytes()) else {
             return Err(Error::NulInSql);
@@ -90,8 +91,8 @@ impl Db {
     /// A connection that belongs to somebody else.
     ///
     /// # Safety
-    /// `raw` is an open connection of the library whose table is installed, used by no other thread meanwhile, and it
-    /// stays open as long as the result is used.
+    /// `raw` is an open connection of the library whose table is installed, used by no other thread
+    /// meanwhile, and it stays open as long as the result is used.
     pub(super) unsafe fn borrow(raw: NonNull<ffi::sqlite3>) -> Db {
         Db { raw, owned: false, _not_send: PhantomData }
     }
@@ -119,7 +120,8 @@ impl Db {
     /// Runs every statement of `sql`; rows are thrown away.
     ///
     /// # Errors
-    /// The first statement that fails ends it; those before it stay done, unless a transaction is open.
+    /// The first statement that fails ends it; those before it stay done, unless a transaction is
+    /// open.
     pub fn exec(&self, sql: &str) -> Result<()> {
         let mut rest = sql;
         while !rest.is_empty() {
@@ -140,7 +142,8 @@ impl Db {
         self.prepare(sql)?.execute(parameters)
     }
 
-    /// First column of the first row as an integer; `None` when there is no row or it is no integer.
+    /// First column of the first row as an integer; `None` when there is no row or it is no
+    /// integer.
     ///
     /// # Errors
     /// Those of preparing and stepping.
@@ -188,8 +191,8 @@ impl Db {
         unsafe { ffi::sqlite3_last_insert_rowid(self.raw()) }
     }
 
-    /// How long to wait for another connection's lock before BUSY; at most 2^31 ms. Replaces a busy handler: use it on
-    /// owned connections only, a borrowed one may have its owner's.
+    /// How long to wait for another connection's lock before BUSY; at most 2^31 ms. Replaces a busy
+    /// handler: use it on owned connections only, a borrowed one may have its owner's.
     pub fn busy_timeout(&self, wait: Duration) {
         let ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: an open connection.

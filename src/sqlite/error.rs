@@ -21,7 +21,8 @@ pub enum Error {
         /// What was being done: the SQL text, shortened, or the file opened.
         sql: String,
     },
-    /// A value is longer than this connection's limit (at most 2,147,483,647 bytes, 1,000,000,000 by default).
+    /// A value is longer than this connection's limit (at most 2,147,483,647 bytes, 1,000,000,000
+    /// by default).
     #[error("a value of {bytes} bytes is too big: this SQLite connection stores at most {limit}")]
     TooBig {
         /// Length of the value in bytes.
@@ -48,7 +49,8 @@ impl Error {
         }
     }
 
-    /// The table of a constraint that failed, taken from SQLite's message `... failed: table.column`.
+    /// The table of a constraint that failed, taken from SQLite's message `... failed:
+    /// table.column`.
     fn constraint_table(&self) -> Option<&str> {
         match self {
             Error::Failed { reason: Reason::Constraint, message, .. } => {

@@ -1,12 +1,13 @@
 //! The connection behind a command of Tcl's `sqlite3` package.
 //!
-//! A command is genuine exactly when its `objProc` is that of a probe handle (`sqlite3 probe :memory:`) which we make
-//! ourselves. The probe also loads [`super::api`]'s entry, so that the API table is the very library's that owns the
-//! handle. The user's handle is only read: its client data begins with the `sqlite3*` and the interpreter
-//! (`struct SqliteDb` of tclsqlite.c). A second `sqlite3` package with another SQLite in the same process is refused.
+//! A command is genuine exactly when its `objProc` is that of a probe handle (`sqlite3 probe
+//! :memory:`) which we make ourselves. The probe also loads [`super::api`]'s entry, so that the API
+//! table is the very library's that owns the handle. The user's handle is only read: its client
+//! data begins with the `sqlite3*` and the interpreter (`struct SqliteDb` of tclsqlite.c). A second
+//! `sqlite3` package with another SQLite in the same process is refused.
 //!
-//! Imported commands and aliases of one word are followed. Nothing here knows Tcl's functions: whoever does implements
-//! [`Host`].
+//! Imported commands and aliases of one word are followed. Nothing here knows Tcl's functions:
+//! whoever does implements [`Host`].
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -29,8 +30,8 @@ pub struct Command {
 /// An interpreter, as far as the recovery of a handle needs it.
 ///
 /// # Safety
-/// [`Host::command`] tells the truth about the commands of this very interpreter ([`Host::interp`]), and all calls come
-/// on the interpreter's own thread.
+/// [`Host::command`] tells the truth about the commands of this very interpreter
+/// ([`Host::interp`]), and all calls come on the interpreter's own thread.
 pub unsafe trait Host {
     /// The `Tcl_Interp*`.
     fn interp(&self) -> *const c_void;
@@ -38,8 +39,8 @@ pub unsafe trait Host {
     /// The command called `name`, seen from the current namespace; `None` when there is none.
     fn command(&mut self, name: &str) -> Option<Command>;
 
-    /// Evaluates one command given as words, at global level; its result, or its error message. The interpreter's
-    /// result and error variables are as before afterwards.
+    /// Evaluates one command given as words, at global level; its result, or its error message. The
+    /// interpreter's result and error variables are as before afterwards.
     ///
     /// # Errors
     /// The error message of the command.
@@ -151,7 +152,8 @@ pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
             return Err(HandleError::NotFound { name: owned() });
         };
         if is_genuine(command.proc) || learn(host, name, Some(command.proc))? {
-            // SAFETY: genuine: made by the sqlite3 package of the installed library, in this interpreter.
+            // SAFETY: genuine: made by the sqlite3 package of the installed library, in this
+            // interpreter.
             return unsafe { connection(command, host.interp(), name) };
         }
         match behind(host, &current) {
@@ -162,7 +164,8 @@ pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
     Err(HandleError::Foreign { name: owned() })
 }
 
-/// Makes the API table of this interpreter's `sqlite3` package available, for connections opened by [`Db::open`].
+/// Makes the API table of this interpreter's `sqlite3` package available, for connections opened by
+/// [`Db::open`].
 ///
 /// # Errors
 /// SECONDSQLITE and NOEXTENSION, with the name `sqlite3`; NOTFOUND when the package is not loaded.
@@ -193,15 +196,16 @@ fn behind(host: &mut dyn Host, name: &str) -> Option<String> {
     if one_word { host.eval(&["::lindex", &target, "0"]).ok() } else { None }
 }
 
-/// Makes a probe handle; when its `objProc` is the one `wanted` (or none is), takes its library's table. Returns
-/// whether it was.
+/// Makes a probe handle; when its `objProc` is the one `wanted` (or none is), takes its library's
+/// table. Returns whether it was.
 fn learn(
     host: &mut dyn Host,
     name: &str,
     wanted: Option<*const c_void>,
 ) -> Result<bool, HandleError> {
     let probe = format!("::pgsqlite_probe_{:x}", host.interp() as usize);
-    // Without the command there are no handles of the package here either (a safe interpreter, for one).
+    // Without the command there are no handles of the package here either (a safe interpreter, for
+    // one).
     if host.eval(&["::sqlite3", &probe, ":memory:"]).is_err() {
         return Ok(false);
     }
@@ -247,7 +251,8 @@ fn install(host: &mut dyn Host, name: &str, probe: &str) -> Result<(), HandleErr
 /// Reads the connection out of a genuine handle.
 ///
 /// # Safety
-/// `command` is a living command of the sqlite3 package whose library is installed, in the interpreter that runs.
+/// `command` is a living command of the sqlite3 package whose library is installed, in the
+/// interpreter that runs.
 unsafe fn connection(
     command: Command,
     interp: *const c_void,
@@ -269,7 +274,8 @@ unsafe fn connection(
         return Err(HandleError::OtherInterp { name: name.to_owned() });
     }
     match NonNull::new(raw) {
-        // SAFETY: the open connection of a living handle, on its interpreter's thread; how long is the caller's care.
+        // SAFETY: the open connection of a living handle, on its interpreter's thread; how long is
+        // the caller's care.
         Some(raw) => Ok(unsafe { Db::borrow(raw) }),
         None => Err(HandleError::Closed { name: name.to_owned() }),
     }

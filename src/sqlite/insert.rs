@@ -1,7 +1,8 @@
 //! Rows from a source into a table, by one `INSERT INTO t(...) SELECT * FROM source`.
 //!
-//! The source is a virtual table that exists for the duration of one insert. SQLite pulls each row from it inside its
-//! byte-code loop, which is a third faster than binding and stepping a prepared insert for each row.
+//! The source is a virtual table that exists for the duration of one insert. SQLite pulls each row
+//! from it inside its byte-code loop, which is a third faster than binding and stepping a prepared
+//! insert for each row.
 
 use std::any::Any;
 
@@ -15,20 +16,23 @@ pub trait RowSource {
     /// Why a source can fail; handed through SQLite unchanged.
     type Error;
 
-    /// Goes to the next row (the first call to the first one); `false` at the end, and then it is not called again.
+    /// Goes to the next row (the first call to the first one); `false` at the end, and then it is
+    /// not called again.
     ///
     /// # Errors
     /// Whatever the source reports; it ends the insert.
     fn advance(&mut self) -> Result<bool, Self::Error>;
 
-    /// Cell `column` of the current row, the first being 0. Called at most once for each cell, in any order.
+    /// Cell `column` of the current row, the first being 0. Called at most once for each cell, in
+    /// any order.
     fn value(&self, column: usize) -> Value<'_>;
 }
 
 /// The target of an insert.
 #[derive(Debug, Clone)]
 pub struct Insert<'a> {
-    /// Name of the database: `main`, `temp`, or an attached one's. `None`: where SQLite finds the table.
+    /// Name of the database: `main`, `temp`, or an attached one's. `None`: where SQLite finds the
+    /// table.
     pub schema: Option<&'a str>,
     /// The table's name, unquoted.
     pub table: &'a str,
@@ -55,11 +59,12 @@ pub(super) enum Failure<E> {
 }
 
 impl Insert<'_> {
-    /// Inserts every row of `source`; returns how many. One statement: it is undone as a whole when it fails.
+    /// Inserts every row of `source`; returns how many. One statement: it is undone as a whole when
+    /// it fails.
     ///
     /// # Errors
-    /// The source's own error, exactly as it reported it, or SQLite's. A panic in the source goes on in the caller after
-    /// SQLite has cleaned up.
+    /// The source's own error, exactly as it reported it, or SQLite's. A panic in the source goes
+    /// on in the caller after SQLite has cleaned up.
     pub fn run<S: RowSource>(&self, db: &Db, source: &mut S) -> Result<u64, InsertError<S::Error>> {
         // With triggers a cell may be looked at beyond its row: then SQLite gets copies.
         let copy = self.has_triggers(db).unwrap_or(true);

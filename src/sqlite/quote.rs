@@ -2,14 +2,15 @@
 
 /// `name` as an SQLite identifier: in double quotes, inner quotes doubled.
 ///
-/// Correct for any name without NUL, reserved words included. A name with NUL ends the SQL text there for SQLite;
-/// [`super::Db`] refuses such SQL with MISUSE.
+/// Correct for any name without NUL, reserved words included. A name with NUL ends the SQL text
+/// there for SQLite; [`super::Db`] refuses such SQL with MISUSE.
 #[must_use]
 pub fn quote_identifier(name: &str) -> String {
     quoted(name, '"')
 }
 
-/// `text` as an SQLite string literal: in single quotes, inner quotes doubled. Prefer binding a parameter.
+/// `text` as an SQLite string literal: in single quotes, inner quotes doubled. Prefer binding a
+/// parameter.
 #[must_use]
 pub fn quote_text(text: &str) -> String {
     quoted(text, '\'')

@@ -15,7 +15,8 @@ pub struct Stmt<'db> {
 }
 
 impl<'db> Stmt<'db> {
-    /// The first statement of `sql` (`None` when there is only blank or comment) and where the text after it begins.
+    /// The first statement of `sql` (`None` when there is only blank or comment) and where the text
+    /// after it begins.
     pub(super) fn prepare(db: &'db Db, sql: &str) -> Result<(Option<Stmt<'db>>, usize)> {
         if sql.as_bytes().contains(&0) {
             return Err(Error::NulInSql);
@@ -56,8 +57,8 @@ impl<'db> Stmt<'db> {
         Ok(())
     }
 
-    /// Runs the statement to its end with these parameters, which are not copied; rows are thrown away. Returns the rows
-    /// it changed. The statement can be run again at once.
+    /// Runs the statement to its end with these parameters, which are not copied; rows are thrown
+    /// away. Returns the rows it changed. The statement can be run again at once.
     ///
     /// # Errors
     /// Those of binding and stepping. The statement is reset in every case.
@@ -75,7 +76,8 @@ impl<'db> Stmt<'db> {
 
     fn bind_static_and_run(&mut self, parameters: &[Value<'_>]) -> Result<()> {
         for (index, value) in parameters.iter().enumerate() {
-            // SAFETY: STATIC: the bytes outlive the run, and `execute` clears the bindings before it returns.
+            // SAFETY: STATIC: the bytes outlive the run, and `execute` clears the bindings before
+            // it returns.
             unsafe { self.bind_raw(index.saturating_add(1), *value, ffi::SQLITE_STATIC())? };
         }
         while self.step()? {}
@@ -93,7 +95,8 @@ impl<'db> Stmt<'db> {
         let raw = self.raw.as_ptr();
         let at = c_int::try_from(index).unwrap_or(c_int::MAX);
         let bytes = value.byte_len() as u64;
-        // SAFETY: pointers and lengths of whole slices; what they may do later is the caller's promise.
+        // SAFETY: pointers and lengths of whole slices; what they may do later is the caller's
+        // promise.
         let rc = unsafe {
             match value {
                 Value::Null => ffi::sqlite3_bind_null(raw, at),
@@ -107,7 +110,8 @@ impl<'db> Stmt<'db> {
                     destructor,
                     ffi::SQLITE_UTF8 as u8,
                 ),
-                // A blob without bytes is still a blob: zeroblob, since a dangling pointer is no better than null.
+                // A blob without bytes is still a blob: zeroblob, since a dangling pointer is no
+                // better than null.
                 Value::Blob([]) => ffi::sqlite3_bind_zeroblob(raw, at, 0),
                 Value::Blob(blob) => {
                     ffi::sqlite3_bind_blob64(raw, at, blob.as_ptr().cast(), bytes, destructor)
@@ -140,7 +144,8 @@ impl<'db> Stmt<'db> {
 
     /// Ends the run, keeps the bindings; the next step starts afresh.
     pub fn reset(&mut self) {
-        // SAFETY: a prepared statement. The code repeats the error of the last step, which was reported there.
+        // SAFETY: a prepared statement. The code repeats the error of the last step, which was
+        // reported there.
         unsafe { ffi::sqlite3_reset(self.raw.as_ptr()) };
     }
 
@@ -185,14 +190,15 @@ impl<'db> Stmt<'db> {
     #[must_use]
     pub fn column(&self, column: usize) -> Value<'_> {
         let raw = self.raw.as_ptr();
-        // SAFETY: a prepared statement; without a row or out of range the count is less or the type NULL.
+        // SAFETY: a prepared statement; without a row or out of range the count is less or the type
+        // NULL.
         let row_columns = unsafe { ffi::sqlite3_data_count(raw) };
         let at = match c_int::try_from(column) {
             Ok(at) if at < row_columns => at,
             _ => return Value::Null,
         };
-        // SAFETY: in range. Each value is read in its own type, so nothing is converted and earlier pointers stay valid
-        // until the next step or reset, which need `&mut self`.
+        // SAFETY: in range. Each value is read in its own type, so nothing is converted and earlier
+        // pointers stay valid until the next step or reset, which need `&mut self`.
         unsafe {
             match ffi::sqlite3_column_type(raw, at) {
                 ffi::SQLITE_INTEGER => Value::Int(ffi::sqlite3_column_int64(raw, at)),

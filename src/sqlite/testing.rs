@@ -1,7 +1,7 @@
 //! A SQLite library for Rust tests, where no Tcl handle brings one.
 //!
-//! Costs a few milliseconds once per process; not used by the product itself, which takes whatever library the `sqlite3`
-//! package of its interpreter has.
+//! Costs a few milliseconds once per process; not used by the product itself, which takes whatever
+//! library the `sqlite3` package of its interpreter has.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -15,7 +15,8 @@ type AutoExtension = unsafe extern "C" fn(*const c_void) -> c_int;
 type Open = unsafe extern "C" fn(*const c_char, *mut *mut ffi::sqlite3) -> c_int;
 type Close = unsafe extern "C" fn(*mut ffi::sqlite3) -> c_int;
 
-/// Loads the system's `libsqlite3.so.0` and installs its API table; the library stays loaded. Any number of times.
+/// Loads the system's `libsqlite3.so.0` and installs its API table; the library stays loaded. Any
+/// number of times.
 ///
 /// # Errors
 /// A text that says what the system lacks.
@@ -38,7 +39,8 @@ pub fn memory() -> Result<Db, String> {
 /// # Errors
 /// A text that says what the system lacks, or why the library was refused.
 pub fn load_library(name: &CStr) -> Result<(), String> {
-    // SAFETY: loading a library runs its initialisers; SQLite's do nothing of note. It is never unloaded.
+    // SAFETY: loading a library runs its initialisers; SQLite's do nothing of note. It is never
+    // unloaded.
     let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     if library.is_null() {
         return Err(format!("cannot load {}", name.to_string_lossy()));
@@ -66,7 +68,8 @@ pub fn load_library(name: &CStr) -> Result<(), String> {
     let entry = api::pgsqlite_sqlite3_entry as *const c_void;
     let _ = api::take_outcome();
     let mut db = std::ptr::null_mut();
-    // SAFETY: the entry has the signature that SQLite calls it with; every connection opened here is closed here.
+    // SAFETY: the entry has the signature that SQLite calls it with; every connection opened here
+    // is closed here.
     let rc = unsafe {
         auto_extension(entry);
         let rc = open(c":memory:".as_ptr(), &mut db);

@@ -1,7 +1,7 @@
 //! The virtual table behind [`super::Insert`]: eponymous, one cursor, one pass.
 //!
-//! Every callback catches panics: unwinding through SQLite's C frames would abort the process. What a source reports and
-//! a panic's payload wait in [`Shared`] until the statement has ended.
+//! Every callback catches panics: unwinding through SQLite's C frames would abort the process. What
+//! a source reports and a panic's payload wait in [`Shared`] until the statement has ended.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -106,7 +106,8 @@ impl<'a> Module<'a> {
         let name = format!("pgsqlite_source_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).map_err(|_| Error::NulInSql)?;
         let module = Module { db, name, _shared: PhantomData };
-        // SAFETY: the module struct is static; `shared` outlives the registration, which ends when `module` is dropped.
+        // SAFETY: the module struct is static; `shared` outlives the registration, which ends when
+        // `module` is dropped.
         let rc = unsafe {
             ffi::sqlite3_create_module_v2(
                 db.raw(),
@@ -126,7 +127,8 @@ impl<'a> Module<'a> {
 
 impl Drop for Module<'_> {
     fn drop(&mut self) {
-        // SAFETY: an open connection; a null module removes the registration and disconnects its table.
+        // SAFETY: an open connection; a null module removes the registration and disconnects its
+        // table.
         unsafe {
             ffi::sqlite3_create_module_v2(
                 self.db.raw(),
@@ -268,7 +270,8 @@ impl<'s, S: RowSource> Callbacks<'s, S> {
     }
 
     unsafe extern "C" fn next(cursor: *mut ffi::sqlite3_vtab_cursor) -> c_int {
-        // SAFETY: one of our cursors, one callback at a time. Cells of the row before were copied into its record.
+        // SAFETY: one of our cursors, one callback at a time. Cells of the row before were copied
+        // into its record.
         unsafe { Self::shared(cursor).advance() }
     }
 
@@ -286,9 +289,11 @@ impl<'s, S: RowSource> Callbacks<'s, S> {
         let shared = unsafe { Self::shared(cursor) };
         let column = usize::try_from(column).unwrap_or(usize::MAX);
         let given = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: no callback that changes the source runs now; shared borrows of it may be many.
+            // SAFETY: no callback that changes the source runs now; shared borrows of it may be
+            // many.
             let value = unsafe { &*shared.source.get().cast_const() }.value(column);
-            // SAFETY: SQLite's own context. Without triggers the cell is read before the next `advance`.
+            // SAFETY: SQLite's own context. Without triggers the cell is read before the next
+            // `advance`.
             unsafe { give(context, value, shared.copy) };
         }));
         match given {
@@ -321,13 +326,14 @@ fn declaration(columns: usize) -> Option<CString> {
 /// Gives SQLite one cell.
 ///
 /// # Safety
-/// `context` is that of a running xColumn. Without `copy`, the value's bytes stay as they are until SQLite has made the
-/// row's record: the program of an insert without triggers reads every cell into a register, makes the record from the
-/// registers and overwrites them with the next row's.
+/// `context` is that of a running xColumn. Without `copy`, the value's bytes stay as they are until
+/// SQLite has made the row's record: the program of an insert without triggers reads every cell
+/// into a register, makes the record from the registers and overwrites them with the next row's.
 unsafe fn give(context: *mut ffi::sqlite3_context, value: Value<'_>, copy: bool) {
     let destructor = if copy { ffi::SQLITE_TRANSIENT() } else { ffi::SQLITE_STATIC() };
     let bytes = value.byte_len() as u64;
-    // SAFETY: whole slices with their lengths, checked by SQLite against its limit; the rest as promised by the caller.
+    // SAFETY: whole slices with their lengths, checked by SQLite against its limit; the rest as
+    // promised by the caller.
     unsafe {
         match value {
             Value::Null => ffi::sqlite3_result_null(context),
