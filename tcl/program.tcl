@@ -1,0 +1,254 @@
+# What the programs deltastream, deltamirror and daystream share: options, log lines, progress,
+# signals, exit codes. The work itself is the commands' of the same names.
+#
+# Exit codes: 0 done, 1 failed, 2 wrong usage. Log lines go to stderr, one per event, as text or
+# (-log json) as JSON objects. Progress is one line of a terminal, rewritten; none in a pipe.
+
+namespace eval ::pgsqlite::program {
+    variable name {}
+    variable commands {}
+    variable log text
+    variable stopping {}
+    variable progress_shown 0
+    variable progress_began 0
+    variable progress_last 0
+}
+
+# Runs the program NAME with its words.
+#
+# COMMANDS is a dict: sub-command -> {usage options summary script}. `usage` shows the options as
+# help does, `options` maps each option's name (without its dash) to its default, an empty list
+# `{}` standing for none and a leading `!` for "must be given"; `-` names words without an option,
+# as in `- {SOURCE}`. The script gets the variable `option`, an array by name; its result 1 is the
+# exit code 1.
+proc ::pgsqlite::program::main {program summary table words} {
+    variable name $program
+    variable commands $table
+    variable about $summary
+    foreach channel {stdout stderr} { fconfigure $channel -encoding utf-8 }
+    set word [lindex $words 0]
+    if {$word in {help -help --help -h}} {
+        puts [help [lindex $words 1]]
+        exit 0
+    }
+    if {$word in {version -version --version}} {
+        puts "$program [package require pgsqlite]"
+        exit 0
+    }
+    if {![dict exists $commands $word]} {
+        if {$word ne {}} { puts stderr "$program: there is no command \"$word\"" }
+        puts stderr [help]
+        exit 2
+    }
+    if {"help" in $words || "-help" in $words || "--help" in $words} {
+        puts [help $word]
+        exit 0
+    }
+    if {[catch {parse $word [lrange $words 1 end]} options]} {
+        puts stderr "$program $word: $options"
+        puts stderr [help $word]
+        exit 2
+    }
+    variable log [dict get $options log]
+    exit [finish [catch {run [dict get $commands $word script] $options} result info] $result $info]
+}
+
+# The script runs in a procedure of its own, with the options in the array `option`.
+proc ::pgsqlite::program::run {script options} {
+    array set option $options
+    eval $script
+}
+
+# Turns how the work ended into an exit code, and says so.
+proc ::pgsqlite::program::finish {status result info} {
+    variable stopping
+    progress_end
+    if {$status in {0 2}} { return [expr {$result eq "1"}] }
+    set code [dict get $info -errorcode]
+    if {[lrange $code 0 1] eq {PGSQLITE STOPPED}} {
+        event info stopped signal $stopping
+        return 0
+    }
+    event error failed message $result code $code
+    expr {[usage_error $code] ? 2 : 1}
+}
+
+proc ::pgsqlite::program::usage_error {code} {
+    expr {[lrange $code 0 1] in {{TCL WRONGARGS} {PGSQLITE USAGE}} || [lrange $code 0 2] eq {TCL LOOKUP INDEX}}
+}
+
+# Options of a sub-command, with their defaults, as a dict. An error is a usage error.
+proc ::pgsqlite::program::parse {command words} {
+    variable commands
+    set known [dict merge [dict get $commands $command options] {log text}]
+    set given {}
+    set plain {}
+    while {[llength $words]} {
+        set words [lassign $words word]
+        if {![regexp {^--?([a-z][a-z0-9_]*)(?:=(.*))?$} $word -> option value]} {
+            if {[string match -?* $word]} { error "bad option \"$word\"" }
+            lappend plain $word
+            continue
+        }
+        if {![dict exists $known $option]} {
+            error "bad option \"$word\": must be -[join [lsort [named $known]] {, -}]"
+        }
+        if {![string match *=* $word]} {
+            if {![llength $words]} { error "value for \"$word\" missing" }
+            set words [lassign $words value]
+        }
+        dict set given $option $value
+    }
+    foreach what [expr {[dict exists $known -] ? [dict get $known -] : {}}] {
+        if {![llength $plain]} { error "$what is missing" }
+        set plain [lassign $plain value]
+        dict set given $what $value
+    }
+    if {[llength $plain]} { error "\"[lindex $plain 0]\" is one word too many" }
+    dict for {option default} $known {
+        if {$option eq "-" || [dict exists $given $option]} continue
+        if {$default eq "!"} { error "-$option is missing" }
+        dict set given $option $default
+    }
+    if {[dict get $given log] ni {text json}} { error "-log must be text or json" }
+    return $given
+}
+
+proc ::pgsqlite::program::named {known} {
+    lsearch -all -inline -not -exact [dict keys $known] -
+}
+
+# The words `-option value` of those options that have a value, for the Tcl command.
+proc ::pgsqlite::program::words {array args} {
+    upvar 1 $array option
+    set words {}
+    foreach name $args {
+        if {$option($name) ne {}} { lappend words -$name $option($name) }
+    }
+    return $words
+}
+
+proc ::pgsqlite::program::help {{command {}}} {
+    variable name
+    variable commands
+    variable about
+    if {[dict exists $commands $command]} {
+        set lines [list "usage: $name $command [dict get $commands $command usage]"]
+        lappend lines {} [dict get $commands $command summary]
+        lappend lines {} "Options may be written -option value, --option value or --option=value."
+        lappend lines "-log json writes log lines as JSON. Exit code: 0 done, 1 failed, 2 usage."
+        return [join $lines \n]
+    }
+    set lines [list "$name: $about" {} "usage: $name command ?-option value ...?" {}]
+    dict for {command entry} $commands {
+        lappend lines [format "  %-8s %s" $command [lindex [split [dict get $entry summary] \n] 0]]
+    }
+    lappend lines {} "$name help COMMAND tells more; `man $name` tells all."
+    join $lines \n
+}
+
+# Writes one log line: what happened, and its details as names and values.
+proc ::pgsqlite::program::event {level what args} {
+    variable log
+    variable name
+    progress_end
+    set now [clock microseconds]
+    set time [clock format [expr {$now / 1000000}] -format %Y-%m-%dT%H:%M:%S -gmt 1]
+    append time [format .%03dZ [expr {$now / 1000 % 1000}]]
+    if {$log eq "json"} {
+        set fields {}
+        foreach {key value} [list time $time level $level program $name event $what {*}$args] {
+            lappend fields "[json $key]:[json $value]"
+        }
+        puts stderr "{[join $fields ,]}"
+    } else {
+        set line "$time $level $what"
+        foreach {key value} $args {
+            if {[regexp {[\s"=]} $value] || $value eq {}} {
+                set value "\"[string map {\\ \\\\ \" \\\" \n \\n \r \\r \t \\t} $value]\""
+            }
+            append line " $key=$value"
+        }
+        puts stderr $line
+    }
+}
+
+# A JSON value: integers as they are, all else a string.
+proc ::pgsqlite::program::json {value} {
+    if {[regexp {^(0|-?[1-9][0-9]{0,17})$} $value]} { return $value }
+    set out {}
+    foreach char [split $value {}] {
+        scan $char %c code
+        switch -- $char {
+            \\ - \" { append out \\ $char }
+            \n { append out \\n }
+            \r { append out \\r }
+            \t { append out \\t }
+            default {
+                if {$code < 32} { append out [format \\u%04x $code] } else { append out $char }
+            }
+        }
+    }
+    return "\"$out\""
+}
+
+# SIGINT and SIGTERM end the work cleanly: SCRIPT is what begins the end.
+proc ::pgsqlite::program::on_stop {script} {
+    foreach signal {SIGINT SIGTERM} {
+        ::pgsqlite::on_signal $signal [list ::pgsqlite::program::stop $signal $script]
+    }
+}
+
+proc ::pgsqlite::program::stop {signal script} {
+    variable stopping
+    # A second signal does not wait for the clean end of the first.
+    if {$stopping ne {}} { exit 1 }
+    set stopping $signal
+    uplevel #0 $script
+}
+
+# For long commands that block: called from their progress callbacks, raises the stop there.
+proc ::pgsqlite::program::check_stop {} {
+    variable stopping
+    update
+    if {$stopping ne {}} {
+        return -code error -errorcode {PGSQLITE STOPPED} "stopped by $stopping"
+    }
+}
+
+proc ::pgsqlite::program::terminal {} {
+    variable is_terminal
+    if {![info exists is_terminal]} { set is_terminal [expr {![catch {fconfigure stderr -mode}]}] }
+    return $is_terminal
+}
+
+# Rewrites the terminal's progress line, at most ten times a second: rows, rows/s, time left.
+proc ::pgsqlite::program::progress {what done {total 0}} {
+    variable progress_shown
+    variable progress_began
+    variable progress_last
+    if {![terminal]} return
+    set now [clock milliseconds]
+    if {!$progress_shown} { set progress_began $now }
+    if {$progress_shown && $now - $progress_last < 100} return
+    set progress_last $now
+    set progress_shown 1
+    set rate [expr {$done * 1000 / max(1, $now - $progress_began)}]
+    set line "$what: $done rows, $rate rows/s"
+    if {$total > $done && $rate > 0} { append line ", [expr {($total - $done) / $rate}] s left" }
+    puts -nonewline stderr "\r$line\033\[K"
+    flush stderr
+}
+
+proc ::pgsqlite::program::progress_end {} {
+    variable progress_shown
+    if {$progress_shown} { puts stderr {} }
+    set progress_shown 0
+}
+
+# A dict as lines `name value`, for status commands.
+proc ::pgsqlite::program::print {dict} {
+    set width 0
+    dict for {key value} $dict { set width [expr {max($width, [string length $key])}] }
+    dict for {key value} $dict { puts [format "%-*s  %s" $width $key $value] }
+}
