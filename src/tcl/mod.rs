@@ -10,9 +10,11 @@
 pub mod body;
 pub mod channel;
 pub mod command;
+pub mod ensemble;
 mod entry;
 pub mod error;
 pub mod event;
+pub mod exit;
 pub mod guard;
 pub mod interp;
 pub mod mailbox;
