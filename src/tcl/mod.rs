@@ -21,6 +21,7 @@ pub mod mailbox;
 pub mod obj;
 pub mod options;
 pub mod signal;
+pub mod sqlite_host;
 pub mod state;
 pub mod text;
 
