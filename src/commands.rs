@@ -1,6 +1,7 @@
 //! What `package require pgsqlite` puts into an interpreter.
 #![forbid(unsafe_code)]
 
+use crate::pg_sqlite;
 use crate::tcl::{CmdResult, Interp, signal};
 
 /// The package's version.
@@ -23,8 +24,10 @@ pub enum Kind {
 /// Another version of one of the packages is provided already.
 pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
     interp.export_namespace("::pgsqlite")?;
+    interp.export_namespace("::pg")?;
     if kind == Kind::Trusted {
         signal::register(interp)?;
+        pg_sqlite::command::register(interp)?;
     }
     interp.provide("Pgtcl", PGTCL_VERSION)?;
     interp.provide("pgsqlite", VERSION)

@@ -1,1 +1,3 @@
 //! Bulk copy between PostgreSQL and SQLite.
+
+pub mod command;

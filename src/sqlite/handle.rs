@@ -157,8 +157,9 @@ pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
             return unsafe { connection(command, host.interp(), name) };
         }
         match behind(host, &current) {
-            Some(next) if next != current => current = next,
-            _ => break,
+            Behind::Command(next) if next != current => current = next,
+            Behind::OtherInterp => return Err(HandleError::OtherInterp { name: owned() }),
+            Behind::Command(_) | Behind::Nothing => break,
         }
     }
     Err(HandleError::Foreign { name: owned() })
@@ -180,20 +181,34 @@ pub fn prepare(host: &mut dyn Host) -> Result<(), HandleError> {
     learn(host, NAME, None).map(|_| ())
 }
 
+/// What a command stands for.
+enum Behind {
+    /// A command of this interpreter.
+    Command(String),
+    /// An alias of a command elsewhere.
+    OtherInterp,
+    /// It is no more than itself.
+    Nothing,
+}
+
 /// The command behind an imported command or an alias of one word.
-fn behind(host: &mut dyn Host, name: &str) -> Option<String> {
-    let origin = host.eval(&["::namespace", "origin", name]).ok()?;
+fn behind(host: &mut dyn Host, name: &str) -> Behind {
+    let Ok(origin) = host.eval(&["::namespace", "origin", name]) else { return Behind::Nothing };
     if host.command(&origin) != host.command(name) {
-        return Some(origin);
+        return Behind::Command(origin);
     }
-    let target = host.eval(&["::interp", "alias", "", name]).ok().filter(|t| !t.is_empty());
-    let target = match target {
-        Some(target) => target,
-        // An alias is also known by its name without the leading colons.
-        None => host.eval(&["::interp", "alias", "", name.trim_start_matches("::")]).ok()?,
-    };
+    // An alias is also known by its name without the leading colons.
+    let known = [name, name.trim_start_matches("::")].into_iter().find_map(|name| {
+        let target = host.eval(&["::interp", "alias", "", name]).ok()?;
+        (!target.is_empty()).then_some((name, target))
+    });
+    let Some((name, target)) = known else { return Behind::Nothing };
+    if host.eval(&["::interp", "target", "", name]).as_deref() != Ok("") {
+        return Behind::OtherInterp;
+    }
     let one_word = host.eval(&["::llength", &target]).is_ok_and(|n| n == "1");
-    if one_word { host.eval(&["::lindex", &target, "0"]).ok() } else { None }
+    let word = if one_word { host.eval(&["::lindex", &target, "0"]).ok() } else { None };
+    word.map_or(Behind::Nothing, Behind::Command)
 }
 
 /// Makes a probe handle; when its `objProc` is the one `wanted` (or none is), takes its library's

@@ -1,6 +1,7 @@
 //! Commands with sub-commands: `deltastream setup ...`, and handles such as `$stream start ...`.
 //!
-//! Words are matched whole, never by prefix, so that a later version's new sub-command changes no script's meaning.
+//! Words are matched whole, never by prefix, so that a later version's new sub-command changes no
+//! script's meaning.
 //! Errors are those of Tcl's own ensembles (namespace(n)): errorCode `TCL LOOKUP SUBCOMMAND X`.
 
 use super::command::{self, Command, Flow};
@@ -68,12 +69,14 @@ pub fn register(
 
 /// What stands behind a handle command.
 pub trait Handle: 'static {
-    /// Ends what the handle has running, within a bounded time: at `close`, when the command or its interpreter is
+    /// Ends what the handle has running, within a bounded time: at `close`, when the command or its
+    /// interpreter is
     /// deleted, or at the exit of the thread, where it may come twice. Must not run scripts.
     fn close(&self);
 }
 
-/// Makes the handle command `name`, or one named after its kind with a number; returns its name. `close` is a
+/// Makes the handle command `name`, or one named after its kind with a number; returns its name.
+/// `close` is a
 /// sub-command that every handle has.
 ///
 /// # Errors
@@ -144,7 +147,8 @@ fn numbered(interp: Interp, kind: &'static str) -> Obj {
     }
 }
 
-/// Splits the optional name from the options that follow it: a first word that does not begin with a dash.
+/// Splits the optional name from the options that follow it: a first word that does not begin with
+/// a dash.
 #[must_use]
 pub fn optional_name(words: &[Obj]) -> (Option<&Obj>, &[Obj]) {
     match words {

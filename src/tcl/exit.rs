@@ -1,7 +1,9 @@
-//! What must be done before a thread ends: `exit` deletes no interpreter, so handles would never hear of it
+//! What must be done before a thread ends: `exit` deletes no interpreter, so handles would never
+//! hear of it
 //! (Tcl_CreateThreadExitHandler(3); Tcl_Exit(3) runs those of its own thread).
 //!
-//! Not guaranteed: a process that is killed, and `exit` called in another thread, run nothing here. What is durable by
+//! Not guaranteed: a process that is killed, and `exit` called in another thread, run nothing here.
+//! What is durable by
 //! then stays durable.
 
 use super::guard;
@@ -26,11 +28,13 @@ thread_local! {
 /// An action that waits for the thread's end; dropping this takes it back.
 pub struct AtExit(u64);
 
-/// Runs `action` when this thread's Tcl ends, unless the value returned is dropped before. It must not run scripts.
+/// Runs `action` when this thread's Tcl ends, unless the value returned is dropped before. It must
+/// not run scripts.
 pub fn at_exit(action: impl FnOnce() + 'static) -> AtExit {
     ACTIONS.with_borrow_mut(|actions| {
         if !actions.registered {
-            // SAFETY: Tcl is initialised on this thread: callers are inside a command. The function takes no data.
+            // SAFETY: Tcl is initialised on this thread: callers are inside a command. The function
+            // takes no data.
             unsafe { sys::Tcl_CreateThreadExitHandler(ended, std::ptr::null_mut()) };
             actions.registered = true;
         }

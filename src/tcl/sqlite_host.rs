@@ -10,7 +10,8 @@ use tcl_sys as sys;
 
 struct TclHost(Interp);
 
-// SAFETY: commands are asked of the interpreter itself, which belongs to this thread, as Interp is not Send.
+// SAFETY: commands are asked of the interpreter itself, which belongs to this thread, as Interp is
+// not Send.
 unsafe impl Host for TclHost {
     fn interp(&self) -> *const c_void {
         self.0.address()
@@ -25,10 +26,12 @@ unsafe impl Host for TclHost {
         let words: Vec<Obj> = words.iter().map(|word| Obj::text(word)).collect();
         let raw: Vec<_> = words.iter().map(Obj::raw).collect();
         let interp = self.0;
-        // SAFETY: live interpreter and objects; the state that is saved is restored once, before anything else.
+        // SAFETY: live interpreter and objects; the state that is saved is restored once, before
+        // anything else.
         unsafe {
             let state = sys::Tcl_SaveInterpState(interp.raw(), sys::TCL_OK);
-            // NOTE: not at global level: names are looked up from the namespace in which our command was called.
+            // NOTE: not at global level: names are looked up from the namespace in which our
+            // command was called.
             let code = sys::eval_objv(interp.raw(), &raw, 0);
             let text = interp.result().text_lossy().into_owned();
             sys::Tcl_RestoreInterpState(interp.raw(), state);
@@ -37,7 +40,8 @@ unsafe impl Host for TclHost {
     }
 }
 
-/// The connection behind the `sqlite3` command that `name` names, borrowed: recover it again after every script.
+/// The connection behind the `sqlite3` command that `name` names, borrowed: recover it again after
+/// every script.
 ///
 /// # Errors
 /// `PGSQLITE HANDLE REASON name X`; text that has no UTF-8 form.
@@ -46,7 +50,8 @@ pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
     Ok(handle::recover(&mut TclHost(interp), &name)?)
 }
 
-/// Makes the SQLite of the `sqlite3` package available, for connections of our own. Requires that package first, if the
+/// Makes the SQLite of the `sqlite3` package available, for connections of our own. Requires that
+/// package first, if the
 /// interpreter can find it.
 ///
 /// # Errors

@@ -29,6 +29,7 @@ unsafe impl Host for Fake {
             ["::interp", "alias", "", "ring"] => Ok("ring2".to_owned()),
             ["::interp", "alias", "", "ring2"] => Ok("ring".to_owned()),
             ["::interp", "alias", "", _] => Ok(String::new()),
+            ["::interp", "target", "", _] => Ok(String::new()),
             ["::llength", list] => Ok(list.split_whitespace().count().to_string()),
             ["::lindex", list, "0"] => Ok((*list).to_owned()),
             _ => Err("invalid command name".to_owned()),
