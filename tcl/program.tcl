@@ -50,7 +50,8 @@ proc ::pgsqlite::program::main {program summary table words} {
         exit 2
     }
     variable log [dict get $options log]
-    exit [finish [catch {run [dict get $commands $word script] $options} result info] $result $info]
+    set status [catch {run [dict get $commands $word script] $options} result info]
+    exit [finish $status $result $info]
 }
 
 # The script runs in a procedure of its own, with the options in the array `option`.
@@ -74,7 +75,8 @@ proc ::pgsqlite::program::finish {status result info} {
 }
 
 proc ::pgsqlite::program::usage_error {code} {
-    expr {[lrange $code 0 1] in {{TCL WRONGARGS} {PGSQLITE USAGE}} || [lrange $code 0 2] eq {TCL LOOKUP INDEX}}
+    expr {[lrange $code 0 1] in {{TCL WRONGARGS} {PGSQLITE USAGE}}
+        || [lrange $code 0 2] eq {TCL LOOKUP INDEX}}
 }
 
 # Options of a sub-command, with their defaults, as a dict. An error is a usage error.
