@@ -1,1 +1,5 @@
-//! A replication slot read into a daystream.
+//! PostgreSQL logical replication slot to daystream.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod pgoutput;
