@@ -4,8 +4,40 @@
 //! that point, `name:N` at the N-th. Each point's name is a constant in [`ALL`], so that the crash test can go through
 //! them all.
 
+/// A change line is in the log writer's memory.
+pub const LOG_LINE: &str = "log_line";
+/// A transaction is about to get its commit line.
+pub const LOG_COMMIT_BEFORE: &str = "log_commit_before";
+/// A commit line is in the log writer's memory.
+pub const LOG_COMMIT_AFTER: &str = "log_commit_after";
+/// Bytes were written to a segment.
+pub const LOG_WRITTEN: &str = "log_written";
+/// A segment is about to be made durable.
+pub const LOG_SYNC_BEFORE: &str = "log_sync_before";
+/// A segment is durable, with its folders.
+pub const LOG_SYNC_AFTER: &str = "log_sync_after";
+/// A segment is closed, the next one does not exist yet.
+pub const LOG_SEGMENT_CUT: &str = "log_segment_cut";
+/// A new segment's file exists, without any bytes.
+pub const LOG_SEGMENT_CREATED: &str = "log_segment_created";
+/// A state file is durable under its temporary name.
+pub const LOG_STATE_RENAME_BEFORE: &str = "log_state_rename_before";
+/// A state file has replaced the one before.
+pub const LOG_STATE_RENAME_AFTER: &str = "log_state_rename_after";
+
 /// Every failpoint's name; a crash test runs through this list.
-pub const ALL: &[&str] = &[];
+pub const ALL: &[&str] = &[
+    LOG_LINE,
+    LOG_COMMIT_BEFORE,
+    LOG_COMMIT_AFTER,
+    LOG_WRITTEN,
+    LOG_SYNC_BEFORE,
+    LOG_SYNC_AFTER,
+    LOG_SEGMENT_CUT,
+    LOG_SEGMENT_CREATED,
+    LOG_STATE_RENAME_BEFORE,
+    LOG_STATE_RENAME_AFTER,
+];
 
 /// Passes the point `name`: kills the process here when the environment asks for it.
 #[inline]

@@ -1,1 +1,19 @@
 //! Every cap and default in one place, with units.
+
+/// Size at which a daystream segment is cut, in bytes: the transaction that passes it is the
+/// segment's last. A segment can be larger by one transaction.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Bytes that a daystream writer holds before it writes them to the file, also in mid-transaction.
+pub const LOG_WRITER_BUFFER_BYTES: usize = 1 << 20;
+
+/// Bytes that a daystream reader reads ahead. A longer line makes the buffer grow to its length.
+pub const LOG_READER_BUFFER_BYTES: usize = 1 << 20;
+
+/// Longest line that a daystream reader takes into memory, in bytes: a row of PostgreSQL has at
+/// most 1 GiB of text, which escapes can double, and names.
+pub const LINE_BYTES_MAX: usize = 3 << 30;
+
+/// Milliseconds between two looks at a followed daystream when the kernel reports no change (as on
+/// network file systems).
+pub const FOLLOW_POLL_MS: u64 = 1_000;

@@ -81,6 +81,7 @@ impl<'a> Change<'a> {
             key: None,
             lines: None,
             crc: None,
+            commit_crc: None,
             verb: Verb::Commit,
             line,
             columns_at: 0,
@@ -124,6 +125,7 @@ impl<'a> Change<'a> {
             b"_unchanged" => once(&mut self.unchanged, Some(value), at, value_at),
             b"_key" => once(&mut self.key, Some(value), at, value_at),
             b"_lines" => once(&mut self.lines, parse_u64(raw), at, value_at),
+            b"_commit_crc" => once(&mut self.commit_crc, parse_hex32(raw), at, value_at),
             b"_crc" => once(&mut self.crc, parse_hex32(raw), at, value_at),
             _ => fail(at, Kind::UnknownHead),
         }
@@ -159,6 +161,12 @@ impl<'a> Change<'a> {
 pub struct Columns<'a> {
     line: &'a [u8],
     at: usize,
+}
+
+/// The fields of a line that has no head: key, value, key, value. State files have this form.
+#[must_use]
+pub fn pairs(line: &[u8]) -> Columns<'_> {
+    Columns { line, at: if line.is_empty() { 1 } else { 0 } }
 }
 
 impl Columns<'_> {

@@ -44,6 +44,11 @@ pub fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Appends `value` in decimal.
+pub fn number(out: &mut Vec<u8>, value: u64) {
+    push_u64(out, value);
+}
+
 /// A line being written at the end of a buffer, in its head.
 ///
 /// Pseudo-columns are written in the order of the calls, and the caller gives each at most once:
@@ -160,6 +165,20 @@ impl<'b> Line<'b> {
         self.key("_crc");
         push_hex32(self.out, crc);
         self
+    }
+
+    /// `_commit_crc` of a commit line.
+    #[must_use]
+    pub fn commit_checksum(mut self, crc: u32) -> Self {
+        self.key("_commit_crc");
+        push_hex32(self.out, crc);
+        self
+    }
+
+    /// Bytes of the line so far, and of the buffer before it.
+    #[must_use]
+    pub fn buffer(&self) -> &[u8] {
+        self.out
     }
 
     /// Appends a piece of a head that was rendered before, key TAB value and so on, unchanged.

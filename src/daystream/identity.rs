@@ -1,0 +1,153 @@
+//! Whose changes a stream holds: the state file `stream.tsv`.
+//!
+//! One line of keys and values, escaped as in a change line. It is replaced as a whole: written
+//! beside, made durable, renamed. Keys that this version does not know are refused.
+
+use std::io::Read;
+use std::path::Path;
+
+use deltaflood::{Lsn, pairs, write};
+
+use super::storage::{Storage, open_read};
+use super::{Error, layout};
+use crate::failpoint;
+
+/// Largest state file that is read, in bytes.
+const STATE_BYTES_MAX: u64 = 64 << 10;
+
+/// Where a stream comes from, and how far its source was told that it may forget.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// PostgreSQL's system identifier.
+    pub system_id: u64,
+    /// Name of the database.
+    pub database: String,
+    /// Name of the replication slot.
+    pub slot: String,
+    /// Name of the output plugin.
+    pub plugin: String,
+    /// Name of the publication; empty when the plugin needs none.
+    pub publication: String,
+    /// Timeline of the server when the stream was last connected.
+    pub timeline: u32,
+    /// Everything before this LSN is in the stream or was of no interest; made durable here before
+    /// it is confirmed to the server.
+    pub confirmed: Option<Lsn>,
+}
+
+impl Identity {
+    /// Reads the identity of the stream in `dir`; `None` when it has none yet.
+    ///
+    /// # Errors
+    /// `STATE` with the byte when the file is damaged; those of the file system.
+    pub fn load(dir: &Path) -> Result<Option<Identity>, Error> {
+        let path = dir.join(layout::STATE);
+        let Some(file) = open_read(&path)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(STATE_BYTES_MAX).read_to_end(&mut bytes);
+        read.map_err(|error| Error::io(&path, "read", error))?;
+        let state = |(byte, why)| Error::State { path: path.clone(), byte, why };
+        Identity::decode(&bytes).map(Some).map_err(state)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Identity, (usize, &'static str)> {
+        let line = bytes.strip_suffix(b"\n").ok_or((bytes.len(), "the line feed is missing"))?;
+        let mut identity = Identity::default();
+        let mut seen = Vec::new();
+        let mut fields = pairs(line);
+        loop {
+            let at = fields.offset();
+            let Some(pair) = fields.next() else {
+                break;
+            };
+            let (key, value) = pair.map_err(|error| (error.byte, error.kind.text()))?;
+            let value = String::from_utf8(value.decode().into_owned());
+            let value = value.map_err(|_| (at, "not UTF-8"))?;
+            if !identity.set(key.raw(), value).ok_or((at, "malformed value"))? {
+                return Err((at, "unknown key"));
+            }
+            if seen.contains(&key.raw()) {
+                return Err((at, "key given twice"));
+            }
+            seen.push(key.raw());
+        }
+        if seen.contains(&b"system_id".as_slice()) && seen.contains(&b"slot".as_slice()) {
+            Ok(identity)
+        } else {
+            Err((line.len(), "system_id or slot is missing"))
+        }
+    }
+
+    /// Sets a field; false for an unknown key, `None` for a malformed value.
+    fn set(&mut self, key: &[u8], value: String) -> Option<bool> {
+        match key {
+            b"system_id" => self.system_id = value.parse().ok()?,
+            b"database" => self.database = value,
+            b"slot" => self.slot = value,
+            b"plugin" => self.plugin = value,
+            b"publication" => self.publication = value,
+            b"timeline" => self.timeline = value.parse().ok()?,
+            b"confirmed" => self.confirmed = Some(value.parse().ok()?),
+            _ => return Some(false),
+        }
+        Some(true)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let system_id = self.system_id.to_string();
+        let timeline = self.timeline.to_string();
+        let confirmed = self.confirmed.map(|lsn| lsn.to_string());
+        let fields = [
+            ("system_id", Some(system_id.as_str())),
+            ("database", Some(&self.database)),
+            ("slot", Some(&self.slot)),
+            ("plugin", Some(&self.plugin)),
+            ("publication", Some(&self.publication)),
+            ("timeline", Some(&timeline)),
+            ("confirmed", confirmed.as_deref()),
+        ];
+        let mut out = Vec::new();
+        for (key, value) in fields {
+            let Some(value) = value else {
+                continue;
+            };
+            if !out.is_empty() {
+                out.push(b'\t');
+            }
+            out.extend_from_slice(key.as_bytes());
+            out.push(b'\t');
+            write::escape(&mut out, value.as_bytes());
+        }
+        out.push(b'\n');
+        out
+    }
+
+    /// Saves the identity durably. Only the stream's writer may.
+    pub(super) fn save(&self, dir: &Path, storage: &Storage) -> Result<(), Error> {
+        replace(dir, layout::STATE, &self.encode(), storage)
+    }
+}
+
+/// Replaces the small file `name` in `dir` as a whole, durably.
+pub(super) fn replace(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    storage: &Storage,
+) -> Result<(), Error> {
+    let path = dir.join(name);
+    let beside = dir.join(format!("{name}.new"));
+    storage.remove(&beside)?;
+    let file = storage.create(&beside)?;
+    storage.write(&file, bytes, 0).map_err(|error| Error::io(&beside, "write", error))?;
+    // DURABILITY: the bytes before the name, or a power loss leaves an empty file under it.
+    storage.sync(&file).map_err(|error| Error::io(&beside, "fsync", error))?;
+    failpoint::pass(failpoint::LOG_STATE_RENAME_BEFORE);
+    storage.rename(&beside, &path)?;
+    // DURABILITY: the name itself.
+    storage.sync_folder(dir)?;
+    failpoint::pass(failpoint::LOG_STATE_RENAME_AFTER);
+    Ok(())
+}

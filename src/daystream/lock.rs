@@ -1,0 +1,63 @@
+//! One writer per stream: a flock on the file `lock`, held as long as the writer lives.
+//!
+//! The lock is the kernel's: it goes with the process, however that ends. Network file systems
+//! without flock are not supported.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::storage::Storage;
+use super::{Error, layout};
+
+/// The held lock.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+    /// Whether the lock file was there before: the stream is one of ours.
+    pub(super) ours: bool,
+}
+
+/// Makes the folder when it is not there, sees that it is safe to write in, and locks it.
+pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
+    match dir.parent() {
+        Some(parent) if !dir.exists() => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            if !parent.is_dir() {
+                return Err(Error::NotFound { dir: parent.to_owned() });
+            }
+            storage.folder(dir)?;
+            storage.sync_folder(parent)?;
+        }
+        _ => {}
+    }
+    check_folder(dir)?;
+    let path = dir.join(layout::LOCK);
+    let ours = path.symlink_metadata().is_ok();
+    let file = storage.open(&path, true)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _file: file, ours }),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(Error::Locked { dir: dir.to_owned() })
+        }
+        Err(error) => Err(Error::io(path, "lock", error.into())),
+    }
+}
+
+/// Refuses a folder that others could write in.
+fn check_folder(dir: &Path) -> Result<(), Error> {
+    let refused = |why| Err(Error::Refused { path: dir.to_owned(), why });
+    let meta = dir.metadata().map_err(|error| Error::io(dir, "look at", error))?;
+    if !meta.is_dir() {
+        return refused("it is not a folder");
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return refused("it belongs to another user");
+    }
+    if meta.mode() & 0o002 != 0 {
+        return refused("everybody may write in it");
+    }
+    Ok(())
+}

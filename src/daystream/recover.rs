@@ -1,0 +1,129 @@
+//! Opening a stream for writing: where does it end?
+//!
+//! DURABILITY: only an incomplete tail (see the module `tail`) of the last segment is cut off; any
+//! other damage is an error and nothing is changed. A segment that the cut leaves without any line
+//! is removed, because its name promises a first line that will not come.
+
+use std::path::Path;
+
+use deltaflood::Lsn;
+
+use super::error::Damage;
+use super::layout::{self, Segment};
+use super::scan::{self, Boundary, Fault, Scan};
+use super::storage::{Storage, open_read};
+use super::window::Window;
+use super::{Error, Position, tail};
+use crate::limits::LOG_READER_BUFFER_BYTES;
+
+/// The end of a stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct End {
+    /// The last segment, and its length in bytes.
+    pub(super) segment: Option<(Segment, u64)>,
+    /// Position of the last line.
+    pub(super) last: Option<Position>,
+    /// LSN of the last transaction in the last segment that has one.
+    pub(super) lsn: Option<Lsn>,
+    /// Bytes that were cut off.
+    pub(super) cut: u64,
+}
+
+/// Refuses a folder whose segments have no commit lines: what this library would take for an
+/// incomplete tail is another program's stream.
+pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
+    if dir.join(layout::LOCK).symlink_metadata().is_ok() || !dir.is_dir() {
+        return Ok(());
+    }
+    let Some(last) = layout::last(dir, None)? else {
+        return Ok(());
+    };
+    let path = last.path(dir);
+    let Some(file) = open_read(&path)? else {
+        return Ok(());
+    };
+    match scan::has_commit(file, u64::MAX) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Foreign { dir: dir.to_owned() }),
+        Err(error) => Err(Error::io(path, "read", error)),
+    }
+}
+
+/// Finds the stream's end, cutting off an incomplete tail.
+pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
+    let mut cut = 0;
+    while let Some(segment) = layout::last(dir, None)? {
+        if segment.compressed {
+            return Err(Error::Compressed { segment: segment.name() });
+        }
+        let Some(mut end) = recover_segment(storage, dir, &segment, cut > 0)? else {
+            continue;
+        };
+        cut += end.cut;
+        if matches!(end.segment, Some((_, 0))) {
+            let path = segment.path(dir);
+            storage.remove(&path)?;
+            storage.sync_folder(&dir.join(&segment.day))?;
+            // NOTE: an empty segment counts as a cut too: the one before it was closed, and may
+            // have no tail of its own.
+            cut = cut.max(1);
+            continue;
+        }
+        end.cut = cut;
+        return Ok(end);
+    }
+    Ok(End { cut, ..End::default() })
+}
+
+/// Finds the end of one segment. With `closed`, a segment follows or followed: it has no tail.
+fn recover_segment(
+    storage: &Storage,
+    dir: &Path,
+    segment: &Segment,
+    closed: bool,
+) -> Result<Option<End>, Error> {
+    let path = segment.path(dir);
+    let io = |operation| {
+        let path = path.clone();
+        move |error| Error::io(path, operation, error)
+    };
+    let Some(file) = open_read(&path)? else {
+        return Ok(None);
+    };
+    let mut window = Window::new(file, LOG_READER_BUFFER_BYTES);
+    let mut scan = Scan::new(Boundary::Commit, segment.first, 0, None);
+    let mut lsn = None;
+    let corrupt = |byte, damage| Error::Corrupt { segment: segment.name(), byte, damage };
+    loop {
+        match scan.step(&mut window) {
+            Ok(Some(found)) => lsn = found.lsn.or(lsn),
+            Ok(None) => break,
+            Err(Fault::Io(error)) => return Err(io("read")(error)),
+            Err(Fault::Damage(byte, damage)) => {
+                let torn = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong)
+                    && !closed
+                    && tail::is_incomplete(window.file(), scan.at, byte).map_err(io("read"))?;
+                if !torn {
+                    return Err(corrupt(byte, damage));
+                }
+                break;
+            }
+        }
+    }
+    let length = window.file().metadata().map_err(io("look at"))?.len();
+    if length > scan.start {
+        if closed {
+            return Err(corrupt(scan.start, Damage::Incomplete));
+        }
+        let file = storage.open(&path, false)?;
+        storage.truncate(&file, scan.start).map_err(io("cut"))?;
+        // DURABILITY: the cut must not come undone once something else is written behind it.
+        storage.sync(&file).map_err(io("fsync"))?;
+    }
+    Ok(Some(End {
+        segment: Some((segment.clone(), scan.start)),
+        last: scan.before(),
+        lsn,
+        cut: length - scan.start,
+    }))
+}

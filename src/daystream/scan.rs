@@ -1,0 +1,214 @@
+//! Looking ahead: where does the transaction that begins here end, and is it whole and sound?
+//!
+//! A scan walks lines without giving them out. It checks each line's stamp and order, and at the
+//! commit line the transaction's number of lines and checksums. It holds no lines, so a transaction
+//! may have any size.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use deltaflood::{Change, Lsn, Verb};
+
+use super::error::Damage;
+use super::window::{Line, Window};
+use super::{Position, stamp};
+
+/// How the end of a transaction is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Boundary {
+    /// By its commit line.
+    Commit,
+    /// The stream has no commit lines: where `_xid` changes.
+    Xid,
+}
+
+/// A transaction that was found whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Offset of the first line, in bytes.
+    pub(super) start: u64,
+    /// Offset after the last line's line feed.
+    pub(super) end: u64,
+    /// Position of the last line.
+    pub(super) last: Position,
+    /// The commit's LSN.
+    pub(super) lsn: Option<Lsn>,
+    /// Number of lines, with the commit line.
+    pub(super) lines: u64,
+    /// CRC-32C of all lines but the commit line, where there is one.
+    pub(super) crc: u32,
+}
+
+/// Why a scan stopped.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The byte, and what is wrong there.
+    Damage(u64, Damage),
+    /// Reading failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Io(error)
+    }
+}
+
+/// A scan through one segment.
+#[derive(Debug)]
+pub(super) struct Scan {
+    boundary: Boundary,
+    /// Position in the segment's name; checked against the line at offset 0.
+    name: Position,
+    /// Offset at which the transaction begins.
+    pub(super) start: u64,
+    /// Offset of the next line to look at.
+    pub(super) at: u64,
+    /// Position of the line before the transaction.
+    before: Option<Position>,
+    /// Position of the line before `at`.
+    pub(super) last: Option<Position>,
+    /// Lines of the transaction before `at`.
+    pub(super) lines: u64,
+    crc: u32,
+    xid: Option<u32>,
+}
+
+impl Scan {
+    /// A scan from `start` in the segment named `name`, behind the line at position `before`.
+    pub(super) fn new(
+        boundary: Boundary,
+        name: Position,
+        start: u64,
+        before: Option<Position>,
+    ) -> Scan {
+        Scan { boundary, name, start, at: start, before, last: before, lines: 0, crc: 0, xid: None }
+    }
+
+    /// Starts the transaction over.
+    pub(super) fn rewind(&mut self) {
+        self.restart(self.start, self.before);
+    }
+
+    fn restart(&mut self, start: u64, before: Option<Position>) {
+        *self = Scan::new(self.boundary, self.name, start, before);
+    }
+
+    /// Position of the line before the transaction.
+    pub(super) const fn before(&self) -> Option<Position> {
+        self.before
+    }
+
+    /// Goes on to the end of the transaction; `None` when the file ends before it does. A later
+    /// call goes on from there.
+    pub(super) fn step(&mut self, window: &mut Window) -> Result<Option<Found>, Fault> {
+        window.keep(self.start);
+        loop {
+            let range = match window.line(self.at)? {
+                Line::Whole(range) => range,
+                Line::Partial => return Ok(None),
+                Line::TooLong { like_a_line: true } => {
+                    return Err(Fault::Damage(self.at, Damage::TooLong));
+                }
+                Line::TooLong { like_a_line: false } => {
+                    return Err(Fault::Damage(self.at, Damage::Stamp));
+                }
+            };
+            let found = self.line(window, range)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Takes in one line; the transaction when it ends with it (or, without commits, before it).
+    fn line(&mut self, window: &Window, range: Range<usize>) -> Result<Option<Found>, Fault> {
+        let line = window.bytes(range.clone());
+        let damage = |byte: usize, damage| Fault::Damage(self.at + byte as u64, damage);
+        let (position, _) = stamp::read(line).map_err(|byte| damage(byte, Damage::Stamp))?;
+        if self.last.is_some_and(|last| position <= last) {
+            return Err(damage(0, Damage::Order));
+        }
+        if self.at == 0 && position != self.name {
+            return Err(damage(0, Damage::Name));
+        }
+        let next = self.at + line.len() as u64 + 1;
+        if self.boundary == Boundary::Xid || line.ends_with(stamp::COMMIT) {
+            let change = Change::parse(line)
+                .map_err(|error| damage(error.byte, Damage::Line(error.kind)))?;
+            if change.verb == Verb::Commit {
+                self.check_commit(&change)?;
+                return Ok(Some(self.finish(next, position, change.lsn, 1)));
+            }
+            let other = change.xid.is_none() || change.xid != self.xid;
+            if self.boundary == Boundary::Xid && self.lines > 0 && other {
+                let last = self.last.unwrap_or(position);
+                return Ok(Some(self.finish(self.at, last, None, 0)));
+            }
+            self.xid = change.xid;
+        }
+        let with_feed = window.bytes(range.start..range.end + 1);
+        self.crc = crc32c::crc32c_append(self.crc, with_feed);
+        self.lines += 1;
+        self.last = Some(position);
+        self.at = next;
+        Ok(None)
+    }
+
+    /// Checks a commit line, at `self.at`, against the lines before it.
+    fn check_commit(&self, commit: &Change<'_>) -> Result<(), Fault> {
+        if let Some(crc) = commit.commit_crc {
+            let line = commit.line();
+            let tail = b"\t_commit_crc\t01234567".len() + stamp::COMMIT.len();
+            let covered = line.get(..line.len().saturating_sub(tail)).unwrap_or_default();
+            if crc32c::crc32c_append(self.crc, covered) != crc {
+                return Err(if commit.crc == Some(self.crc) {
+                    Fault::Damage(self.at, Damage::CommitCrc)
+                } else {
+                    Fault::Damage(self.start, Damage::Crc)
+                });
+            }
+        }
+        if commit.lines.is_some_and(|lines| lines != self.lines) {
+            return Err(Fault::Damage(self.at, Damage::Lines));
+        }
+        if commit.crc.is_some_and(|crc| crc != self.crc) {
+            return Err(Fault::Damage(self.start, Damage::Crc));
+        }
+        Ok(())
+    }
+
+    /// The transaction ends at offset `end`; the next one begins there.
+    fn finish(&mut self, end: u64, last: Position, lsn: Option<Lsn>, commit: u64) -> Found {
+        let (start, crc) = (self.start, self.crc);
+        let found = Found { start, end, last, lsn, lines: self.lines + commit, crc };
+        self.restart(end, Some(last));
+        found
+    }
+
+    /// Without commit lines: what was scanned is taken for a whole transaction.
+    pub(super) fn take_pending(&mut self) -> Option<Found> {
+        let last = self.last.filter(|_| self.lines > 0 && self.boundary == Boundary::Xid)?;
+        Some(self.finish(self.at, last, None, 0))
+    }
+}
+
+/// Whether a segment's first `limit` bytes hold a commit line.
+pub(super) fn has_commit(file: File, limit: u64) -> io::Result<bool> {
+    let mut window = Window::new(file, crate::limits::LOG_READER_BUFFER_BYTES);
+    let mut at = 0;
+    while at < limit {
+        let Line::Whole(range) = window.line(at)? else {
+            return Ok(false);
+        };
+        let line = window.bytes(range);
+        at += line.len() as u64 + 1;
+        if line.ends_with(stamp::COMMIT)
+            && Change::parse(line).is_ok_and(|change| change.verb == Verb::Commit)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,82 @@
+//! What follows the last sound transaction of a stream: an incomplete tail, or damage?
+//!
+//! A crash leaves a transaction that was cut off anywhere, or, when the machine went down, one whose
+//! end is zeros or garbage. Such a tail is *incomplete*: nobody was told that it is durable, and
+//! PostgreSQL sends it again. It is told from damage like this. Behind the last sound transaction
+//!
+//! - lines that are all sound, and then the end of the file, perhaps in mid-line: incomplete;
+//! - a malformed line (or bytes without any line feed), and behind it no commit line and no sound
+//!   line at all: incomplete;
+//! - a malformed line that itself ends as a commit line does: damage;
+//! - a malformed line with a sound line behind it: damage;
+//! - sound lines in the wrong order, a wrong number of lines, a wrong checksum: damage.
+//!
+//! What this cannot tell: bytes of the very last commit line's last 16 that changed, from a
+//! transaction that was torn there. The stream is then shorter by that transaction, and deltastream
+//! finds that PostgreSQL was told more than the stream holds.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use deltaflood::Change;
+
+use super::stamp;
+
+/// Bytes read in one step.
+const STEP: usize = 1 << 18;
+/// A longer line is passed over: a sound transaction behind the fault ends with a commit line,
+/// which is short.
+const LINE: usize = 1 << 20;
+
+/// Whether what begins at `line` (the beginning of the first malformed line, or one of the sound
+/// lines of its transaction) is an incomplete tail. `fault` is the first wrong byte.
+pub(super) fn is_incomplete(file: &File, line: u64, fault: u64) -> io::Result<bool> {
+    let mut step = vec![0; STEP];
+    let mut carry: Vec<u8> = Vec::new();
+    let mut overlong = false;
+    let mut at = line;
+    let mut line_start = line;
+    loop {
+        let read = match file.read_at(&mut step, at) {
+            Ok(0) => return Ok(true),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut rest = step.get(..read).unwrap_or_default();
+        while let Some(feed) = memchr::memchr(b'\n', rest) {
+            let (piece, after) = rest.split_at(feed);
+            if !overlong {
+                carry.extend_from_slice(piece);
+                let line_end = at + (read - after.len()) as u64;
+                if tells_damage(&carry, line_start, line_end, fault) {
+                    return Ok(false);
+                }
+            }
+            rest = after.get(1..).unwrap_or_default();
+            line_start = at + (read - rest.len()) as u64;
+            carry.clear();
+            overlong = false;
+        }
+        overlong |= carry.len() + rest.len() > LINE;
+        if overlong {
+            carry.clear();
+        } else {
+            carry.extend_from_slice(rest);
+        }
+        at += read as u64;
+    }
+}
+
+/// Whether a line, of which there is all, shows that more was written behind the fault than a
+/// tear.
+fn tells_damage(line: &[u8], start: u64, end: u64, fault: u64) -> bool {
+    if end < fault {
+        return false;
+    }
+    if line.ends_with(stamp::COMMIT) {
+        return true;
+    }
+    start > fault && stamp::read(line).is_ok() && Change::parse(line).is_ok()
+}

@@ -1,0 +1,167 @@
+//! A piece of a segment in memory, line by line, read in large steps.
+//!
+//! Memory: the buffer's size, or twice the length of the longest line. What lies in the window is
+//! not read again; [`Window::clear`] forgets it, for a file that was cut in the meantime.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::stamp;
+use crate::limits::LINE_BYTES_MAX;
+
+/// A look for a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// The line's bytes in the window, without the line feed.
+    Whole(Range<usize>),
+    /// The file ends within the line, or right where it would begin.
+    Partial,
+    /// The line is longer than a line can be, or fills the buffer and is not even like a line.
+    TooLong {
+        /// Whether it begins like a line.
+        like_a_line: bool,
+    },
+}
+
+/// A file's bytes from `start` on, as many as are in memory.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: File,
+    buffer: Vec<u8>,
+    /// Number of valid bytes in the buffer.
+    len: usize,
+    /// Offset in the file of the buffer's first byte.
+    start: u64,
+    /// Bytes from this offset on are kept as long as there is room for half a buffer of them.
+    keep: u64,
+    /// No line feed lies between the line looked for last and this offset.
+    searched: u64,
+    /// The buffer's ordinary size.
+    size: usize,
+}
+
+impl Window {
+    pub(super) fn new(file: File, size: usize) -> Window {
+        let size = size.max(4096);
+        Window { file, buffer: vec![0; size], len: 0, start: 0, keep: 0, searched: 0, size }
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Another file takes this one's place; the buffer is used again.
+    pub(super) fn replace(&mut self, file: File) {
+        self.file = file;
+        self.clear();
+    }
+
+    /// Forgets what was read.
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+        self.start = 0;
+        self.keep = 0;
+        self.searched = 0;
+    }
+
+    /// Asks to keep the bytes from `offset` on; they are wanted again.
+    pub(super) fn keep(&mut self, offset: u64) {
+        self.keep = offset;
+    }
+
+    /// Offset of the first byte that was not read yet.
+    pub(super) const fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
+
+    /// The bytes of a range found by [`Window::line`], until the next look.
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or_default()
+    }
+
+    /// Whether the file's bytes from `offset` on, up to what was read last, are all in memory.
+    pub(super) const fn holds(&self, offset: u64) -> bool {
+        offset >= self.start
+    }
+
+    /// The line that begins at `offset` in the file.
+    pub(super) fn line(&mut self, offset: u64) -> io::Result<Line> {
+        if offset < self.start || offset > self.end() {
+            self.len = 0;
+            self.start = offset;
+            self.searched = offset;
+        }
+        if self.searched < offset {
+            self.searched = offset;
+        }
+        loop {
+            let begin = (offset - self.start) as usize;
+            let from = (self.searched - self.start) as usize;
+            let unseen = self.buffer.get(from..self.len).unwrap_or_default();
+            if let Some(step) = memchr::memchr(b'\n', unseen) {
+                self.searched = self.start + (from + step) as u64 + 1;
+                return Ok(Line::Whole(begin..from + step));
+            }
+            self.searched = self.end();
+            if self.len == self.buffer.len() && !self.make_room(offset) {
+                return Ok(Line::TooLong { like_a_line: self.like_a_line(offset) });
+            }
+            if self.fill()? == 0 {
+                return Ok(Line::Partial);
+            }
+        }
+    }
+
+    /// Reads what fits; 0 at the file's end.
+    fn fill(&mut self) -> io::Result<usize> {
+        let end = self.end();
+        let room = self.buffer.get_mut(self.len..).unwrap_or_default();
+        loop {
+            match self.file.read_at(room, end) {
+                Ok(read) => {
+                    self.len += read;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn like_a_line(&self, offset: u64) -> bool {
+        let begin = (offset - self.start) as usize;
+        self.buffer.get(begin..self.len).unwrap_or_default().starts_with(stamp::PREFIX)
+    }
+
+    /// Makes room for more of the line at `offset`; false when it is too long.
+    fn make_room(&mut self, offset: u64) -> bool {
+        let half = (self.size / 2) as u64;
+        let keep = if self.keep >= self.start && self.keep <= offset && offset - self.keep <= half {
+            self.keep
+        } else {
+            offset
+        };
+        let gone = (keep - self.start) as usize;
+        if gone > 0 {
+            self.buffer.copy_within(gone..self.len, 0);
+            self.len -= gone;
+            self.start = keep;
+            // NOTE: after a long line the buffer goes back to its ordinary size.
+            if self.len < self.size && self.buffer.len() > self.size {
+                self.buffer.truncate(self.size);
+                self.buffer.shrink_to_fit();
+            }
+            if self.len < self.buffer.len() {
+                return true;
+            }
+        }
+        // NOTE: only what begins like a line may make the buffer grow: not a tail of zeros.
+        if !self.like_a_line(offset) || self.len >= LINE_BYTES_MAX {
+            return false;
+        }
+        self.buffer.resize(self.buffer.len() * 2, 0);
+        true
+    }
+}
