@@ -30,13 +30,13 @@ pub trait Iteration {
 /// A script and its rows.
 pub struct Body {
     script: Obj,
-    /// The command's name in `("NAME" body line N)`.
+    /// The command's name in `("NAME" body line N)`; empty to add none.
     name: &'static str,
     rows: Box<dyn Iteration>,
 }
 
 impl Body {
-    /// A loop over `rows`.
+    /// A loop over `rows`. `name` is the command's in `("NAME" body line N)`; empty to add none.
     pub fn new(name: &'static str, script: Obj, rows: impl Iteration + 'static) -> Body {
         Body { script, name, rows: Box::new(rows) }
     }
@@ -92,7 +92,7 @@ unsafe extern "C" fn ran(data: *mut *mut c_void, interp: *mut sys::Interp, resul
         sys::TCL_BREAK => finish(interp, body),
         other => {
             let mut body = body;
-            if other == sys::TCL_ERROR {
+            if other == sys::TCL_ERROR && !body.name.is_empty() {
                 let line = interp.error_line();
                 interp.add_error_info(&format!("\n    (\"{}\" body line {line})", body.name));
             }

@@ -4,6 +4,7 @@ use super::error::{CmdResult, Exception, Failure};
 use super::guard;
 use super::interp::{Interp, c_string};
 use super::obj::Obj;
+use std::any::Any;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ptr::NonNull;
@@ -27,6 +28,9 @@ pub trait Driver {
 
     /// The channel was closed. The interpreter, when it is there still.
     fn close(&self, interp: Option<Interp>);
+
+    /// The driver itself, for [`Channel::driver`].
+    fn any(self: Rc<Self>) -> Rc<dyn Any>;
 
     /// The descriptor, for those who ask for it.
     fn descriptor(&self) -> Option<i32> {
@@ -177,6 +181,33 @@ impl Channel {
             Access { read: mode & sys::TCL_READABLE != 0, write: mode & sys::TCL_WRITABLE != 0 };
         let found = NonNull::new(raw).map(Channel);
         found.map(|c| (c, access)).ok_or(Exception::Raised(sys::TCL_ERROR))
+    }
+
+    /// The channel of that name in the interpreter, if there is one; the interpreter's result is lost if not.
+    #[must_use]
+    pub fn lookup(interp: Interp, name: &Obj) -> Option<Channel> {
+        let mut mode = 0;
+        // SAFETY: live interpreter; Tcl's strings end with NUL.
+        let raw = unsafe {
+            sys::Tcl_GetChannel(interp.raw(), name.internal().as_ptr().cast(), &mut mode)
+        };
+        if raw.is_null() {
+            interp.reset_result();
+        }
+        NonNull::new(raw).map(Channel)
+    }
+
+    /// The driver of a channel of ours, if it is a `T`.
+    #[must_use]
+    pub fn driver<T: Driver + 'static>(self) -> Option<Rc<T>> {
+        // SAFETY: live channel; the data of a channel of our type is our instance.
+        let driver = unsafe {
+            if !std::ptr::eq(sys::Tcl_GetChannelType(self.0.as_ptr()), &TYPE) {
+                return None;
+            }
+            driver(sys::Tcl_GetChannelInstanceData(self.0.as_ptr()))
+        };
+        driver.any().downcast::<T>().ok()
     }
 
     /// Sets an option, as `chan configure` does.

@@ -1,9 +1,9 @@
 //! Commands: a closure behind a name, with panics caught and script bodies run without recursion.
 
 use super::body::{self, Body};
-use super::error::{CmdResult, Exception};
+use super::error::{CmdResult, Exception, Failure};
 use super::guard;
-use super::interp::{Interp, InterpRef, c_string};
+use super::interp::{Interp, c_string};
 use super::obj::Obj;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -30,7 +30,9 @@ type OnDelete = dyn FnOnce(Interp);
 
 struct Entry {
     run: Box<Run>,
-    interp: InterpRef,
+    /// Lives at least as long as the command; used only while the token says that there is one. (To preserve it
+    /// here would keep a deleted interpreter, and with it this command, from ever being torn down.)
+    interp: Interp,
     token: Cell<*mut sys::CommandToken>,
     on_delete: RefCell<Option<Box<OnDelete>>>,
 }
@@ -49,31 +51,37 @@ impl Command {
     /// Its name now (it may have been renamed), from the global namespace on; None when it is gone.
     #[must_use]
     pub fn full_name(&self) -> Option<String> {
-        let interp = self.0.interp.get()?;
         let token = self.0.token.get();
         if token.is_null() {
             return None;
         }
         let name = Obj::empty();
-        // SAFETY: the token is cleared when the command is deleted, so it is live; the object is unshared.
-        unsafe { sys::Tcl_GetCommandFullName(interp.raw(), token, name.raw()) };
+        // SAFETY: the token is cleared when the command is deleted, which is before its interpreter is gone; so
+        // both are live; the object is unshared.
+        unsafe { sys::Tcl_GetCommandFullName(self.0.interp.raw(), token, name.raw()) };
         Some(name.text_lossy().into_owned())
     }
 
     /// Deletes the command, if it is still there.
     pub fn delete(&self) {
         let token = self.0.token.get();
-        if let (Some(interp), false) = (self.0.interp.get(), token.is_null()) {
+        if !token.is_null() {
             // SAFETY: as for full_name.
-            unsafe { sys::Tcl_DeleteCommandFromToken(interp.raw(), token) };
+            unsafe { sys::Tcl_DeleteCommandFromToken(self.0.interp.raw(), token) };
         }
+    }
+
+    /// What tells this command from all others, as long as it is there: compare with [`CommandInfo::identity`].
+    #[must_use]
+    pub fn identity(&self) -> usize {
+        Rc::as_ptr(&self.0).addr()
     }
 }
 
 /// Registers a command. Its closure gets all words, its own name first.
 ///
 /// # Errors
-/// A name with a NUL byte.
+/// A name with a NUL byte, or in a namespace that does not exist.
 pub fn register<F>(interp: Interp, name: &str, run: F) -> CmdResult<Command>
 where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
@@ -84,7 +92,7 @@ where
 /// Registers a command with something to do when it is deleted, by whoever.
 ///
 /// # Errors
-/// A name with a NUL byte.
+/// A name with a NUL byte, or in a namespace that does not exist.
 pub fn register_handle<F, D>(interp: Interp, name: &str, run: F, on_delete: D) -> CmdResult<Command>
 where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
@@ -102,7 +110,7 @@ fn register_with(
     let name = c_string(name)?;
     let entry = Rc::new(Entry {
         run,
-        interp: InterpRef::new(interp),
+        interp,
         token: Cell::new(std::ptr::null_mut()),
         on_delete: RefCell::new(on_delete),
     });
@@ -111,6 +119,13 @@ fn register_with(
     let token = unsafe {
         sys::Tcl_NRCreateCommand(interp.raw(), name.as_ptr(), called, entered, data, Some(deleted))
     };
+    if token.is_null() {
+        // SAFETY: gives back the reference made above, since no command holds it.
+        drop(unsafe { Rc::from_raw(data.cast_const().cast::<Entry>()) });
+        let name = name.to_string_lossy().into_owned();
+        let code = ["PGSQLITE", "COMMAND", "NAME", "name", &name];
+        return Err(Failure::new(format!("cannot make a command \"{name}\""), &code).into());
+    }
     entry.token.set(token);
     Ok(Command(entry))
 }
@@ -163,7 +178,7 @@ unsafe extern "C" fn deleted(data: *mut c_void) {
         entry.token.set(std::ptr::null_mut());
         let on_delete = entry.on_delete.borrow_mut().take();
         if let Some(on_delete) = on_delete {
-            on_delete(entry.interp.even_deleted());
+            on_delete(entry.interp);
         }
     });
 }
@@ -175,6 +190,14 @@ pub struct CommandInfo {
     pub obj_proc: *const c_void,
     /// What that function is given.
     pub client_data: *mut c_void,
+}
+
+impl CommandInfo {
+    /// The identity of the command, if it is one of ours: compare with [`Command::identity`] of those that live.
+    #[must_use]
+    pub fn identity(&self) -> usize {
+        self.client_data.addr()
+    }
 }
 
 impl Interp {

@@ -1,7 +1,7 @@
 //! Every entry from Tcl: a panic becomes an error and goes no further.
 
 use super::error::Failure;
-use super::interp::{Interp, InterpRef};
+use super::interp::{Interp, InterpRef, Preserved};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +46,7 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
 /// Runs an event's `body` in an interpreter that is still there; a panic in it goes to `interp bgerror`.
 pub(crate) fn in_background(interp: &InterpRef, body: impl FnOnce(Interp)) {
     let Some(interp) = interp.get() else { return };
+    let _preserved = Preserved::new(interp);
     if let Err(failure) = caught(|| body(interp)) {
         interp.background(&failure.into());
     }

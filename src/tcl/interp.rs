@@ -2,8 +2,10 @@
 
 use super::error::{CmdResult, Exception, Failure};
 use super::obj::Obj;
-use std::ffi::{CString, c_int, c_void};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use tcl_sys as sys;
 
 /// An interpreter, for the duration of a call from Tcl. To keep one for later, use [`InterpRef`].
@@ -91,6 +93,12 @@ impl Interp {
         // SAFETY: live interpreter; the dict is held at once.
         let options = unsafe { Obj::hold(sys::Tcl_GetReturnOptions(self.raw(), sys::TCL_ERROR)) };
         options.dict_get(self, "-errorcode").ok().flatten().unwrap_or_else(|| Obj::text("NONE"))
+    }
+
+    /// Whether there is a command of this name, resolved from the current namespace.
+    #[must_use]
+    pub fn has_command(self, name: &Obj) -> bool {
+        self.command_info(name).is_some()
     }
 
     fn checked(self, code: c_int) -> CmdResult {
@@ -221,37 +229,62 @@ pub(super) fn c_string(text: &str) -> CmdResult<CString> {
     CString::new(internal).map_err(|_| Failure::plain("a name holds a NUL byte").into())
 }
 
-/// An interpreter kept for later: alive as memory until dropped, though its script may delete it.
-pub struct InterpRef(Interp);
+/// An interpreter kept for later. It does not keep the interpreter alive: a script may delete it at any time, and then
+/// [`InterpRef::get`] finds none.
+#[derive(Clone)]
+pub struct InterpRef(Rc<Life>);
+
+/// The interpreter, until it is torn down.
+struct Life(Cell<Option<Interp>>);
+
+const LIFE: &CStr = c"pgsqlite_life";
+
+unsafe extern "C" fn torn_down(data: *mut c_void, _interp: *mut sys::Interp) {
+    // SAFETY: the reference that `InterpRef::new` leaked; Tcl calls this once.
+    let life = unsafe { Rc::from_raw(data.cast_const().cast::<Life>()) };
+    life.0.set(None);
+}
 
 impl InterpRef {
     /// Keeps `interp`.
     #[must_use]
     pub fn new(interp: Interp) -> InterpRef {
-        // SAFETY: live interpreter.
-        unsafe { sys::Tcl_Preserve(interp.raw().cast()) };
-        InterpRef(interp)
+        // SAFETY: live interpreter; the name is ours, so what hangs there is our counted reference.
+        unsafe {
+            let raw = sys::Tcl_GetAssocData(interp.raw(), LIFE.as_ptr(), std::ptr::null_mut());
+            if raw.is_null() {
+                let life = Rc::new(Life(Cell::new(Some(interp))));
+                let data = Rc::into_raw(Rc::clone(&life)).cast_mut().cast();
+                sys::Tcl_SetAssocData(interp.raw(), LIFE.as_ptr(), Some(torn_down), data);
+                return InterpRef(life);
+            }
+            let raw = raw.cast_const().cast::<Life>();
+            Rc::increment_strong_count(raw);
+            InterpRef(Rc::from_raw(raw))
+        }
     }
 
     /// The interpreter, unless it has been deleted.
     #[must_use]
     pub fn get(&self) -> Option<Interp> {
-        if self.0.is_deleted() { None } else { Some(self.0) }
-    }
-
-    /// The interpreter though it is being deleted: for what must be undone then (never to evaluate in it).
-    pub(super) fn even_deleted(&self) -> Interp {
-        self.0
+        self.0.0.get().filter(|interp| !interp.is_deleted())
     }
 }
 
-impl Clone for InterpRef {
-    fn clone(&self) -> InterpRef {
-        InterpRef::new(self.0)
+/// Keeps an interpreter's memory valid until dropped, though a script may delete it meanwhile. For the duration of a
+/// call: while it is held, a deleted interpreter is not torn down.
+pub(super) struct Preserved(Interp);
+
+impl Preserved {
+    /// Preserves `interp`.
+    pub(super) fn new(interp: Interp) -> Preserved {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_Preserve(interp.raw().cast()) };
+        Preserved(interp)
     }
 }
 
-impl Drop for InterpRef {
+impl Drop for Preserved {
     fn drop(&mut self) {
         // SAFETY: balances the Tcl_Preserve of new().
         unsafe { sys::Tcl_Release(self.0.raw().cast()) };
