@@ -29,6 +29,9 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
         signal::register(interp)?;
         pg_sqlite::command::register(interp)?;
     }
-    interp.provide("Pgtcl", PGTCL_VERSION)?;
+    // Where another Pgtcl is loaded already, its commands and its version stay.
+    if crate::pgtcl::register(interp, kind)? {
+        interp.provide("Pgtcl", PGTCL_VERSION)?;
+    }
     interp.provide("pgsqlite", VERSION)
 }

@@ -1,1 +1,72 @@
 //! Pgtcl's commands, one file per family.
+//!
+//! Every command is there twice: `pg_NAME` and `::pg::NAME` (`pg_exec` as `::pg::sqlexec`), the namespace exported. A
+//! connection is a Tcl channel and a command of the same name; a result is a command. Scripts written for Pgtcl 3.1
+//! run unchanged; SQL errors keep its contract (`pg_exec` does not raise, `pg_select` and `pg_execute` do).
+//!
+//! Limits: results per connection are bounded by memory only; a statement or a text parameter holds no NUL character
+//! (PostgreSQL's own limit). Values are text. The commands block while the server works, save the asynchronous ones.
+//! Not guaranteed: the order in which `pg_dbinfo connections` lists.
+//! In a safe interpreter there is no command that opens connections or reads the environment.
+#![forbid(unsafe_code)]
+
+mod connect;
+mod connection;
+mod copy;
+mod handle_command;
+mod handles;
+mod query_result;
+mod result_command;
+
+pub use connection::Connection;
+pub use handles::{connection, result};
+pub use query_result::QueryResult;
+
+use crate::commands::Kind;
+use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj, command};
+
+/// What runs a command: the interpreter and all words, the command's name first.
+type Run = fn(Interp, &[Obj]) -> Result<Flow, Exception>;
+
+/// A command of the package.
+struct Entry {
+    /// The name behind `pg_`.
+    name: &'static str,
+    /// The name in the namespace `pg`, where it differs.
+    alias: Option<&'static str>,
+    run: Run,
+    /// Whether a safe interpreter has it.
+    safe: bool,
+}
+
+const fn entry(name: &'static str, run: Run) -> Entry {
+    Entry { name, alias: None, run, safe: true }
+}
+
+const fn unsafe_entry(name: &'static str, run: Run) -> Entry {
+    Entry { name, alias: None, run, safe: false }
+}
+
+const COMMANDS: &[Entry] = &[
+    unsafe_entry("conndefaults", connect::conndefaults),
+    unsafe_entry("connect", connect::connect),
+    entry("disconnect", connect::disconnect),
+];
+
+/// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_connect` already: another
+/// Pgtcl's commands are left alone.
+///
+/// # Errors
+/// None in practice: the names are constants.
+pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
+    if interp.has_command(&Obj::text("::pg_exec")) {
+        return Ok(false);
+    }
+    interp.export_namespace("::pg")?;
+    for entry in COMMANDS.iter().filter(|e| e.safe || kind == Kind::Trusted) {
+        command::register(interp, &format!("pg_{}", entry.name), entry.run)?;
+        let alias = entry.alias.unwrap_or(entry.name);
+        command::register(interp, &format!("::pg::{alias}"), entry.run)?;
+    }
+    Ok(true)
+}

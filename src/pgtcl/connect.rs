@@ -1,0 +1,162 @@
+//! `pg_connect`, `pg_disconnect`, `pg_conndefaults`.
+
+use super::{Connection, handles};
+use crate::libpq::{self, Conn, Conninfo};
+use crate::tcl::channel::Channel;
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
+
+const OPTIONS: [&str; 10] = [
+    "-host",
+    "-port",
+    "-tty",
+    "-options",
+    "-user",
+    "-password",
+    "-conninfo",
+    "-connlist",
+    "-connhandle",
+    "-async",
+];
+
+const USAGE: &str = "pg_connect: database name missing
+pg_connect databaseName [-host hostName] [-port portNumber] [-tty pgtty]
+pg_connect -conninfo conninfoString
+pg_connect -connlist [connlist]";
+
+/// What the words of `pg_connect` ask for.
+#[derive(Default)]
+struct Request {
+    conninfo: Conninfo,
+    handle: Option<String>,
+}
+
+/// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a handle.
+pub(super) fn connect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let request = parse(interp, words)?;
+    if let Some(name) = &request.handle
+        && is_taken(interp, &Obj::text(name))
+    {
+        let code = ["PGSQLITE", "HANDLE", "EXISTS", "name", name];
+        return Err(failed("handle already exists", &code));
+    }
+    let conn = Conn::connect(&request.conninfo).map_err(refused)?;
+    let connection = Connection::create(interp, request.handle.as_deref(), conn)?;
+    Ok(Flow::Value(connection.handle().clone()))
+}
+
+fn is_taken(interp: Interp, name: &Obj) -> bool {
+    let taken = Channel::lookup(interp, name).is_some() || interp.has_command(name);
+    interp.reset_result();
+    taken
+}
+
+fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Request> {
+    let mut request = Request::default();
+    let mut rest = words.get(1..).unwrap_or_default();
+    if rest.is_empty() {
+        return Err(Failure::new(USAGE, &["TCL", "WRONGARGS"]).into());
+    }
+    // An odd word out is the database name, and comes first.
+    let mut database = None;
+    if let ([name, options @ ..], 1) = (rest, rest.len() % 2) {
+        database = Some(name.as_text()?.into_owned());
+        rest = options;
+    }
+    for pair in rest.chunks_exact(2) {
+        let [option, value] = pair else { continue };
+        let option = option.text_lossy();
+        let Some(known) = OPTIONS.iter().find(|o| **o == option) else {
+            return Err(Failure::bad_word("option", &option, &OPTIONS).into());
+        };
+        apply(interp, &mut request, known, value)?;
+    }
+    if let Some(database) = database {
+        request.conninfo.set("dbname", &database);
+    }
+    Ok(request)
+}
+
+fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> CmdResult<()> {
+    match option {
+        "-conninfo" => {
+            let text = value.as_text()?;
+            let parsed = Conninfo::parse(&text).map_err(refused)?;
+            for (keyword, value) in parsed.iter() {
+                request.conninfo.set(keyword, value);
+            }
+        }
+        "-connlist" => {
+            let pairs = value.as_list(interp)?;
+            if pairs.len() % 2 != 0 {
+                return Err(Failure::wrong_args("pg_connect -connlist {opt val ...}").into());
+            }
+            for pair in pairs.chunks_exact(2) {
+                if let [keyword, value] = pair {
+                    request.conninfo.set(&keyword.as_text()?, &value.as_text()?);
+                }
+            }
+        }
+        "-connhandle" => request.handle = Some(value.as_text()?.into_owned()),
+        // COMPAT: accepted; the connection is made before the command returns.
+        "-async" => {
+            value.as_bool(interp)?;
+        }
+        // COMPAT: libpq 14 and newer refuse this parameter, which did nothing for long before.
+        "-tty" => {}
+        other => {
+            request.conninfo.set(other.trim_start_matches('-'), &value.as_text()?);
+        }
+    }
+    Ok(())
+}
+
+fn failed(message: &str, code: &[&str]) -> Exception {
+    Failure::new(format!("Connection to database failed\n{message}"), code).into()
+}
+
+/// libpq's message under the line that scripts know, with the code of the error.
+fn refused(error: libpq::Error) -> Exception {
+    let message = match &error {
+        libpq::Error::Conninfo { message } | libpq::Error::Connect { message, .. } => {
+            format!("{message}\n")
+        }
+        other => format!("{other}\n"),
+    };
+    let failure = Failure::from(error);
+    let code: Vec<&str> = failure.code().iter().map(String::as_str).collect();
+    failed(&message, &code)
+}
+
+/// `pg_disconnect conn`.
+pub(super) fn disconnect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [_, name] = words else {
+        return Err(Failure::wrong_args("pg_disconnect connection").into());
+    };
+    let connection = handles::plain_connection(interp, name)?;
+    // Where it was shared from another interpreter, this one gives its share back too.
+    if let (Some(channel), false) = (connection.channel(), connection.is_home(interp)) {
+        channel.unregister(interp);
+    }
+    connection.disconnect();
+    Ok(Obj::empty().into())
+}
+
+/// `pg_conndefaults`: a list of `{keyword label dispchar dispsize value}`.
+pub(super) fn conndefaults(_interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    if words.len() != 1 {
+        return Err(Failure::wrong_args("pg_conndefaults").into());
+    }
+    let all: Vec<Obj> = libpq::conndefaults()
+        .iter()
+        .map(|default| {
+            Obj::list(&[
+                Obj::text(&default.keyword),
+                Obj::text(&default.label),
+                Obj::text(&default.dispchar),
+                Obj::int(default.dispsize.into()),
+                Obj::text(&default.value),
+            ])
+        })
+        .collect();
+    Ok(Obj::list(&all).into())
+}

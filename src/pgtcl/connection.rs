@@ -1,0 +1,248 @@
+//! A connection handle: a connection to the server behind a channel and a command of the same name.
+
+use super::handles::{Handles, not_a_connection};
+use super::{QueryResult, handle_command};
+use crate::libpq::{Conn, PgResult};
+use crate::tcl::channel::{self, Channel};
+use crate::tcl::command::{self, Command};
+use crate::tcl::{CmdResult, Failure, Interp, InterpRef, Obj, state};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers connections. One for the process, since handles can be shared between its interpreters.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// A connection that a script holds. Everything is released by [`Connection::disconnect`], which the end of its
+/// channel, of its command or of its interpreter calls too.
+pub struct Connection {
+    name: String,
+    handle: Obj,
+    serial: u64,
+    conn: RefCell<Option<Rc<Conn>>>,
+    /// The interpreter that has the command.
+    home: InterpRef,
+    command: RefCell<Option<Command>>,
+    channel: Cell<Option<Channel>>,
+    null_value: RefCell<Obj>,
+    results: RefCell<BTreeMap<u64, Weak<QueryResult>>>,
+    next_result: Cell<u64>,
+    statements: Cell<u64>,
+    /// A `pg_select -rowbyrow` reads from it.
+    streaming: Cell<bool>,
+    pub(super) copy: super::copy::State,
+}
+
+impl Connection {
+    /// Makes the handle of an open connection, with its channel and its command.
+    ///
+    /// # Errors
+    /// The name is taken by a channel or a command, or lies in a namespace that does not exist.
+    pub(super) fn create(
+        interp: Interp,
+        name: Option<&str>,
+        conn: Conn,
+    ) -> CmdResult<Rc<Connection>> {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let name = name.map_or_else(|| format!("pgsql0x{serial:x}"), str::to_owned);
+        let connection = Rc::new(Connection {
+            handle: Obj::text(&name),
+            serial,
+            conn: RefCell::new(Some(Rc::new(conn))),
+            home: InterpRef::new(interp),
+            command: RefCell::new(None),
+            channel: Cell::new(None),
+            null_value: RefCell::new(Obj::empty()),
+            results: RefCell::default(),
+            next_result: Cell::new(0),
+            statements: Cell::new(0),
+            streaming: Cell::new(false),
+            copy: super::copy::State::default(),
+            name,
+        });
+        connection.register(interp)?;
+        Ok(connection)
+    }
+
+    /// Puts command and channel into the interpreter.
+    fn register(self: &Rc<Self>, interp: Interp) -> CmdResult<()> {
+        let running = Rc::clone(self);
+        let deleted = Rc::downgrade(self);
+        let command = command::register_handle(
+            interp,
+            &self.name,
+            move |interp, words| handle_command::run(interp, &running, words),
+            move |interp| {
+                if let Some(connection) = deleted.upgrade() {
+                    connection.command_deleted(interp);
+                }
+            },
+        )?;
+        state::of::<Handles>(interp).add_connection(command.identity(), self);
+        self.command.replace(Some(command));
+        let driver: Rc<dyn channel::Driver> = Rc::clone(self) as _;
+        let channel = channel::create(interp, &self.name, driver).inspect_err(|_| {
+            self.disconnect();
+        })?;
+        self.channel.set(Some(channel));
+        for (option, value) in
+            [(c"-buffering", c"line"), (c"-encoding", c"utf-8"), (c"-translation", c"lf")]
+        {
+            channel.configure(interp, option, value)?;
+        }
+        Ok(())
+    }
+
+    /// The handle's name, as it was made.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The handle's name as a value.
+    #[must_use]
+    pub fn handle(&self) -> &Obj {
+        &self.handle
+    }
+
+    /// Whether its command is in this interpreter.
+    pub(super) fn is_home(&self, interp: Interp) -> bool {
+        self.home.get() == Some(interp)
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(super) fn channel(&self) -> Option<Channel> {
+        self.channel.get()
+    }
+
+    /// Whether it has not been disconnected (the server may have gone all the same).
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.conn.borrow().is_some()
+    }
+
+    /// The connection itself. Do not keep it across a script: a script may disconnect.
+    ///
+    /// # Errors
+    /// It was disconnected.
+    pub fn conn(&self) -> CmdResult<Rc<Conn>> {
+        let conn = self.conn.borrow().clone();
+        conn.ok_or_else(|| not_a_connection(&self.handle, "postgresql connection").into())
+    }
+
+    /// The connection, for a new statement.
+    ///
+    /// # Errors
+    /// It was disconnected; a COPY or a `pg_select -rowbyrow` goes on.
+    pub fn idle_conn(&self) -> CmdResult<Rc<Conn>> {
+        if self.copy.is_active() {
+            let code = ["PGSQLITE", "CONNECTION", "COPY", "name", &self.name];
+            return Err(Failure::new("Attempt to query while COPY in progress", &code).into());
+        }
+        if self.streaming.get() {
+            let code = ["PGSQLITE", "CONNECTION", "ROWBYROW", "name", &self.name];
+            let message = "Attempt to query while rows are read one by one (-rowbyrow)";
+            return Err(Failure::new(message, &code).into());
+        }
+        self.conn()
+    }
+
+    /// As [`Connection::idle_conn`], and counts a statement for `pg_dbinfo sql_count`.
+    ///
+    /// # Errors
+    /// As [`Connection::idle_conn`].
+    pub fn statement_conn(&self) -> CmdResult<Rc<Conn>> {
+        let conn = self.idle_conn()?;
+        self.statements.set(self.statements.get() + 1);
+        Ok(conn)
+    }
+
+    /// Number of statements sent.
+    pub(super) fn statements(&self) -> u64 {
+        self.statements.get()
+    }
+
+    /// Says that rows are read one by one, so that no other statement throws the rest away.
+    pub fn set_streaming(&self, streaming: bool) {
+        self.streaming.set(streaming);
+    }
+
+    /// What stands for NULL.
+    #[must_use]
+    pub fn null_value(&self) -> Obj {
+        self.null_value.borrow().clone()
+    }
+
+    pub(super) fn set_null_value(&self, value: &Obj) {
+        self.null_value.replace(value.clone());
+    }
+
+    /// Makes a handle of a result.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn add_result(
+        self: &Rc<Self>,
+        interp: Interp,
+        result: PgResult,
+    ) -> CmdResult<Rc<QueryResult>> {
+        let number = self.next_result.get();
+        self.next_result.set(number + 1);
+        let handle = QueryResult::create(interp, self, number, result)?;
+        self.results.borrow_mut().insert(number, Rc::downgrade(&handle));
+        Ok(handle)
+    }
+
+    pub(super) fn remove_result(&self, number: u64) {
+        self.results.borrow_mut().remove(&number);
+    }
+
+    /// The result of this number.
+    pub(super) fn result(&self, number: u64) -> Option<Rc<QueryResult>> {
+        self.results.borrow().get(&number)?.upgrade()
+    }
+
+    /// All results, the oldest first.
+    pub(super) fn results(&self) -> Vec<Rc<QueryResult>> {
+        self.results.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Disconnects and takes away everything: results, command, channel. Safe to call again.
+    pub fn disconnect(&self) {
+        // NOTE: each part is taken out before it is released, for each release may come back here.
+        let conn = self.conn.take();
+        self.copy.end();
+        for result in self.results() {
+            result.clear();
+        }
+        let command = self.command.borrow().clone();
+        if let Some(command) = command {
+            command.delete();
+        }
+        if let (Some(channel), Some(home)) = (self.channel.take(), self.home.get()) {
+            channel.unregister(home);
+        }
+        drop(conn);
+    }
+
+    fn command_deleted(&self, interp: Interp) {
+        if let Some(command) = self.command.take() {
+            state::of::<Handles>(interp).remove_connection(command.identity());
+        }
+        self.disconnect();
+    }
+
+    /// The channel was closed; without an interpreter the process ends, and Tcl is not to be touched any more.
+    pub(super) fn channel_closed(&self, interp: Option<Interp>) {
+        self.channel.set(None);
+        if interp.is_some() {
+            self.disconnect();
+        } else {
+            drop(self.conn.take());
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A result handle: a result of the server behind a command `CONNECTION.NUMBER`.
+
+use super::handles::Handles;
+use super::{Connection, result_command};
+use crate::libpq::PgResult;
+use crate::tcl::command::{self, Command};
+use crate::tcl::{CmdResult, Interp, Obj, state};
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+/// A result that a script holds.
+pub struct QueryResult {
+    name: Obj,
+    number: u64,
+    connection: Weak<Connection>,
+    connection_name: Obj,
+    /// Replaced when a COPY ends: the handle then shows what came of it.
+    result: RefCell<Rc<PgResult>>,
+    null_value: RefCell<Obj>,
+    command: RefCell<Option<Command>>,
+}
+
+impl QueryResult {
+    /// Makes the handle and its command in `interp`.
+    pub(super) fn create(
+        interp: Interp,
+        connection: &Rc<Connection>,
+        number: u64,
+        result: PgResult,
+    ) -> CmdResult<Rc<QueryResult>> {
+        let name = format!("{}.{number}", connection.name());
+        let handle = Rc::new(QueryResult {
+            name: Obj::text(&name),
+            number,
+            connection: Rc::downgrade(connection),
+            connection_name: connection.handle().clone(),
+            result: RefCell::new(Rc::new(result)),
+            null_value: RefCell::new(connection.null_value()),
+            command: RefCell::new(None),
+        });
+        let running = Rc::clone(&handle);
+        let deleted = Rc::downgrade(&handle);
+        let command = command::register_handle(
+            interp,
+            &name,
+            move |interp, words| result_command::by_handle(interp, &running, words),
+            move |interp| {
+                if let Some(handle) = deleted.upgrade() {
+                    handle.forget(interp);
+                }
+            },
+        )?;
+        state::of::<Handles>(interp).add_result(command.identity(), &handle);
+        handle.command.replace(Some(command));
+        Ok(handle)
+    }
+
+    /// The handle's name, as it was made.
+    #[must_use]
+    pub fn name(&self) -> &Obj {
+        &self.name
+    }
+
+    /// The name of its connection's handle.
+    #[must_use]
+    pub fn connection_name(&self) -> &Obj {
+        &self.connection_name
+    }
+
+    /// The server's result, shared: it stays readable though the script clears the handle.
+    #[must_use]
+    pub fn pg_result(&self) -> Rc<PgResult> {
+        Rc::clone(&self.result.borrow())
+    }
+
+    pub(super) fn replace(&self, result: PgResult) {
+        self.result.replace(Rc::new(result));
+    }
+
+    /// What stands for NULL in this result.
+    #[must_use]
+    pub fn null_value(&self) -> Obj {
+        self.null_value.borrow().clone()
+    }
+
+    pub(super) fn set_null_value(&self, value: &Obj) {
+        self.null_value.replace(value.clone());
+    }
+
+    /// Frees the handle: its command goes, and it leaves its connection.
+    pub fn clear(&self) {
+        // NOTE: no borrow is held while the command is deleted: that comes back to `forget`, and runs traces.
+        let command = self.command.borrow().clone();
+        if let Some(command) = command {
+            command.delete();
+        }
+    }
+
+    /// The command is gone, by whoever.
+    fn forget(&self, interp: Interp) {
+        if let Some(command) = self.command.take() {
+            state::of::<Handles>(interp).remove_result(command.identity());
+        }
+        if let Some(connection) = self.connection.upgrade() {
+            connection.remove_result(self.number);
+        }
+    }
+}
