@@ -53,13 +53,13 @@ const COMMANDS: &[Entry] = &[
     entry("disconnect", connect::disconnect),
 ];
 
-/// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_connect` already: another
+/// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_disconnect` already: another
 /// Pgtcl's commands are left alone.
 ///
 /// # Errors
 /// None in practice: the names are constants.
 pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
-    if interp.has_command(&Obj::text("::pg_exec")) {
+    if interp.has_command(&Obj::text("::pg_disconnect")) {
         return Ok(false);
     }
     interp.export_namespace("::pg")?;
