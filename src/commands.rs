@@ -33,5 +33,18 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
     if crate::pgtcl::register(interp, kind)? {
         interp.provide("Pgtcl", PGTCL_VERSION)?;
     }
+    #[cfg(feature = "failpoints")]
+    failpoints(interp)?;
     interp.provide("pgsqlite", VERSION)
+}
+
+/// Registers `pgsqlite::failpoints`: the names at which the crash test kills, in test builds only.
+#[cfg(feature = "failpoints")]
+fn failpoints(interp: Interp) -> CmdResult<()> {
+    use crate::tcl::{Obj, command};
+    command::register(interp, "::pgsqlite::failpoints", |_, _| {
+        let names: Vec<Obj> = crate::failpoint::ALL.iter().map(|name| Obj::from(*name)).collect();
+        Ok(Obj::list(&names).into())
+    })?;
+    Ok(())
 }
