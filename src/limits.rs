@@ -17,3 +17,11 @@ pub const LINE_BYTES_MAX: usize = 3 << 30;
 /// Milliseconds between two looks at a followed daystream when the kernel reports no change (as on
 /// network file systems).
 pub const FOLLOW_POLL_MS: u64 = 1_000;
+
+/// Bulk import: bytes of text and blobs after which a batch of rows goes to SQLite. One longer row
+/// is a batch of its own.
+pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;
+/// Bulk import: cells after which a batch of rows goes to SQLite (16 to 24 bytes each).
+pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
+/// Bulk import: batches that may wait for SQLite while the next one is read.
+pub const IMPORT_BATCHES_WAITING: usize = 4;

@@ -1,3 +1,37 @@
 //! Bulk copy between PostgreSQL and SQLite.
+//!
+//! Rows come from a result ([`Source::Result`]), from a query that is running ([`Source::Stream`])
+//! or from `COPY ... TO STDOUT` ([`Source::Copy`]); they are converted as [`crate::schema::value`]
+//! says and go into SQLite through a virtual table, by one `INSERT ... SELECT`. A running query is
+//! read and converted by a thread of its own while the calling thread inserts: SQLite is called on
+//! the calling thread only.
+//!
+//! All or nothing: an import that fails leaves no row and no table behind; it runs in a transaction
+//! of its own, or in a savepoint of the caller's. With [`Import::commit_every`] the parts already
+//! committed stay.
+//!
+//! Limits: memory of a streaming import is a few batches (`IMPORT_BATCH_BYTES` each,
+//! `IMPORT_BATCHES_WAITING` of them), or a few times the longest row when that is longer. At most
+//! 2000 columns (SQLite's default). Values up to the connection's length limit, 1,000,000,000 bytes
+//! by default.
+#![forbid(unsafe_code)]
 
+mod batch;
+mod columns;
 pub mod command;
+mod convert;
+mod copy_text;
+mod error;
+mod feed;
+mod import;
+mod pump;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use columns::{Column, Columns, kind_of_word};
+pub use error::{Error, Result};
+pub use import::{Import, Imported, Target};
+pub use source::Source;
+pub use table::{KeyPart, Order, TableName};

@@ -1,0 +1,78 @@
+//! Converted rows on their way to SQLite.
+
+use crate::limits::{IMPORT_BATCH_BYTES, IMPORT_BATCH_CELLS};
+use crate::sqlite::Value;
+
+/// A cell; text and blobs are places in the batch's bytes.
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    Null,
+    Int(i64),
+    Real(f64),
+    Text(usize, u32),
+    Blob(usize, u32),
+}
+
+/// Some rows, all of the same number of columns. Its memory is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    cells: Vec<Cell>,
+}
+
+impl Batch {
+    /// Cells in it.
+    pub(super) fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Empties it. Room that one huge row needed is given back.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.cells.clear();
+        self.bytes.shrink_to(IMPORT_BATCH_BYTES * 2);
+    }
+
+    /// Time to hand it over?
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= IMPORT_BATCH_BYTES || self.cells.len() >= IMPORT_BATCH_CELLS
+    }
+
+    /// Appends a cell. The value's length fits 32 bits (the caller checked it against SQLite's
+    /// limit).
+    #[inline]
+    pub(super) fn push(&mut self, value: Value<'_>) {
+        let start = self.bytes.len();
+        let cell = match value {
+            Value::Null => Cell::Null,
+            Value::Int(int) => Cell::Int(int),
+            Value::Real(real) => Cell::Real(real),
+            Value::Text(text) => {
+                self.bytes.extend_from_slice(text);
+                Cell::Text(start, u32::try_from(text.len()).unwrap_or(u32::MAX))
+            }
+            Value::Blob(blob) => {
+                self.bytes.extend_from_slice(blob);
+                Cell::Blob(start, u32::try_from(blob.len()).unwrap_or(u32::MAX))
+            }
+        };
+        self.cells.push(cell);
+    }
+
+    /// The cell at `at`, row by row from the first; NULL beyond the end.
+    #[inline]
+    pub(super) fn value(&self, at: usize) -> Value<'_> {
+        match self.cells.get(at) {
+            None | Some(Cell::Null) => Value::Null,
+            Some(Cell::Int(int)) => Value::Int(*int),
+            Some(Cell::Real(real)) => Value::Real(*real),
+            Some(Cell::Text(start, length)) => Value::Text(self.slice(*start, *length)),
+            Some(Cell::Blob(start, length)) => Value::Blob(self.slice(*start, *length)),
+        }
+    }
+
+    #[inline]
+    fn slice(&self, start: usize, length: u32) -> &[u8] {
+        self.bytes.get(start..start.saturating_add(length as usize)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,100 @@
+//! From PostgreSQL's text of a row to the cells of a batch.
+
+use super::batch::Batch;
+use super::{Column, Error, Result};
+use crate::schema::value;
+use crate::sqlite::Value;
+
+/// Converts rows, and knows which row and column it is at when one fails.
+#[derive(Debug)]
+pub(super) struct Converter {
+    columns: Vec<Column>,
+    /// The text that means NULL.
+    null: Option<Vec<u8>>,
+    strict: bool,
+    /// Longest value in bytes.
+    length_limit: u64,
+    /// Number of the row being converted, the first being 1.
+    row: u64,
+    column: usize,
+    scratch: Vec<u8>,
+}
+
+impl Converter {
+    pub(super) fn new(
+        columns: Vec<Column>,
+        null: Option<&[u8]>,
+        strict: bool,
+        length_limit: u64,
+    ) -> Converter {
+        let null = null.map(<[u8]>::to_vec);
+        let length_limit = length_limit.min(u64::from(u32::MAX));
+        Converter { columns, null, strict, length_limit, row: 0, column: 0, scratch: Vec::new() }
+    }
+
+    /// Number of the current row, the first being 1.
+    pub(super) fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// A new row begins.
+    #[inline]
+    pub(super) fn begin_row(&mut self) {
+        self.row = self.row.wrapping_add(1);
+        self.column = 0;
+    }
+
+    /// The row is complete.
+    ///
+    /// # Errors
+    /// It has fewer columns than it should.
+    #[inline]
+    pub(super) fn end_row(&self) -> Result<()> {
+        if self.column == self.columns.len() {
+            Ok(())
+        } else {
+            Err(Error::ColumnCount { expected: self.columns.len(), found: self.column })
+        }
+    }
+
+    /// Appends the next cell of the row.
+    ///
+    /// # Errors
+    /// Its text does not fit its type, is too long, or the row has no such column.
+    #[inline]
+    pub(super) fn push(&mut self, batch: &mut Batch, text: Option<&[u8]>) -> Result<()> {
+        let Some(column) = self.columns.get(self.column) else {
+            let expected = self.columns.len();
+            return Err(Error::ColumnCount { expected, found: expected.saturating_add(1) });
+        };
+        self.column = self.column.wrapping_add(1);
+        let text = match text {
+            Some(text) if self.null.as_deref() != Some(text) => text,
+            _ => {
+                batch.push(Value::Null);
+                return Ok(());
+            }
+        };
+        let value = if self.strict {
+            value::convert(column.kind, text, &mut self.scratch).map_err(|reason| Error::Value {
+                column: column.name.clone(),
+                row: self.row,
+                kind: column.kind,
+                reason,
+            })?
+        } else {
+            value::convert_lenient(column.kind, text, &mut self.scratch)
+        };
+        let bytes = value.byte_len() as u64;
+        if bytes > self.length_limit {
+            return Err(Error::TooBig {
+                column: column.name.clone(),
+                row: self.row,
+                bytes,
+                limit: self.length_limit,
+            });
+        }
+        batch.push(value);
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! Batches as the row source of an insert.
+
+use super::batch::Batch;
+use super::pump::Batches;
+use super::{Error, Result};
+use crate::sqlite::{RowSource, Value};
+
+/// Called every so many rows with the number of rows so far; `false` stops the import.
+pub(super) struct Progress<'a> {
+    pub(super) every: u64,
+    pub(super) call: &'a mut dyn FnMut(u64) -> bool,
+}
+
+/// Hands out the rows of batch after batch.
+pub(super) struct Feed<'a, B> {
+    batches: &'a mut B,
+    batch: Batch,
+    columns: usize,
+    /// The current row's first cell in the batch.
+    at: usize,
+    rows: u64,
+    progress: Option<Progress<'a>>,
+    /// Rows at the last call of the progress.
+    reported: u64,
+    /// Rows at which `advance` says "end" for a moment: a part is to be committed.
+    pause_at: Option<u64>,
+    /// The source came to its end.
+    ended: bool,
+}
+
+impl<'a, B: Batches> Feed<'a, B> {
+    pub(super) fn new(batches: &'a mut B, columns: usize, progress: Option<Progress<'a>>) -> Self {
+        let progress = progress.filter(|progress| progress.every > 0);
+        Feed {
+            batches,
+            batch: Batch::default(),
+            columns,
+            at: 0,
+            rows: 0,
+            progress,
+            reported: 0,
+            pause_at: None,
+            ended: false,
+        }
+    }
+
+    /// Rows handed out so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Did the source come to its end?
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Pauses after `rows` more rows.
+    pub(super) fn pause_after(&mut self, rows: u64) {
+        self.pause_at = Some(self.rows.saturating_add(rows));
+    }
+
+    fn report(&mut self) -> Result<()> {
+        if let Some(progress) = &mut self.progress
+            && self.rows.is_multiple_of(progress.every)
+            && self.rows > self.reported
+        {
+            self.reported = self.rows;
+            if !(progress.call)(self.rows) {
+                return Err(Error::Stopped { row: self.rows });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<B: Batches> RowSource for Feed<'_, B> {
+    type Error = Error;
+
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        if self.progress.is_some() {
+            self.report()?;
+        }
+        if self.pause_at == Some(self.rows) {
+            self.pause_at = None;
+            return Ok(false);
+        }
+        if self.rows > 0 {
+            self.at = self.at.wrapping_add(self.columns);
+        }
+        while self.at >= self.batch.cells() {
+            let spent = std::mem::take(&mut self.batch);
+            match self.batches.next(spent)? {
+                Some(batch) => self.batch = batch,
+                None => {
+                    self.ended = true;
+                    return Ok(false);
+                }
+            }
+            self.at = 0;
+        }
+        self.rows = self.rows.wrapping_add(1);
+        Ok(true)
+    }
+
+    #[inline]
+    fn value(&self, column: usize) -> Value<'_> {
+        self.batch.value(self.at.wrapping_add(column))
+    }
+}

@@ -1,0 +1,202 @@
+//! The import: options, and how it runs.
+
+use super::convert::Converter;
+use super::feed::{Feed, Progress};
+use super::pump::{Ahead, Batches, Here, read_ahead};
+use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
+use super::{Column, Columns, Error, KeyPart, Result, TableName, table};
+use crate::libpq::{PgResult, Status};
+use crate::sqlite::{Db, InsertError, RowSource, Value};
+
+/// Where the rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A table to make; it is gone again when the import fails.
+    Create(TableName),
+    /// A table that is there.
+    Into(TableName),
+    /// A statement with one parameter for each column, run for each row.
+    Statement(String),
+}
+
+/// What to import, where to, and how. [`Import::new`] has the defaults.
+pub struct Import<'a> {
+    /// Where the rows go.
+    pub target: Target,
+    /// Their columns.
+    pub columns: Columns,
+    /// The primary key of a table to make; empty for none.
+    pub key: Vec<KeyPart>,
+    /// Replace rows of the same key.
+    pub or_replace: bool,
+    /// The text that means NULL, beside NULL itself.
+    pub null: Option<Vec<u8>>,
+    /// A value that does not fit its type is an error (else it is converted as far as it goes).
+    pub strict: bool,
+    /// Call [`Import::progress`] every so many rows; 0 for never.
+    pub progress_every: u64,
+    /// Hears the number of rows so far; `false` stops the import with [`Error::Stopped`]. Runs on
+    /// the calling thread, between two rows; it may use the connection, but not end the
+    /// transaction.
+    pub progress: Option<&'a mut dyn FnMut(u64) -> bool>,
+    /// Commit every so many rows (only outside of the caller's transaction); `None`: all or
+    /// nothing.
+    pub commit_every: Option<u64>,
+}
+
+/// What was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// Rows written.
+    pub rows: u64,
+}
+
+/// The outcome of SQLite's side, with the number of the row it was at.
+fn at_row<B: Batches>(feed: &Feed<'_, B>, error: InsertError<Error>) -> Error {
+    match error {
+        InsertError::Source(error) => error,
+        InsertError::Sqlite(error) if feed.rows() == 0 => Error::Sqlite(error),
+        InsertError::Sqlite(source) => Error::Row { row: feed.rows(), source },
+    }
+}
+
+impl<'a> Import<'a> {
+    /// An import with the defaults: strict, all or nothing, no key, nothing means NULL but NULL.
+    #[must_use]
+    pub fn new(target: Target, columns: Columns) -> Import<'a> {
+        Import {
+            target,
+            columns,
+            key: Vec::new(),
+            or_replace: false,
+            null: None,
+            strict: true,
+            progress_every: 0,
+            progress: None,
+            commit_every: None,
+        }
+    }
+
+    /// Runs it on the calling thread (the one that `db` belongs to) until all rows are in.
+    ///
+    /// A connection that was streaming is ready for the next command afterwards, also after a
+    /// failure.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing of a failed import is left in the database.
+    pub fn run(mut self, db: &Db, source: Source<'_>) -> Result<Imported> {
+        let limit = db.length_limit();
+        match source {
+            Source::Result(result) => {
+                let result = described(result)?;
+                let columns = self.columns.resolve(Some(result))?;
+                let converter = self.converter(&columns, limit);
+                let reader = ResultRows { result, converter, row: 0 };
+                self.write(db, &columns, &mut Here { reader, more: true })
+            }
+            Source::StreamHere(conn) => {
+                let first = first_result(conn)?;
+                let columns = self.columns.resolve(Some(&first));
+                let columns = columns.inspect_err(|_| conn.drain())?;
+                let reader = StreamRows::new(conn, first, self.converter(&columns, limit));
+                self.write(db, &columns, &mut Here { reader, more: true })
+            }
+            Source::Stream(conn) => {
+                let first = first_result(conn)?;
+                let columns = self.columns.resolve(Some(&first));
+                let columns = columns.inspect_err(|_| conn.drain())?;
+                let converter = self.converter(&columns, limit);
+                let cancel = conn.cancel_handle().ok();
+                let make = move || Ok(StreamRows::new(conn, first, converter));
+                read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+            }
+            Source::Copy { conn, sql } => {
+                let columns = self.columns.resolve(None)?;
+                let converter = self.converter(&columns, limit);
+                let cancel = conn.cancel_handle().ok();
+                let make = move || {
+                    let copy = conn.copy_out(sql)?;
+                    Ok(CopyRows { copy, converter, scratch: Vec::new() })
+                };
+                read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+            }
+        }
+    }
+
+    fn converter(&self, columns: &[Column], length_limit: u64) -> Converter {
+        Converter::new(columns.to_vec(), self.null.as_deref(), self.strict, length_limit)
+    }
+
+    /// Makes the table where asked, and writes the rows: in one piece, or in parts.
+    fn write<B: Batches>(
+        &mut self,
+        db: &Db,
+        columns: &[Column],
+        batches: &mut B,
+    ) -> Result<Imported> {
+        let every = self.progress_every;
+        let progress = self.progress.take().map(|call| Progress { every, call });
+        let mut feed = Feed::new(batches, columns.len(), progress);
+        let part = match self.commit_every {
+            Some(rows) if rows > 0 && !db.in_transaction() => Some(rows),
+            _ => None,
+        };
+        let mut made = false;
+        while !feed.ended() {
+            if let Some(rows) = part {
+                feed.pause_after(rows);
+            }
+            db.atomically(|| {
+                if let (Target::Create(name), false) = (&self.target, made) {
+                    table::create(db, name, columns, &self.key)?;
+                }
+                self.insert(db, columns, &mut feed)
+            })?;
+            made = true;
+        }
+        Ok(Imported { rows: feed.rows() })
+    }
+
+    fn insert<B: Batches>(
+        &self,
+        db: &Db,
+        columns: &[Column],
+        feed: &mut Feed<'_, B>,
+    ) -> Result<()> {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        match &self.target {
+            Target::Create(name) | Target::Into(name) => {
+                let inserted = table::insert(name, &names, self.or_replace).run(db, feed);
+                inserted.map(|_| ()).map_err(|error| at_row(feed, error))
+            }
+            Target::Statement(sql) => run_for_each_row(db, sql, columns.len(), feed),
+        }
+    }
+}
+
+/// Runs the caller's statement once for each row.
+fn run_for_each_row<B: Batches>(
+    db: &Db,
+    sql: &str,
+    columns: usize,
+    feed: &mut Feed<'_, B>,
+) -> Result<()> {
+    let mut stmt = db.prepare(sql)?;
+    if stmt.parameter_count() != columns {
+        return Err(Error::ColumnCount { expected: stmt.parameter_count(), found: columns });
+    }
+    while feed.advance()? {
+        let cells: Vec<Value<'_>> = (0..columns).map(|column| feed.value(column)).collect();
+        stmt.execute(&cells).map_err(|source| Error::Row { row: feed.rows(), source })?;
+    }
+    Ok(())
+}
+
+/// A result that has rows, possibly none of them.
+fn described(result: &PgResult) -> Result<&PgResult> {
+    match result.status() {
+        Status::TuplesOk | Status::SingleTuple => Ok(result),
+        other => Err(Error::NoRows { status: other.name() }),
+    }
+}

@@ -1,0 +1,159 @@
+//! Where the rows of an import come from.
+
+use super::batch::Batch;
+use super::convert::Converter;
+use super::{Error, Result, copy_text};
+use crate::libpq::{Conn, CopyOut, PgResult, Status};
+
+/// Where the rows of an import come from.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// A result that is here already.
+    Result(&'a PgResult),
+    /// The command just sent on this connection: its rows come one by one. Read by a thread of its
+    /// own.
+    Stream(&'a mut Conn),
+    /// As `Stream`, for a connection that is shared: read on the calling thread, which is slower.
+    StreamHere(&'a Conn),
+    /// A `COPY ... TO STDOUT` in text format, begun by the import. Read by a thread of its own.
+    Copy {
+        /// An idle connection.
+        conn: &'a mut Conn,
+        /// The COPY statement.
+        sql: &'a str,
+    },
+}
+
+/// Reads rows and converts them.
+pub(super) trait Reader {
+    /// Fills an empty batch; `false` when there are no more rows after it.
+    ///
+    /// # Errors
+    /// PostgreSQL's, or a value that cannot be converted.
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool>;
+}
+
+/// Rows of a result.
+pub(super) struct ResultRows<'a> {
+    pub(super) result: &'a PgResult,
+    pub(super) converter: Converter,
+    pub(super) row: usize,
+}
+
+impl Reader for ResultRows<'_> {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
+        let rows = self.result.ntuples();
+        while self.row < rows && !batch.is_full() {
+            push_row(self.result, self.row, &mut self.converter, batch)?;
+            self.row = self.row.saturating_add(1);
+        }
+        Ok(self.row < rows)
+    }
+}
+
+fn push_row(
+    result: &PgResult,
+    row: usize,
+    converter: &mut Converter,
+    batch: &mut Batch,
+) -> Result<()> {
+    converter.begin_row();
+    for cell in result.row(row) {
+        converter.push(batch, cell)?;
+    }
+    converter.end_row()
+}
+
+/// The first result of the command just sent, in single-row mode: it describes the rows.
+///
+/// # Errors
+/// The command failed or returns no rows.
+pub(super) fn first_result(conn: &Conn) -> Result<PgResult> {
+    // Refused when a result has been fetched already: then whole results come, which works as well.
+    let _ = conn.set_single_row_mode();
+    let Some(first) = conn.get_result() else {
+        return Err(Error::NoRows { status: "no command is running" });
+    };
+    match has_rows(first) {
+        Ok(first) => Ok(first),
+        Err(error) => {
+            conn.drain();
+            Err(error)
+        }
+    }
+}
+
+fn has_rows(result: PgResult) -> Result<PgResult> {
+    let result = result.into_ok()?;
+    match result.status() {
+        Status::TuplesOk | Status::SingleTuple => Ok(result),
+        other => Err(Error::NoRows { status: other.name() }),
+    }
+}
+
+/// Rows of a running command.
+pub(super) struct StreamRows<'a> {
+    conn: &'a Conn,
+    /// The result being read and the next row of it.
+    current: Option<(PgResult, usize)>,
+    converter: Converter,
+}
+
+impl<'a> StreamRows<'a> {
+    pub(super) fn new(conn: &'a Conn, first: PgResult, converter: Converter) -> Self {
+        StreamRows { conn, current: Some((first, 0)), converter }
+    }
+}
+
+impl Reader for StreamRows<'_> {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
+        while let Some((result, row)) = &mut self.current {
+            let rows = result.ntuples();
+            while *row < rows {
+                if batch.is_full() {
+                    return Ok(true);
+                }
+                push_row(result, *row, &mut self.converter, batch)?;
+                *row = row.saturating_add(1);
+            }
+            // The row's result is given back before the next one is made.
+            let ended = result.status() == Status::TuplesOk;
+            self.current = None;
+            if ended {
+                self.conn.drain();
+            } else if let Some(next) = self.conn.get_result() {
+                self.current = Some((has_rows(next)?, 0));
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for StreamRows<'_> {
+    /// Leaves the connection ready for the next command, also after a failure.
+    fn drop(&mut self) {
+        if self.current.take().is_some() {
+            if let Ok(cancel) = self.conn.cancel_handle() {
+                let _ = cancel.cancel();
+            }
+        }
+        self.conn.drain();
+    }
+}
+
+/// Rows of a COPY.
+pub(super) struct CopyRows<'a> {
+    pub(super) copy: CopyOut<'a>,
+    pub(super) converter: Converter,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Reader for CopyRows<'_> {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
+        while !batch.is_full() {
+            let Some(line) = self.copy.next_row()? else { return Ok(false) };
+            copy_text::row(&line, &mut self.converter, batch, &mut self.scratch)?;
+        }
+        Ok(true)
+    }
+}
