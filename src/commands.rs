@@ -1,8 +1,8 @@
 //! What `package require pgsqlite` puts into an interpreter.
 #![forbid(unsafe_code)]
 
-use crate::pg_sqlite;
-use crate::tcl::{CmdResult, Interp, signal};
+use crate::tcl::{CmdResult, Interp, serve, signal};
+use crate::{pg_sqlite, pgtcl, schema};
 
 /// The package's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -27,24 +27,13 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
     interp.export_namespace("::pg")?;
     if kind == Kind::Trusted {
         signal::register(interp)?;
+        serve::register(interp)?;
         pg_sqlite::command::register(interp)?;
+        schema::command::register(interp)?;
     }
     // Where another Pgtcl is loaded already, its commands and its version stay.
-    if crate::pgtcl::register(interp, kind)? {
+    if pgtcl::register(interp, kind)? {
         interp.provide("Pgtcl", PGTCL_VERSION)?;
     }
-    #[cfg(feature = "failpoints")]
-    failpoints(interp)?;
     interp.provide("pgsqlite", VERSION)
-}
-
-/// Registers `pgsqlite::failpoints`: the names at which the crash test kills, in test builds only.
-#[cfg(feature = "failpoints")]
-fn failpoints(interp: Interp) -> CmdResult<()> {
-    use crate::tcl::{Obj, command};
-    command::register(interp, "::pgsqlite::failpoints", |_, _| {
-        let names: Vec<Obj> = crate::failpoint::ALL.iter().map(|name| Obj::from(*name)).collect();
-        Ok(Obj::list(&names).into())
-    })?;
-    Ok(())
 }

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
+pub mod command;
 pub mod ddl;
 pub mod diff;
 pub mod error;

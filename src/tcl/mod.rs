@@ -20,6 +20,7 @@ pub mod interp;
 pub mod mailbox;
 pub mod obj;
 pub mod options;
+pub mod serve;
 pub mod signal;
 pub mod sqlite_host;
 pub mod state;

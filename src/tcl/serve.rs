@@ -1,0 +1,70 @@
+//! Commands that block and serve events meanwhile (`deltastream run`, `deltamirror live`), and the
+//! command that ends them.
+//!
+//! ```text
+//! pgsqlite::stop
+//! ```
+//! Ends every such command of this interpreter, cleanly, as if it had reached its end: what runs in
+//! the background is stopped and flushed first. For signal handlers:
+//! `pgsqlite::on_signal SIGTERM pgsqlite::stop`. Does nothing when none runs.
+
+use super::command;
+use super::error::{CmdResult, Failure};
+use super::event;
+use super::interp::{Interp, InterpRef, Preserved};
+use super::obj::Obj;
+use super::state;
+use std::cell::Cell;
+
+/// How often `pgsqlite::stop` was called.
+#[derive(Default)]
+struct Stops(Cell<u64>);
+
+/// Why serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The condition came true.
+    Done,
+    /// `pgsqlite::stop`.
+    Stopped,
+}
+
+/// Registers `pgsqlite::stop`.
+///
+/// # Errors
+/// None in practice: the name is a constant.
+pub fn register(interp: Interp) -> CmdResult<()> {
+    command::register(interp, "::pgsqlite::stop", |interp, words| {
+        if words.len() != 1 {
+            return Err(Failure::wrong_args("pgsqlite::stop").into());
+        }
+        let stops = state::of::<Stops>(interp);
+        stops.0.set(stops.0.get() + 1);
+        Ok(Obj::empty().into())
+    })?;
+    Ok(())
+}
+
+/// Serves events until `done` is true or `pgsqlite::stop` is called. `done` changes only by events.
+///
+/// # Errors
+/// `PGSQLITE INTERP DELETED` when an event's script has deleted the interpreter.
+pub fn until(interp: Interp, done: impl Fn() -> bool) -> CmdResult<Ended> {
+    let stops = state::of::<Stops>(interp);
+    let before = stops.0.get();
+    let kept = InterpRef::new(interp);
+    let _preserved = Preserved::new(interp);
+    loop {
+        if done() {
+            return Ok(Ended::Done);
+        }
+        if stops.0.get() != before {
+            return Ok(Ended::Stopped);
+        }
+        if kept.get().is_none() {
+            let code = ["PGSQLITE", "INTERP", "DELETED"];
+            return Err(Failure::new("the interpreter was deleted meanwhile", &code).into());
+        }
+        event::serve_one(true);
+    }
+}
