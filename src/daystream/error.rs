@@ -29,6 +29,8 @@ pub enum Damage {
     Xid,
     /// The transaction has no commit line, and the segment is not the last.
     Incomplete,
+    /// The segment is shorter than what was read of it.
+    Shorter,
     /// The line is longer than [`crate::limits::LINE_BYTES_MAX`].
     TooLong,
 }
@@ -47,6 +49,7 @@ impl Damage {
             Damage::CommitCrc => "COMMITCRC",
             Damage::Xid => "XID",
             Damage::Incomplete => "INCOMPLETE",
+            Damage::Shorter => "SHORTER",
             Damage::TooLong => "TOOLONG",
         }
     }
@@ -64,6 +67,7 @@ impl std::fmt::Display for Damage {
             Damage::CommitCrc => "the checksum of the commit line that begins here is wrong",
             Damage::Xid => "the line belongs to another transaction",
             Damage::Incomplete => "the transaction that begins here has no end",
+            Damage::Shorter => "the segment is shorter than what was read of it",
             Damage::TooLong => "the line is longer than a line can be",
         })
     }

@@ -147,6 +147,19 @@ pub(super) fn first(dir: &Path) -> Result<Option<Segment>, Error> {
     Ok(None)
 }
 
+/// Whether the stream has the files that only this library writes.
+pub(super) fn is_ours(dir: &Path) -> bool {
+    [LOCK, STATE].iter().any(|name| dir.join(name).symlink_metadata().is_ok())
+}
+
+/// The segment that holds `position`, or the first one when all are behind it.
+pub(super) fn at(dir: &Path, position: Position) -> Result<Option<Segment>, Error> {
+    match last(dir, Some(position))? {
+        Some(segment) => Ok(Some(segment)),
+        None => first(dir),
+    }
+}
+
 /// The last segment whose position is not beyond `limit`, or the last of all.
 pub(super) fn last(dir: &Path, limit: Option<Position>) -> Result<Option<Segment>, Error> {
     let until = limit.map(|limit| day_of(limit.clock)).transpose()?;

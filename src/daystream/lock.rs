@@ -16,8 +16,6 @@ use super::{Error, layout};
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
-    /// Whether the lock file was there before: the stream is one of ours.
-    pub(super) ours: bool,
 }
 
 /// Makes the folder when it is not there, sees that it is safe to write in, and locks it.
@@ -35,10 +33,9 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
     }
     check_folder(dir)?;
     let path = dir.join(layout::LOCK);
-    let ours = path.symlink_metadata().is_ok();
     let file = storage.open(&path, true)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file, ours }),
+        Ok(()) => Ok(Lock { _file: file }),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
             Err(Error::Locked { dir: dir.to_owned() })
         }

@@ -38,6 +38,8 @@ pub(super) struct Found {
     pub(super) lines: u64,
     /// CRC-32C of all lines but the commit line, where there is one.
     pub(super) crc: u32,
+    /// Whether the last line is a commit line.
+    pub(super) commit: bool,
 }
 
 /// Why a scan stopped.
@@ -95,6 +97,10 @@ impl Scan {
         *self = Scan::new(self.boundary, self.name, start, before);
     }
 
+    pub(super) const fn boundary(&self) -> Boundary {
+        self.boundary
+    }
+
     /// Position of the line before the transaction.
     pub(super) const fn before(&self) -> Option<Position> {
         self.before
@@ -139,12 +145,12 @@ impl Scan {
                 .map_err(|error| damage(error.byte, Damage::Line(error.kind)))?;
             if change.verb == Verb::Commit {
                 self.check_commit(&change)?;
-                return Ok(Some(self.finish(next, position, change.lsn, 1)));
+                return Ok(Some(self.finish(next, position, change.lsn, true)));
             }
             let other = change.xid.is_none() || change.xid != self.xid;
             if self.boundary == Boundary::Xid && self.lines > 0 && other {
                 let last = self.last.unwrap_or(position);
-                return Ok(Some(self.finish(self.at, last, None, 0)));
+                return Ok(Some(self.finish(self.at, last, None, false)));
             }
             self.xid = change.xid;
         }
@@ -180,9 +186,10 @@ impl Scan {
     }
 
     /// The transaction ends at offset `end`; the next one begins there.
-    fn finish(&mut self, end: u64, last: Position, lsn: Option<Lsn>, commit: u64) -> Found {
+    fn finish(&mut self, end: u64, last: Position, lsn: Option<Lsn>, commit: bool) -> Found {
         let (start, crc) = (self.start, self.crc);
-        let found = Found { start, end, last, lsn, lines: self.lines + commit, crc };
+        let lines = self.lines + u64::from(commit);
+        let found = Found { start, end, last, lsn, lines, crc, commit };
         self.restart(end, Some(last));
         found
     }
@@ -190,7 +197,7 @@ impl Scan {
     /// Without commit lines: what was scanned is taken for a whole transaction.
     pub(super) fn take_pending(&mut self) -> Option<Found> {
         let last = self.last.filter(|_| self.lines > 0 && self.boundary == Boundary::Xid)?;
-        Some(self.finish(self.at, last, None, 0))
+        Some(self.finish(self.at, last, None, false))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use super::layout::{self, Segment};
+use super::layout::Segment;
 use super::storage::Storage;
 use super::{Error, Position};
 use crate::failpoint;
@@ -192,9 +192,4 @@ impl Output {
         }
         Ok(())
     }
-}
-
-/// Whether the stream in `dir` has the files that only this library writes.
-pub(super) fn is_ours(dir: &std::path::Path) -> bool {
-    [layout::LOCK, layout::STATE].iter().any(|name| dir.join(name).symlink_metadata().is_ok())
 }

@@ -36,7 +36,9 @@ pub(super) struct Window {
     start: u64,
     /// Bytes from this offset on are kept as long as there is room for half a buffer of them.
     keep: u64,
-    /// No line feed lies between the line looked for last and this offset.
+    /// Offset of the line looked for last.
+    looked: u64,
+    /// No line feed lies between that and this offset.
     searched: u64,
     /// The buffer's ordinary size.
     size: usize,
@@ -45,7 +47,16 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(file: File, size: usize) -> Window {
         let size = size.max(4096);
-        Window { file, buffer: vec![0; size], len: 0, start: 0, keep: 0, searched: 0, size }
+        Window {
+            file,
+            buffer: vec![0; size],
+            len: 0,
+            start: 0,
+            keep: 0,
+            looked: 0,
+            searched: 0,
+            size,
+        }
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -63,7 +74,7 @@ impl Window {
         self.len = 0;
         self.start = 0;
         self.keep = 0;
-        self.searched = 0;
+        self.looked = u64::MAX;
     }
 
     /// Asks to keep the bytes from `offset` on; they are wanted again.
@@ -91,9 +102,10 @@ impl Window {
         if offset < self.start || offset > self.end() {
             self.len = 0;
             self.start = offset;
-            self.searched = offset;
+            self.looked = u64::MAX;
         }
-        if self.searched < offset {
+        if self.looked != offset {
+            self.looked = offset;
             self.searched = offset;
         }
         loop {

@@ -1,0 +1,263 @@
+//! A reader's look ahead: the next whole transaction, through segments and days, and whether what is
+//! there is not yet whole or damaged.
+//!
+//! A reader works beside a writer that appends, and, after a crash, cuts. So before it reports
+//! damage it forgets what it has in memory and reads the transaction again; only what is wrong on
+//! the second look too is wrong on the disk. The last segment's incomplete tail is not damage: the
+//! reader waits there until the writer has cut and gone on.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Instant;
+
+use super::error::Damage;
+use super::layout::{self, Segment};
+use super::scan::{self, Boundary, Fault, Found, Scan};
+use super::seek::Place;
+use super::storage::open_read;
+use super::window::Window;
+use super::{Error, Reader, retained, tail};
+
+/// Bytes of a segment that are searched for a commit line, to see whether the stream has any.
+const BOUNDARY_BYTES: u64 = 64 << 20;
+
+/// The open segment.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) segment: Segment,
+    pub(super) window: Window,
+    pub(super) scan: Scan,
+    /// The transaction is being read for the second time, from the disk.
+    second_look: bool,
+    /// A later segment exists; what this one has was read once more after that was seen.
+    closed: bool,
+    /// Length of the file when it last had more, and when that was.
+    grown: (u64, Instant),
+}
+
+impl Cursor {
+    /// Opens a segment; `None` when it is gone.
+    pub(super) fn open(
+        dir: &Path,
+        segment: Segment,
+        buffer_bytes: usize,
+        old: Option<Window>,
+    ) -> Result<Option<Cursor>, Error> {
+        if segment.compressed {
+            return Err(Error::Compressed { segment: segment.name() });
+        }
+        let Some(file) = open_read(&segment.path(dir))? else {
+            return Ok(None);
+        };
+        let boundary = boundary_of(dir, &segment)?;
+        let window = match old {
+            Some(mut window) => {
+                window.replace(file);
+                window
+            }
+            None => Window::new(file, buffer_bytes),
+        };
+        let scan = Scan::new(boundary, segment.first, 0, None);
+        let grown = (0, Instant::now());
+        Ok(Some(Cursor { segment, window, scan, second_look: false, closed: false, grown }))
+    }
+
+    /// Goes to a place in the segment.
+    pub(super) fn go(&mut self, place: Place) {
+        let boundary = self.scan.boundary();
+        self.window.clear();
+        self.scan = Scan::new(boundary, self.segment.first, place.offset, place.before);
+    }
+
+    pub(super) fn corrupt(&self, byte: u64, damage: Damage) -> Error {
+        Error::Corrupt { segment: self.segment.name(), byte, damage }
+    }
+
+    pub(super) fn io(&self, dir: &Path, error: std::io::Error) -> Error {
+        Error::io(self.segment.path(dir), "read", error)
+    }
+
+    /// Forgets what is in memory of the transaction being scanned.
+    fn look_again(&mut self) {
+        self.scan.rewind();
+        self.window.clear();
+    }
+
+    /// Bytes that were read and belong to no whole transaction.
+    fn has_rest(&self) -> bool {
+        self.window.end() > self.scan.start
+    }
+}
+
+/// How the stream's transactions end: by commit lines when this library wrote it, or when the
+/// segment has any.
+fn boundary_of(dir: &Path, segment: &Segment) -> Result<Boundary, Error> {
+    if layout::is_ours(dir) {
+        return Ok(Boundary::Commit);
+    }
+    let path = segment.path(dir);
+    let Some(file) = open_read(&path)? else {
+        return Ok(Boundary::Commit);
+    };
+    match scan::has_commit(file, BOUNDARY_BYTES) {
+        Ok(true) => Ok(Boundary::Commit),
+        Ok(false) => Ok(Boundary::Xid),
+        Err(error) => Err(Error::io(path, "read", error)),
+    }
+}
+
+/// What to do at the end of what was scanned.
+enum Next {
+    /// There may be more: scan on.
+    Scan,
+    /// A transaction without a commit line is taken for whole.
+    Take(Found),
+    /// There is no more for now.
+    Wait,
+}
+
+impl Reader {
+    /// The next transaction that the reader wants; `None` when there is none for now.
+    pub(super) fn look_ahead(&mut self) -> Result<Option<Found>, Error> {
+        loop {
+            if self.cursor.is_none() && !self.open_next()? {
+                return Ok(None);
+            }
+            let Some(cursor) = &mut self.cursor else {
+                return Ok(None);
+            };
+            let found = match cursor.scan.step(&mut cursor.window) {
+                Ok(Some(found)) => found,
+                Ok(None) => match self.at_end()? {
+                    Next::Scan => continue,
+                    Next::Take(found) => found,
+                    Next::Wait => return Ok(None),
+                },
+                Err(Fault::Io(error)) => return Err(cursor.io(&self.dir, error)),
+                Err(Fault::Damage(byte, damage)) => {
+                    if self.is_damage(byte, damage)? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+            };
+            if let Some(cursor) = &mut self.cursor {
+                cursor.second_look = false;
+                cursor.closed = false;
+            }
+            if self.start.wants(found.last) {
+                return Ok(Some(found));
+            }
+            self.last = Some(found.last);
+        }
+    }
+
+    /// Something is wrong at `byte`: true to look again, false when it is an incomplete tail.
+    fn is_damage(&mut self, byte: u64, damage: Damage) -> Result<bool, Error> {
+        let dir = &self.dir;
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(false);
+        };
+        if !cursor.second_look {
+            cursor.second_look = true;
+            cursor.look_again();
+            return Ok(true);
+        }
+        let torn = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong)
+            && layout::next(dir, cursor.segment.first)?.is_none()
+            && tail::is_incomplete(cursor.window.file(), cursor.scan.at, byte)
+                .map_err(|error| cursor.io(dir, error))?;
+        cursor.second_look = false;
+        cursor.look_again();
+        if torn { Ok(false) } else { Err(cursor.corrupt(byte, damage)) }
+    }
+
+    /// The scan is at the end of the file.
+    fn at_end(&mut self) -> Result<Next, Error> {
+        let names_changed = self.names_changed()?;
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(Next::Scan);
+        };
+        let meta = cursor.window.file().metadata();
+        let meta = meta.map_err(|error| cursor.io(&self.dir, error))?;
+        let gone = meta.nlink() == 0;
+        if meta.len() < cursor.scan.start {
+            return Err(cursor.corrupt(meta.len(), Damage::Shorter));
+        }
+        if meta.len() < cursor.window.end() {
+            cursor.look_again();
+            return Ok(Next::Scan);
+        }
+        if cursor.grown.0 != cursor.window.end() {
+            cursor.grown = (cursor.window.end(), Instant::now());
+        }
+        if gone && cursor.scan.start == 0 {
+            // NOTE: a writer removed the segment when the transaction that began it was abandoned.
+            self.cursor = None;
+            return Ok(Next::Scan);
+        }
+        if let Some(quiet) = self.options.quiet
+            && cursor.scan.at == cursor.window.end()
+            && cursor.grown.1.elapsed() >= quiet
+            && let Some(found) = cursor.scan.take_pending()
+        {
+            return Ok(Next::Take(found));
+        }
+        if !names_changed && !cursor.closed {
+            return Ok(Next::Wait);
+        }
+        let Some(next) = layout::next(&self.dir, cursor.segment.first)? else {
+            self.look = false;
+            return Ok(Next::Wait);
+        };
+        if !cursor.closed {
+            cursor.closed = true;
+            return Ok(Next::Scan);
+        }
+        if cursor.scan.at == cursor.window.end()
+            && let Some(found) = cursor.scan.take_pending()
+        {
+            return Ok(Next::Take(found));
+        }
+        if cursor.has_rest() {
+            if !cursor.second_look {
+                cursor.second_look = true;
+                cursor.look_again();
+                return Ok(Next::Scan);
+            }
+            return Err(cursor.corrupt(cursor.scan.start, Damage::Incomplete));
+        }
+        if gone {
+            retained::check(&self.dir, self.last.or(cursor.scan.before()))?;
+        }
+        self.enter(next)?;
+        Ok(Next::Scan)
+    }
+
+    /// Opens the segment behind the last line that was read.
+    fn open_next(&mut self) -> Result<bool, Error> {
+        let next = match self.last {
+            Some(last) => layout::next(&self.dir, last)?,
+            None => layout::first(&self.dir)?,
+        };
+        match next {
+            Some(segment) => self.enter(segment).map(|()| self.cursor.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Opens `segment` at its beginning, in place of the open one.
+    fn enter(&mut self, segment: Segment) -> Result<(), Error> {
+        let old = self.cursor.take();
+        let before = old.as_ref().and_then(|cursor| cursor.scan.before()).or(self.last);
+        let window = old.map(|cursor| cursor.window);
+        let bytes = self.options.buffer_bytes;
+        self.rewatch = true;
+        self.cursor = Cursor::open(&self.dir, segment, bytes, window)?;
+        if let Some(cursor) = &mut self.cursor {
+            cursor.go(Place { offset: 0, before });
+        }
+        self.last = self.last.max(before);
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Waiting for more: inotify, with a slow look from time to time for file systems that do not
+//! report.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// There may be more to read.
+    Change,
+    /// The wake descriptor is readable. It was not read from.
+    Wake,
+    /// The time is over.
+    Timeout,
+}
+
+/// The kernel's reports about a stream's folder and of day folders in it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    fd: OwnedFd,
+    days: Vec<(String, i32)>,
+}
+
+/// What happens to names: made, moved, gone.
+const NAMES: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::ONLYDIR);
+
+impl Watch {
+    /// Watches the stream's folder.
+    pub(super) fn new(dir: &Path) -> io::Result<Watch> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&fd, dir, NAMES)?;
+        Ok(Watch { fd, days: Vec::new() })
+    }
+
+    /// Watches the day folders `days` and no others; whether a watch is new.
+    pub(super) fn watch_days(&mut self, dir: &Path, days: Vec<String>) -> io::Result<bool> {
+        let fd = &self.fd;
+        self.days.retain(|(day, watch)| {
+            let stays = days.contains(day);
+            if !stays {
+                // NOTE: fails when the folder was removed, which is as good.
+                let _ = inotify::remove_watch(fd, *watch);
+            }
+            stays
+        });
+        let mut new = false;
+        for day in days {
+            if self.days.iter().any(|(watched, _)| *watched == day) {
+                continue;
+            }
+            match inotify::add_watch(&self.fd, dir.join(&day), NAMES | WatchFlags::MODIFY) {
+                Ok(watch) => self.days.push((day, watch)),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            new = true;
+        }
+        Ok(new)
+    }
+
+    /// Takes all reports; whether there was any, and whether one was about names.
+    pub(super) fn drain(&mut self) -> io::Result<(bool, bool)> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
+        let (mut any, mut names) = (false, false);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    any = true;
+                    names |= !event.events().contains(inotify::ReadFlags::MODIFY);
+                }
+                Err(Errno::AGAIN) => return Ok((any, names)),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sleeps until there is a report, `wake` is readable, or the time is over.
+    pub(super) fn sleep(
+        &self,
+        wake: Option<BorrowedFd<'_>>,
+        timeout: Duration,
+    ) -> io::Result<Woken> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let time = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let own = PollFd::new(&self.fd, PollFlags::IN);
+            let polled = match &wake {
+                Some(wake) => {
+                    let mut both = [own, PollFd::new(wake, PollFlags::IN)];
+                    poll(&mut both, Some(&time)).map(|_| (ready(&both, 1), ready(&both, 0)))
+                }
+                None => {
+                    let mut one = [own];
+                    poll(&mut one, Some(&time)).map(|_| (false, ready(&one, 0)))
+                }
+            };
+            match polled {
+                Ok((true, _)) => return Ok(Woken::Wake),
+                Ok((_, true)) => return Ok(Woken::Change),
+                Ok((false, false)) => return Ok(Woken::Timeout),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn ready(fds: &[PollFd<'_>], index: usize) -> bool {
+    fds.get(index).is_some_and(|fd| !fd.revents().is_empty())
+}

@@ -1,0 +1,382 @@
+//! Reading a stream: whole transactions, in order, from any place, and on as it grows.
+//!
+//! A reader gives out lines of complete transactions only. Before the first line of one it has
+//! checked them all: stamps, order, number of lines, checksums. What it does not check is what is
+//! behind the verb; whoever walks the columns finds a malformed one. After an error the lines of
+//! the transaction in progress, if any, must be undone.
+//!
+//! Memory: [`LOG_READER_BUFFER_BYTES`], or twice the longest line; a transaction may have any size
+//! (one larger than half the buffer is read twice). Readers take no lock and do not hinder the
+//! writer or each other.
+//!
+//! A reader sees a transaction as soon as it is in the file, which is before it is durable. When the
+//! machine of the stream goes down in between, readers elsewhere have seen a transaction that the
+//! stream will get again, at a later position: know it by its LSN.
+
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deltaflood::Change;
+
+use super::ahead::Cursor;
+use super::error::Damage;
+use super::filter::TableFilter;
+use super::follow::{Watch, Woken};
+use super::scan::{Boundary, Found};
+use super::seek::{self, Place};
+use super::window::Line;
+use super::{Error, Position, layout, retained, stamp};
+use crate::limits::{FOLLOW_POLL_MS, LOG_READER_BUFFER_BYTES};
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the first transaction there is.
+    Begin,
+    /// Behind the last complete transaction there is.
+    End,
+    /// With the first transaction that has a line of this clock (seconds) or a later one.
+    Clock(i64),
+    /// With the transaction that holds this position, or the first one behind it.
+    At(Position),
+    /// Behind this position: with the first transaction whose last line is beyond it. This is how a
+    /// reader goes on that has stored [`Reader::position`]. When the stream ends before it (its
+    /// machine went down, and the end was not durable yet), with whatever comes next.
+    After(Position),
+}
+
+impl Start {
+    /// Whether a transaction that ends at `last` is wanted.
+    pub(super) fn wants(self, last: Position) -> bool {
+        match self {
+            Start::Begin | Start::End => true,
+            Start::Clock(clock) => last.clock >= clock,
+            Start::At(position) => last >= position,
+            Start::After(position) => last > position,
+        }
+    }
+}
+
+/// How to read.
+#[derive(Debug, Clone)]
+pub struct ReaderOptions {
+    /// Only these tables; all when `None`.
+    pub tables: Option<TableFilter>,
+    /// Bytes read ahead.
+    pub buffer_bytes: usize,
+    /// In a stream without commit lines: after this time without growth the last transaction counts
+    /// as whole. `None`: only when the next one begins.
+    pub quiet: Option<Duration>,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> ReaderOptions {
+        ReaderOptions { tables: None, buffer_bytes: LOG_READER_BUFFER_BYTES, quiet: None }
+    }
+}
+
+/// One line.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'r> {
+    /// The line's position.
+    pub position: Position,
+    /// The line, its head read.
+    pub change: Change<'r>,
+    /// Whether the transaction ends with this line: it is the commit line, or, in a stream without
+    /// commit lines, the last one of the transaction that the reader gives out.
+    pub end: bool,
+}
+
+/// A whole transaction that is being given out.
+#[derive(Debug)]
+struct Ready {
+    found: Found,
+    /// Offset of the next line.
+    at: u64,
+    /// The lines are read a second time: check them a second time.
+    again: bool,
+    crc: u32,
+    /// Offset of the last line to give out, where that is not the commit line.
+    last_wanted: Option<u64>,
+}
+
+/// A reader of a stream.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) dir: PathBuf,
+    pub(super) options: ReaderOptions,
+    pub(super) start: Start,
+    pub(super) cursor: Option<Cursor>,
+    ready: Option<Ready>,
+    /// Position of the last line of the last transaction that was given out or passed over.
+    pub(super) last: Option<Position>,
+    watch: Option<Watch>,
+    /// Names may have changed since they were last listed.
+    pub(super) look: bool,
+    /// The day folders to watch may have changed.
+    pub(super) rewatch: bool,
+}
+
+impl Reader {
+    /// Opens the stream in the folder `dir`.
+    ///
+    /// # Errors
+    /// `NOTFOUND`, `EMPTY` (no writer was ever there), `PERMISSION`, `GAP` when retention has
+    /// removed what follows the place, `COMPRESSED`, and those of the file system.
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        start: Start,
+        options: ReaderOptions,
+    ) -> Result<Reader, Error> {
+        let dir = dir.into();
+        check_folder(&dir)?;
+        let mut reader = Reader {
+            dir,
+            options,
+            start,
+            cursor: None,
+            ready: None,
+            last: None,
+            watch: None,
+            look: true,
+            rewatch: true,
+        };
+        reader.seek()?;
+        Ok(reader)
+    }
+
+    /// Position of the last line of the last transaction that was given out to its end, or that lies
+    /// before the place where the reader began. `None` before the stream's first transaction.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        self.last
+    }
+
+    /// The next line of a complete transaction; `None` when there is none for now. A later call goes
+    /// on where the stream has grown: [`Reader::wait`].
+    ///
+    /// # Errors
+    /// `CORRUPT` with segment and byte, `GAP`, `COMPRESSED`, and those of the file system.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        let Some((range, position, end)) = self.advance()? else {
+            return Ok(None);
+        };
+        let Some(cursor) = &self.cursor else {
+            return Ok(None);
+        };
+        let line = cursor.window.bytes(range);
+        match Change::parse(line) {
+            Ok(change) => Ok(Some(Entry { position, change, end })),
+            Err(error) => {
+                let at = self.ready.as_ref().map_or(cursor.scan.start, |ready| ready.at);
+                let byte = at.saturating_sub(line.len() as u64 + 1) + error.byte as u64;
+                Err(cursor.corrupt(byte, Damage::Line(error.kind)))
+            }
+        }
+    }
+
+    /// Goes on to the next line to give out: where it is in the window, and whether it is the last.
+    fn advance(&mut self) -> Result<Option<(Range<usize>, Position, bool)>, Error> {
+        loop {
+            if self.ready.is_none() {
+                let Some(found) = self.look_ahead()? else {
+                    return Ok(None);
+                };
+                self.begin(found)?;
+            }
+            let (Some(ready), Some(cursor)) = (&mut self.ready, &mut self.cursor) else {
+                continue;
+            };
+            let offset = ready.at;
+            let line = cursor.window.line(offset);
+            let Line::Whole(range) = line.map_err(|error| cursor.io(&self.dir, error))? else {
+                return Err(cursor.corrupt(offset, Damage::Shorter));
+            };
+            let line = cursor.window.bytes(range.clone());
+            let (position, _) = stamp::read(line)
+                .map_err(|byte| cursor.corrupt(offset + byte as u64, Damage::Stamp))?;
+            ready.at += line.len() as u64 + 1;
+            let mut end = ready.at >= ready.found.end;
+            if ready.again && !(end && ready.found.commit) {
+                let with_feed = cursor.window.bytes(range.start..range.end + 1);
+                ready.crc = crc32c::crc32c_append(ready.crc, with_feed);
+            }
+            if ready.again && end && ready.crc != ready.found.crc {
+                return Err(cursor.corrupt(ready.found.start, Damage::Crc));
+            }
+            let wanted = match &self.options.tables {
+                Some(tables) if !(end && ready.found.commit) => {
+                    Change::parse(line).map_or(true, |change| tables.passes(&change))
+                }
+                _ => true,
+            };
+            let last = ready.found.last;
+            let finished = end;
+            end |= ready.last_wanted == Some(offset);
+            if finished {
+                self.ready = None;
+                self.last = Some(last);
+            }
+            if wanted {
+                return Ok(Some((range, position, end)));
+            }
+        }
+    }
+
+    /// A transaction was found: its lines are next.
+    fn begin(&mut self, found: Found) -> Result<(), Error> {
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(());
+        };
+        let again = !cursor.window.holds(found.start);
+        let mut last_wanted = None;
+        if let (Some(tables), false) = (&self.options.tables, found.commit) {
+            let mut at = found.start;
+            while at < found.end {
+                let line = cursor.window.line(at);
+                let Line::Whole(range) = line.map_err(|error| cursor.io(&self.dir, error))? else {
+                    return Err(cursor.corrupt(at, Damage::Shorter));
+                };
+                let line = cursor.window.bytes(range);
+                if Change::parse(line).map_or(true, |change| tables.passes(&change)) {
+                    last_wanted = Some(at);
+                }
+                at += line.len() as u64 + 1;
+            }
+        }
+        let at = found.start;
+        self.ready = Some(Ready { found, at, again, crc: 0, last_wanted });
+        Ok(())
+    }
+
+    /// Opens the segment in which the reader begins, at the right transaction.
+    fn seek(&mut self) -> Result<(), Error> {
+        let dir = &self.dir;
+        let segment = match self.start {
+            Start::Begin => layout::first(dir)?,
+            Start::End => layout::last(dir, None)?,
+            Start::Clock(clock) => {
+                let limit = Position { clock: clock.max(0), seq: 0 };
+                retained::check(dir, Some(limit))?;
+                layout::at(dir, limit)?
+            }
+            Start::At(position) | Start::After(position) => {
+                retained::check(dir, Some(position))?;
+                layout::at(dir, position)?
+            }
+        };
+        let Some(segment) = segment else {
+            if !layout::is_ours(dir) {
+                return Err(Error::Empty { dir: dir.clone() });
+            }
+            self.start = Start::Begin;
+            return Ok(());
+        };
+        let Some(mut cursor) = Cursor::open(dir, segment, self.options.buffer_bytes, None)? else {
+            return Ok(());
+        };
+        let start = self.start;
+        let file = cursor.window.file();
+        let place = match (start, cursor.scan.boundary()) {
+            (Start::Begin, _) => Ok(seek::BEGIN),
+            (Start::End, Boundary::Commit) => seek::end(file),
+            (Start::End, Boundary::Xid) => {
+                seek::end_of_lines(file).map(|offset| Place { offset, before: None })
+            }
+            _ => seek::find(file, &|position| start.wants(position)),
+        };
+        let place = place.map_err(|error| cursor.io(dir, error))?;
+        if let Start::After(wanted) = start
+            && place.before.is_none_or(|before| before < wanted)
+            && layout::next(dir, cursor.segment.first)?.is_none()
+            && seek::end(cursor.window.file()).map_err(|error| cursor.io(dir, error))? == place
+        {
+            // NOTE: the stream ends before the position, which was read from it once: its machine
+            // went down before that was durable. Whatever comes now is new.
+            self.start = Start::End;
+        }
+        cursor.go(place);
+        self.last = place.before;
+        self.cursor = Some(cursor);
+        Ok(())
+    }
+
+    /// Whether folders may have new names since they were listed last.
+    pub(super) fn names_changed(&mut self) -> Result<bool, Error> {
+        match &mut self.watch {
+            None => Ok(true),
+            Some(watch) => {
+                let drained = watch.drain();
+                let (_, names) = drained.map_err(|e| Error::io(&self.dir, "watch", e))?;
+                self.look |= names;
+                self.rewatch |= names;
+                Ok(self.look)
+            }
+        }
+    }
+
+    /// Sleeps until there may be more to read, the descriptor `wake` is readable, or `timeout` is
+    /// over (`None`: no limit). Call it when [`Reader::next`] has said `None`; a wait that ends
+    /// without need is possible.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        wake: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken, Error> {
+        let watching = self.watch_folders();
+        if watching.map_err(|error| Error::io(&self.dir, "watch", error))? {
+            self.look = true;
+            return Ok(Woken::Change);
+        }
+        let Some(watch) = &self.watch else {
+            return Ok(Woken::Change);
+        };
+        let slow = Duration::from_millis(FOLLOW_POLL_MS);
+        let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
+        let time = timeout.map_or(slow, |timeout| timeout.min(slow));
+        let woken = watch.sleep(wake, time).map_err(|e| Error::io(&self.dir, "watch", e))?;
+        if woken != Woken::Timeout {
+            return Ok(woken);
+        }
+        self.look = true;
+        let over = timeout.is_some_and(|timeout| timeout <= slow);
+        Ok(if over { Woken::Timeout } else { Woken::Change })
+    }
+
+    /// Watches the open segment's day and the newest; whether a watch is new, so that something may
+    /// have happened before it was there.
+    fn watch_folders(&mut self) -> std::io::Result<bool> {
+        let mut new = false;
+        if self.watch.is_none() {
+            self.watch = Some(Watch::new(&self.dir)?);
+            new = true;
+        }
+        if let Some(watch) = &mut self.watch
+            && self.rewatch
+        {
+            let newest = layout::days(&self.dir).ok().and_then(|mut days| days.pop());
+            let current = self.cursor.as_ref().map(|cursor| cursor.segment.day.clone());
+            new |= watch.watch_days(&self.dir, current.into_iter().chain(newest).collect())?;
+            self.rewatch = false;
+        }
+        Ok(new)
+    }
+}
+
+/// Refuses a folder that is none.
+pub(super) fn check_folder(dir: &Path) -> Result<(), Error> {
+    match dir.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::Refused { path: dir.to_owned(), why: "it is not a folder" }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::NotFound { dir: dir.to_owned() })
+        }
+        Err(error) => Err(Error::io(dir, "look at", error)),
+    }
+}

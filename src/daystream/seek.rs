@@ -1,0 +1,141 @@
+//! Finding a place in a segment: a binary search for the line, then back to the beginning of its
+//! transaction.
+//!
+//! There is no index to lose. A place is never behind what is looked for, and can be before it: the
+//! reader passes over whole transactions. A search that comes upon anything that is not a sound
+//! line gives the segment's beginning, and reading from there finds the damage and names it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use deltaflood::{Change, Verb};
+
+use super::window::{Line, Window};
+use super::{Position, stamp};
+
+/// Bytes read at a place that the search looks at.
+const PROBE: usize = 64 << 10;
+
+/// Where a transaction begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Offset in the segment, in bytes.
+    pub(super) offset: u64,
+    /// Position of the line before it, when that is known.
+    pub(super) before: Option<Position>,
+}
+
+/// The beginning of a segment.
+pub(super) const BEGIN: Place = Place { offset: 0, before: None };
+
+/// The transaction that holds the first line for which `beyond` (which rises with the position) is
+/// true, or the end of the last transaction when there is none.
+pub(super) fn find(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result<Place> {
+    match first_line(file, beyond)? {
+        Some(line) => after_commit(file, line),
+        None => Ok(BEGIN),
+    }
+}
+
+/// The end of the last whole transaction of a segment with commit lines.
+pub(super) fn end(file: &File) -> io::Result<Place> {
+    after_commit(file, file.metadata()?.len())
+}
+
+/// The end of the last whole line of a segment.
+pub(super) fn end_of_lines(file: &File) -> io::Result<u64> {
+    line_start(file, 0, file.metadata()?.len())
+}
+
+/// Offset of the first line for which `beyond` is true; `None` when a malformed line is met.
+fn first_line(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result<Option<u64>> {
+    let mut probe = Window::new(file.try_clone()?, PROBE);
+    // NOTE: every line that begins before `low` is not beyond; a line that begins at `high` is, or
+    // `high` is the end.
+    let (mut low, mut high) = (0u64, file.metadata()?.len());
+    while low < high {
+        let start = line_start(file, low, low + (high - low) / 2)?;
+        match probe.line(start)? {
+            Line::Whole(range) => {
+                let line = probe.bytes(range);
+                match stamp::read(line) {
+                    Ok((position, _)) if beyond(position) => high = start,
+                    Ok(_) => low = start + line.len() as u64 + 1,
+                    Err(_) => return Ok(None),
+                }
+            }
+            // NOTE: what has no end is not part of the stream: everything is before it.
+            Line::Partial if start == low => break,
+            Line::Partial => high = start,
+            Line::TooLong { .. } => return Ok(None),
+        }
+    }
+    Ok(Some(low))
+}
+
+/// Beginning of the line that holds the byte at `at`, looking back to `low`, where a line begins.
+fn line_start(file: &File, low: u64, at: u64) -> io::Result<u64> {
+    let mut chunk = vec![0; 4096];
+    let mut end = at;
+    while end > low {
+        let begin = end.saturating_sub(chunk.len() as u64).max(low);
+        let piece = chunk.get_mut(..(end - begin) as usize).unwrap_or_default();
+        read(file, piece, begin)?;
+        if let Some(feed) = memchr::memrchr(b'\n', piece) {
+            return Ok(begin + feed as u64 + 1);
+        }
+        end = begin;
+        chunk.resize(PROBE, 0);
+    }
+    Ok(low)
+}
+
+/// Reads all of `piece`; zeros where the file was cut in the meantime.
+fn read(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
+    match file.read_exact_at(piece, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            piece.fill(0);
+            Ok(())
+        }
+        read => read,
+    }
+}
+
+/// Goes back from `from`, where a line or the end is, to behind the nearest commit line.
+fn after_commit(file: &File, from: u64) -> io::Result<Place> {
+    let mut mark = stamp::COMMIT.to_vec();
+    mark.push(b'\n');
+    let mut chunk = vec![0; PROBE];
+    let mut end = from;
+    while end > 0 {
+        let begin = end.saturating_sub(chunk.len() as u64);
+        let piece = chunk.get_mut(..(end - begin) as usize).unwrap_or_default();
+        read(file, piece, begin)?;
+        let Some(hit) = memchr::memmem::rfind(piece, &mark) else {
+            // NOTE: the mark may lie across the border of two chunks.
+            end = if begin == 0 { 0 } else { begin + mark.len() as u64 - 1 };
+            continue;
+        };
+        let offset = begin + (hit + mark.len()) as u64;
+        if let Some(before) = commit_at(file, offset)? {
+            return Ok(Place { offset, before: Some(before) });
+        }
+        end = offset - 1;
+    }
+    Ok(BEGIN)
+}
+
+/// The position of the commit line that ends at `end`; `None` for a line that only looks like one.
+fn commit_at(file: &File, end: u64) -> io::Result<Option<Position>> {
+    let start = line_start(file, 0, end - 1)?;
+    let length = usize::try_from(end - 1 - start).unwrap_or(usize::MAX);
+    // NOTE: a commit line has some 200 bytes.
+    if length > PROBE {
+        return Ok(None);
+    }
+    let mut line = vec![0; length];
+    read(file, &mut line, start)?;
+    let commit = Change::parse(&line).is_ok_and(|change| change.verb == Verb::Commit);
+    Ok(stamp::read(&line).ok().filter(|_| commit).map(|(position, _)| position))
+}
