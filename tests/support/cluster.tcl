@@ -5,7 +5,7 @@
 # process that made it, also when that one is killed. fsync is off: a test kills processes, not
 # machines. PostgreSQL refuses to run as root, so for root it runs as the user postgres.
 #
-#   set c [cluster::create ?-bindir DIR? ?-settings {name value ...}? ?-tcp 1?]
+#   set c [cluster::create ?-bindir DIR? ?-settings {name value ...}? ?-tcp 1? ?-dir DIR -keep 1?]
 #   cluster::conninfo $c ?database? ?keyword value ...?
 #   cluster::sql $c ?database? TEXT                 by psql: rows as lines, columns by TAB
 #   cluster::psql $c database ARG ...               any other call of psql
@@ -71,7 +71,7 @@ proc ::cluster::as_server {c {tied 0}} {
 proc ::cluster::create {args} {
     variable made
     variable sequence
-    array set option {-bindir {} -settings {} -tcp 0 -libdir {} -initdb {}}
+    array set option {-bindir {} -settings {} -tcp 0 -libdir {} -initdb {} -dir {} -keep 0}
     foreach {name value} $args {
         if {![info exists option($name)]} { error "no option $name of cluster::create" }
         set option($name) $value
@@ -83,12 +83,13 @@ proc ::cluster::create {args} {
         if {[info exists ::env(PGSQLITE_PG_LIBDIR)]} { set option(-libdir) $::env(PGSQLITE_PG_LIBDIR) }
     }
     array set $c [list bindir $option(-bindir) libdir $option(-libdir) tcp $option(-tcp) \
-        owner [::pid]]
-    set dir [exec mktemp -d -t pgsqlite.XXXXXXXX]
+        owner [::pid] keep $option(-keep)]
+    set dir $option(-dir)
+    if {$dir eq {}} { set dir [exec mktemp -d -t pgsqlite.XXXXXXXX] } else { exec mkdir $dir }
     set ${c}(dir) $dir
     set ${c}(data) $dir/data
     set ${c}(port) [expr {$option(-tcp) ? [free_port] : 5432}]
-    lappend made $c
+    if {!$option(-keep)} { lappend made $c }
     if {[root]} { exec chown postgres: $dir }
     file attributes $dir -permissions 0700
     # The server's programs must not depend on where we are: the folder may be closed to its user.
@@ -127,7 +128,7 @@ proc ::cluster::adopt {args} {
     variable sequence
     set c cluster[incr sequence]
     variable $c
-    array set $c $args
+    array set $c [list keep 1 {*}$args]
     return $c
 }
 
@@ -164,9 +165,12 @@ proc ::cluster::log_text {c} {
 proc ::cluster::start {c} {
     variable $c
     set dir [set ${c}(dir)]
+    set command [list {*}[as_server $c [expr {![set ${c}(keep)]}]] \
+        [set ${c}(bindir)]/postgres -D $dir/data]
+    # One that stays must not hear of the terminal's Ctrl-C.
+    if {[set ${c}(keep)]} { set command [list setsid {*}$command] }
     in_dir $dir {
-        set ${c}(child) [exec {*}[as_server $c 1] [set ${c}(bindir)]/postgres -D $dir/data \
-            < /dev/null >&@ [log $c] &]
+        set ${c}(child) [exec {*}$command < /dev/null >&@ [log $c] &]
     }
     if {[catch {wait::until {[ready $c]} 60000} message]} {
         error "the server did not start: $message\n[log_text $c]"
