@@ -1,8 +1,9 @@
 //! What every error of every stage has: a stable code, a class, details as key and value.
 //!
-//! Each stage has its own `thiserror` enum in its own folder (`daystream::Error`, `libpq::Error`, ...). All implement
-//! [`Coded`]; the Tcl layer turns that into `errorCode {PGSQLITE STAGE REASON key value ...}`. This module knows
-//! nothing of Tcl. Messages say what was wrong, where, and what to do; never a password.
+//! Each stage has its own `thiserror` enum in its own folder (`daystream::Error`, `libpq::Error`,
+//! ...). All implement [`Coded`]; the Tcl layer turns that into `errorCode {PGSQLITE STAGE REASON
+//! key value ...}`. This module knows nothing of Tcl. Messages say what was wrong, where, and what
+//! to do; never a password.
 
 /// What the caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Named points at which a test kills the process, to prove that any crash resumes without a gap.
 //!
-//! Compiled in only with the feature `failpoints`. `PGSQLITE_FAILPOINT=name` kills with SIGKILL at the first passage of
-//! that point, `name:N` at the N-th. Each point's name is a constant in [`ALL`], so that the crash test can go through
-//! them all.
+//! Compiled in only with the feature `failpoints`. `PGSQLITE_FAILPOINT=name` kills with SIGKILL at
+//! the first passage of that point, `name:N` at the N-th. Each point's name is a constant in
+//! [`ALL`], so that the crash test can go through them all.
 
 /// A change line is in the log writer's memory.
 pub const LOG_LINE: &str = "log_line";

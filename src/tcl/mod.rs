@@ -1,11 +1,11 @@
 //! Safe Tcl: interpreters, values, commands, script bodies, events, channels.
 //!
-//! `unsafe` and Tcl's internal text form stay in this folder (with `tcl-sys` below it): what leaves is real UTF-8,
-//! owned reference counts, and `Result`. Every entry from Tcl catches panics: a panic becomes an error of the command
-//! (`PGSQLITE INTERNAL PANIC`), never an abort of the host.
+//! `unsafe` and Tcl's internal text form stay in this folder (with `tcl-sys` below it): what leaves
+//! is real UTF-8, owned reference counts, and `Result`. Every entry from Tcl catches panics: a
+//! panic becomes an error of the command (`PGSQLITE INTERNAL PANIC`), never an abort of the host.
 //!
-//! Limits: an interpreter and its values belong to one thread; none of the types here is `Send`, save
-//! [`mailbox::Sender`].
+//! Limits: an interpreter and its values belong to one thread; none of the types here is `Send`,
+//! save [`mailbox::Sender`].
 
 pub mod body;
 pub mod channel;

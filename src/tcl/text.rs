@@ -1,9 +1,10 @@
 //! Text between Tcl's internal form and real UTF-8.
 //!
-//! Tcl keeps NUL as C0 80. Tcl 8.6 keeps a character beyond U+FFFF that it made itself as two surrogates of three bytes
-//! each (ED A0..AF xx ED B0..BF xx); Tcl 9 as four bytes. What goes to a database or a file is real UTF-8; what comes
-//! back takes the form that the running Tcl makes itself, so that dict keys and `string equal` agree. Sources:
-//! tclUtf.c of both versions, Unicode Technical Report 26 (CESU-8).
+//! Tcl keeps NUL as C0 80. Tcl 8.6 keeps a character beyond U+FFFF that it made itself as two
+//! surrogates of three bytes each (ED A0..AF xx ED B0..BF xx); Tcl 9 as four bytes. What goes to a
+//! database or a file is real UTF-8; what comes back takes the form that the running Tcl makes
+//! itself, so that dict keys and `string equal` agree. Sources: tclUtf.c of both versions, Unicode
+//! Technical Report 26 (CESU-8).
 
 use std::borrow::Cow;
 
@@ -69,7 +70,8 @@ fn decode(tcl: &[u8], start: usize, replacement: Option<char>) -> Result<String,
                 at += 6;
             }
             rest => {
-                // NOTE: one valid character at a time: this road is taken only by text with special characters.
+                // NOTE: one valid character at a time: this road is taken only by text with special
+                // characters.
                 let length = rest.iter().take(4).count();
                 let valid = (1..=length).find(|n| std::str::from_utf8(&rest[..*n]).is_ok());
                 match (valid, replacement) {
@@ -90,7 +92,8 @@ fn decode(tcl: &[u8], start: usize, replacement: Option<char>) -> Result<String,
     String::from_utf8(out).map_err(|error| TextError { byte: error.utf8_error().valid_up_to() })
 }
 
-/// UTF-8 to the form of the running Tcl; bytes that are no UTF-8 become U+FFFD. Borrows when nothing needs a change.
+/// UTF-8 to the form of the running Tcl; bytes that are no UTF-8 become U+FFFD. Borrows when
+/// nothing needs a change.
 #[must_use]
 pub fn from_utf8(utf8: &[u8], tcl9: bool) -> Cow<'_, [u8]> {
     if utf8.is_ascii() && memchr::memchr(0, utf8).is_none() {

@@ -1,4 +1,5 @@
-//! The event loop (Tcl_CreateFileHandler(3), Tcl_CreateTimerHandler(3), Tcl_ThreadQueueEvent(3), Tcl_DoOneEvent(3)).
+//! The event loop (Tcl_CreateFileHandler(3), Tcl_CreateTimerHandler(3), Tcl_ThreadQueueEvent(3),
+//! Tcl_DoOneEvent(3)).
 
 use crate::table::tcl_fn;
 use crate::types::{Event, FileProc, TimerProc, TimerToken};

@@ -1,4 +1,5 @@
-//! Interpreters: results, evaluation, state, packages (Tcl_SetObjResult(3), Tcl_Eval(3), Tcl_NRCreateCommand(3)).
+//! Interpreters: results, evaluation, state, packages (Tcl_SetObjResult(3), Tcl_Eval(3),
+//! Tcl_NRCreateCommand(3)).
 
 use crate::table::{call, int, tcl_fn};
 use crate::types::{ExitProc, Interp, InterpDeleteProc, Namespace, NrPostProc, Obj};

@@ -1,4 +1,5 @@
-//! Values: strings, bytes, numbers, lists, dicts (Tcl_NewStringObj(3), Tcl_ListObj(3), Tcl_DictObj(3)).
+//! Values: strings, bytes, numbers, lists, dicts (Tcl_NewStringObj(3), Tcl_ListObj(3),
+//! Tcl_DictObj(3)).
 
 use crate::table::{call, int, tcl_fn};
 use crate::types::{Interp, Obj};

@@ -29,10 +29,11 @@ struct InterpHead {
 static TABLE: AtomicPtr<Stubs> = AtomicPtr::new(ptr::null_mut());
 static TCL9: AtomicBool = AtomicBool::new(false);
 
-/// Finds the stub table of `interp` and keeps it for the process. False: not a Tcl that this crate knows, and then
-/// nothing else of this crate may be called.
+/// Finds the stub table of `interp` and keeps it for the process. False: not a Tcl that this crate
+/// knows, and then nothing else of this crate may be called.
 pub unsafe fn init(interp: *mut Interp) -> bool {
-    // SAFETY: the caller gives a live interpreter, whose head is as described in every Tcl since 8.1.
+    // SAFETY: the caller gives a live interpreter, whose head is as described in every Tcl since
+    // 8.1.
     let table = unsafe { (*interp.cast::<InterpHead>()).stub_table };
     if table.is_null() {
         return false;
@@ -50,7 +51,8 @@ pub unsafe fn init(interp: *mut Interp) -> bool {
         *mut *const Stubs,
     ) -> *const c_char;
     let mut authoritative: *const Stubs = ptr::null();
-    // SAFETY: slot 1 is Tcl_PkgRequireEx in every version; this is the call that Tcl_InitStubs makes.
+    // SAFETY: slot 1 is Tcl_PkgRequireEx in every version; this is the call that Tcl_InitStubs
+    // makes.
     let version = unsafe {
         let require = std::mem::transmute::<*const c_void, RequireEx>((*table).slot[1]);
         require(interp, c"Tcl".as_ptr(), c"8.6-".as_ptr(), 0, &mut authoritative)
@@ -75,7 +77,8 @@ pub fn is_tcl9() -> bool {
 pub(crate) unsafe fn slot(n: usize) -> *const c_void {
     let table = TABLE.load(Ordering::Relaxed);
     debug_assert!(!table.is_null(), "tcl_sys::init was not called");
-    // SAFETY: init succeeded (the crate's contract), so the table is live for the rest of the process.
+    // SAFETY: init succeeded (the crate's contract), so the table is live for the rest of the
+    // process.
     unsafe { (*table).slot[n] }
 }
 
@@ -98,7 +101,8 @@ macro_rules! tcl_fn {
 }
 pub(crate) use tcl_fn;
 
-/// Calls a slot by its type in each version: `call!(slot8: type8 => expression8, slot9: type9 => expression9)`.
+/// Calls a slot by its type in each version: `call!(slot8: type8 => expression8, slot9: type9 =>
+/// expression9)`.
 macro_rules! call {
     ($s8:literal: $t8:ty => |$f8:ident| $e8:expr, $s9:literal: $t9:ty => |$f9:ident| $e9:expr) => {
         if $crate::table::is_tcl9() {

@@ -75,8 +75,9 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster shared by the tests of this binary that run at the same time. Each test makes a database of
-    /// its own ([`Cluster::database`]); a test that stops the server starts one of its own instead.
+    /// A cluster shared by the tests of this binary that run at the same time. Each test makes a
+    /// database of its own ([`Cluster::database`]); a test that stops the server starts one of its
+    /// own instead.
     pub fn shared() -> Arc<Cluster> {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,8 +124,8 @@ impl Cluster {
         command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(log.expect("log"));
         let (sender, pids) = mpsc::channel();
-        // The thread that starts the server lives as long as it, since the server gets a signal when its
-        // parent thread ends: that is how it goes away when the test is killed.
+        // The thread that starts the server lives as long as it, since the server gets a signal
+        // when its parent thread ends: that is how it goes away when the test is killed.
         let waiter = std::thread::spawn(move || {
             let mut child = command.spawn().expect("postgres");
             sender.send(child.id()).expect("starter");
@@ -169,7 +170,8 @@ impl Drop for Cluster {
     }
 }
 
-/// A command that runs as a user whom the server accepts, and that gets a signal when the test dies.
+/// A command that runs as a user whom the server accepts, and that gets a signal when the test
+/// dies.
 fn as_server_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);

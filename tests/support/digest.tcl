@@ -7,8 +7,8 @@
 #   digest::differences $cluster database sqliteHandle ?tables?    empty when all are equal
 #
 # A field is a tag and a value: i integer, r real (17 digits), n numeric in plain decimal, t text,
-# b bytes in hex, ~ NULL. The tag says how SQLite stores it: an integer kept as text is a difference.
-# Escapes are COPY's.
+# b bytes in hex, ~ NULL. The tag says how SQLite stores it: an integer kept as text is a
+# difference. Escapes are COPY's.
 
 package require Tcl 8.6-
 

@@ -1,7 +1,9 @@
-//! What integration tests share: a private PostgreSQL cluster, and waiting for a condition with a deadline.
+//! What integration tests share: a private PostgreSQL cluster, and waiting for a condition with a
+//! deadline.
 //!
-//! The cluster is started by the test itself, in a folder of its own, reachable by a unix socket in that
-//! folder only, and is gone when the test ends, also when it is killed. Never a server that happens to be there.
+//! The cluster is started by the test itself, in a folder of its own, reachable by a unix socket in
+//! that folder only, and is gone when the test ends, also when it is killed. Never a server that
+//! happens to be there.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 
 mod cluster;
