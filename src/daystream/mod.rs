@@ -29,6 +29,6 @@ pub use follow::Woken;
 pub use identity::Identity;
 pub use layout::Segment;
 pub use position::{Position, PositionError};
-pub use reader::{Entry, Reader, ReaderOptions, Start};
+pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
 pub use storage::{Fault, Operation, Storage};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use deltaflood::Change;
+use deltaflood::{Change, Lsn};
 
 use super::ahead::Cursor;
 use super::error::Damage;
@@ -87,6 +87,19 @@ pub struct Entry<'r> {
     /// Whether the transaction ends with this line: it is the commit line, or, in a stream without
     /// commit lines, the last one of the transaction that the reader gives out.
     pub end: bool,
+    /// The transaction that the line belongs to.
+    pub transaction: Transaction,
+}
+
+/// What is known of a transaction before its first line is given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// Position of its last line.
+    pub last: Position,
+    /// End of its commit record; `None` in a stream without commit lines.
+    pub lsn: Option<Lsn>,
+    /// Number of its lines, with the commit line.
+    pub lines: u64,
 }
 
 /// A whole transaction that is being given out.
@@ -110,6 +123,8 @@ pub struct Reader {
     pub(super) start: Start,
     pub(super) cursor: Option<Cursor>,
     ready: Option<Ready>,
+    /// The transaction of the last line given out.
+    transaction: Transaction,
     /// Position of the last line of the last transaction that was given out or passed over.
     pub(super) last: Option<Position>,
     watch: Option<Watch>,
@@ -138,6 +153,7 @@ impl Reader {
             start,
             cursor: None,
             ready: None,
+            transaction: Transaction { last: Position::MIN, lsn: None, lines: 0 },
             last: None,
             watch: None,
             look: true,
@@ -169,7 +185,7 @@ impl Reader {
         };
         let line = cursor.window.bytes(range);
         match Change::parse(line) {
-            Ok(change) => Ok(Some(Entry { position, change, end })),
+            Ok(change) => Ok(Some(Entry { position, change, end, transaction: self.transaction })),
             Err(error) => {
                 let at = self.ready.as_ref().map_or(cursor.scan.start, |ready| ready.at);
                 let byte = at.saturating_sub(line.len() as u64 + 1) + error.byte as u64;
@@ -248,6 +264,7 @@ impl Reader {
             }
         }
         let at = found.start;
+        self.transaction = Transaction { last: found.last, lsn: found.lsn, lines: found.lines };
         self.ready = Some(Ready { found, at, again, crc: 0, last_wanted });
         Ok(())
     }
