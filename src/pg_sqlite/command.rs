@@ -2,9 +2,37 @@
 //! `sqlite3` command.
 //!
 //! ```text
+//! pg_sqlite HANDLE import_postgres_result RESULT ?option ...?
+//! pg_sqlite HANDLE import_postgres_result CONN -rowbyrow ?option ...?
 //! pg_sqlite HANDLE info ?-busy? ?-filename? ?-db NAME?
 //! ```
-//! A list of key and value: `filename F`, the file of the database NAME (default `main`; empty for
+//! `import_postgres_result` writes the rows of a result handle, or with `-rowbyrow` those of the
+//! command that `pg_sendquery` has just sent on a connection, and returns their number. It blocks
+//! until all are in. All or nothing: when it fails no row and no table of it is left; in an open
+//! transaction of the handle it is a part of that. With `-rowbyrow` memory stays small whatever the
+//! number of rows, and the connection is ready for the next command afterwards.
+//!
+//! | option | meaning |
+//! |---|---|
+//! | `-create T` | makes the table T, in `main` or, as `db.T`, in an attached database |
+//! | `-into T` | writes into the table T |
+//! | `-sql S` | runs the statement S for each row, with a `?` for each column |
+//! | `-as {n t ...}` | names and types: integer int real double boolean bool text |
+//! | `-names {n ...}` | names; `-types {t ...}` their types, all text without |
+//! | `-columns auto` | names and types from the result's own description |
+//! | `-pkey {a {b DESC}}` | primary key of the table that `-create` makes |
+//! | `-replace` | replaces rows of the same key |
+//! | `-null S` | S means NULL, beside NULL itself |
+//! | `-strict 0\|1` | 1 (default): a value that does not fit is an error; 0: Pgtcl's conversion |
+//! | `-progress {n cb}` | calls `cb ROWS` every n rows; its error (or `break`) ends the import |
+//! | `-poll_interval n` | serves one event, if there is one, every n rows |
+//! | `-recommit n` | commits every n rows, outside of a transaction; then what is in stays |
+//!
+//! A callback may use the handle, but not end the transaction; closing the handle ends the import.
+//! Errors: `PGSQLITE IMPORT VALUE column C row N type T`, `PGSQLITE IMPORT COLUMNS|TYPE|KEY|...`,
+//! `PGSQLITE SQLITE ...`, `PGSQLITE POSTGRES ...`, `PGSQLITE USAGE ...`.
+//!
+//! `info` is a list of key and value: `filename F`, the file of the database NAME (default `main`; empty for
 //! one in memory), and
 //! `busy {SQL ...}`, the statements that are running now, when there are any. The flags choose;
 //! without them both.
@@ -13,13 +41,15 @@
 //! HANDLE`.
 #![forbid(unsafe_code)]
 
+mod import;
+
 use crate::sqlite::Db;
 use crate::tcl::error::choice_list;
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, command, sqlite_host};
 
 type Sub = fn(Interp, &Obj, &[Obj]) -> Result<Flow, Exception>;
 
-const SUBS: [(&str, Sub); 1] = [("info", info)];
+const SUBS: [(&str, Sub); 2] = [("info", info), ("import_postgres_result", import::import)];
 
 /// Registers `pg_sqlite` and `pg::sqlite`.
 ///

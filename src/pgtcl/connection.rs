@@ -5,7 +5,7 @@ use super::{QueryResult, handle_command};
 use crate::libpq::{Conn, PgResult};
 use crate::tcl::channel::{self, Channel};
 use crate::tcl::command::{self, Command};
-use crate::tcl::{CmdResult, Failure, Interp, InterpRef, Obj, state};
+use crate::tcl::{CmdResult, Exception, Failure, Interp, InterpRef, Obj, state};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -31,7 +31,17 @@ pub struct Connection {
     statements: Cell<u64>,
     /// A `pg_select -rowbyrow` reads from it.
     streaming: Cell<bool>,
+    /// Some work has the connection: see [`Connection::lend`].
+    lent: Cell<bool>,
     pub(super) copy: super::copy::State,
+}
+
+/// A connection given to some work: see [`Connection::lend`].
+pub enum Lent<'a> {
+    /// Nobody else holds it.
+    Alone(&'a mut Conn),
+    /// Others hold it too.
+    Shared(&'a Conn),
 }
 
 impl Connection {
@@ -58,6 +68,7 @@ impl Connection {
             next_result: Cell::new(0),
             statements: Cell::new(0),
             streaming: Cell::new(false),
+            lent: Cell::new(false),
             copy: super::copy::State::default(),
             name,
         });
@@ -122,7 +133,7 @@ impl Connection {
     /// Whether it has not been disconnected (the server may have gone all the same).
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.conn.borrow().is_some()
+        self.conn.borrow().is_some() || self.lent.get()
     }
 
     /// The connection itself. Do not keep it across a script: a script may disconnect.
@@ -130,6 +141,9 @@ impl Connection {
     /// # Errors
     /// It was disconnected.
     pub fn conn(&self) -> CmdResult<Rc<Conn>> {
+        if self.lent.get() {
+            return Err(self.busy_with_rows());
+        }
         let conn = self.conn.borrow().clone();
         conn.ok_or_else(|| not_a_connection(&self.handle, "postgresql connection").into())
     }
@@ -144,11 +158,15 @@ impl Connection {
             return Err(Failure::new("Attempt to query while COPY in progress", &code).into());
         }
         if self.streaming.get() {
-            let code = ["PGSQLITE", "CONNECTION", "ROWBYROW", "name", &self.name];
-            let message = "Attempt to query while rows are read one by one (-rowbyrow)";
-            return Err(Failure::new(message, &code).into());
+            return Err(self.busy_with_rows());
         }
         self.conn()
+    }
+
+    fn busy_with_rows(&self) -> Exception {
+        let code = ["PGSQLITE", "CONNECTION", "ROWBYROW", "name", &self.name];
+        let message = "Attempt to query while rows are read one by one (-rowbyrow)";
+        Failure::new(message, &code).into()
     }
 
     /// As [`Connection::idle_conn`], and counts a statement for `pg_dbinfo sql_count`.
@@ -169,6 +187,27 @@ impl Connection {
     /// Says that rows are read one by one, so that no other statement throws the rest away.
     pub fn set_streaming(&self, streaming: bool) {
         self.streaming.set(streaming);
+    }
+
+    /// Gives the connection to `work`, alone if nobody else holds it. Scripts that run meanwhile
+    /// find it busy; if one disconnects, the connection ends when `work` does.
+    ///
+    /// # Errors
+    /// As [`Connection::idle_conn`].
+    pub fn lend<T>(&self, work: impl FnOnce(Lent<'_>) -> T) -> CmdResult<T> {
+        drop(self.idle_conn()?);
+        let Some(mut conn) = self.conn.take() else {
+            return Err(not_a_connection(&self.handle, "postgresql connection").into());
+        };
+        self.lent.set(true);
+        let result = match Rc::get_mut(&mut conn) {
+            Some(alone) => work(Lent::Alone(alone)),
+            None => work(Lent::Shared(&conn)),
+        };
+        if self.lent.replace(false) {
+            self.conn.replace(Some(conn));
+        }
+        Ok(result)
     }
 
     /// What stands for NULL.
@@ -215,6 +254,7 @@ impl Connection {
     pub fn disconnect(&self) {
         // NOTE: each part is taken out before it is released, for each release may come back here.
         let conn = self.conn.take();
+        self.lent.set(false);
         self.copy.end();
         for result in self.results() {
             result.clear();
@@ -242,6 +282,7 @@ impl Connection {
         if interp.is_some() {
             self.disconnect();
         } else {
+            self.lent.set(false);
             drop(self.conn.take());
         }
     }

@@ -18,7 +18,7 @@ mod handles;
 mod query_result;
 mod result_command;
 
-pub use connection::Connection;
+pub use connection::{Connection, Lent};
 pub use handles::{connection, result};
 pub use query_result::QueryResult;
 

@@ -143,6 +143,14 @@ fn is_genuine(proc: *const c_void) -> bool {
 /// # Errors
 /// [`HandleError`], one for each way in which a name is not a usable handle.
 pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
+    resolve(host, name).map(|(db, _)| db)
+}
+
+/// As [`recover`], with the name of the handle's own command, behind imports and aliases.
+///
+/// # Errors
+/// As [`recover`].
+pub fn resolve(host: &mut dyn Host, name: &str) -> Result<(Db, String), HandleError> {
     /// Aliases of aliases; a ring of them ends here.
     const HOPS_MAX: usize = 8;
     let owned = || name.to_owned();
@@ -154,7 +162,8 @@ pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
         if is_genuine(command.proc) || learn(host, name, Some(command.proc))? {
             // SAFETY: genuine: made by the sqlite3 package of the installed library, in this
             // interpreter.
-            return unsafe { connection(command, host.interp(), name) };
+            let db = unsafe { connection(command, host.interp(), name) }?;
+            return Ok((db, current));
         }
         match behind(host, &current) {
             Behind::Command(next) if next != current => current = next,
@@ -294,6 +303,17 @@ unsafe fn connection(
         Some(raw) => Ok(unsafe { Db::borrow(raw) }),
         None => Err(HandleError::Closed { name: name.to_owned() }),
     }
+}
+
+/// Closes the connection of a handle that was deleted while a statement of ours kept `sqlite3_close`
+/// from doing so; without this it would stay open for ever.
+///
+/// # Safety
+/// The handle of `db` was deleted while a statement was alive on it, and none is alive now; `db` is
+/// not used again.
+pub unsafe fn close_abandoned(db: &Db) {
+    // SAFETY: by the caller: the connection is open, and nobody else knows it any more.
+    unsafe { ffi::sqlite3_close(db.raw()) };
 }
 
 #[cfg(test)]

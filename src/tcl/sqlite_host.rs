@@ -1,11 +1,14 @@
 //! The interpreter as [`crate::sqlite::handle`] sees it, and the handle behind a word of a command.
 
+use super::command::{self, Command};
 use super::error::CmdResult;
-use super::interp::Interp;
+use super::interp::{Interp, InterpRef};
 use super::obj::Obj;
 use crate::sqlite::Db;
-use crate::sqlite::handle::{self, Command, Host};
+use crate::sqlite::handle::{self, Host};
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
+use std::rc::Rc;
 use tcl_sys as sys;
 
 struct TclHost(Interp);
@@ -17,9 +20,9 @@ unsafe impl Host for TclHost {
         self.0.address()
     }
 
-    fn command(&mut self, name: &str) -> Option<Command> {
+    fn command(&mut self, name: &str) -> Option<handle::Command> {
         let info = self.0.command_info(&Obj::text(name))?;
-        Some(Command { proc: info.obj_proc, data: info.client_data })
+        Some(handle::Command { proc: info.obj_proc, data: info.client_data })
     }
 
     fn eval(&mut self, words: &[&str]) -> Result<String, String> {
@@ -48,6 +51,83 @@ unsafe impl Host for TclHost {
 pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
     let name = name.as_text()?;
     Ok(handle::recover(&mut TclHost(interp), &name)?)
+}
+
+/// A connection on which a script may run while statements of ours are alive, as a progress callback
+/// does. The script may delete the handle: SQLite then cannot close the connection, so the last of
+/// us does.
+pub struct Watched {
+    db: Db,
+    interp: InterpRef,
+    watch: Rc<Watch>,
+    trace: Command,
+}
+
+/// What the command trace has seen.
+struct Watch {
+    name: RefCell<Obj>,
+    deleted: Cell<bool>,
+}
+
+impl Watched {
+    /// The connection, as long as no other script than the callbacks runs.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Whether a script has deleted the handle.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.watch.deleted.get()
+    }
+}
+
+/// As [`recover`], for work during which scripts run.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_watched(interp: Interp, name: &Obj) -> CmdResult<Watched> {
+    let (db, own_name) = handle::resolve(&mut TclHost(interp), &name.as_text()?)?;
+    let watch =
+        Rc::new(Watch { name: RefCell::new(Obj::text(&own_name)), deleted: Cell::new(false) });
+    let seen = Rc::clone(&watch);
+    let address = Rc::as_ptr(&watch).addr();
+    let command =
+        command::register(interp, &format!("::pgsqlite::watch_{address:x}"), move |_, words| {
+            match words {
+                [_, _, new, operation] if operation.internal() == b"rename" => {
+                    seen.name.replace(new.clone());
+                }
+                _ => seen.deleted.set(true),
+            }
+            Ok(Obj::empty().into())
+        })?;
+    let watched = Watched { db, interp: InterpRef::new(interp), watch, trace: command };
+    watched.trace_command(interp, "add");
+    Ok(watched)
+}
+
+impl Watched {
+    fn trace_command(&self, interp: Interp, verb: &str) {
+        let name = self.watch.name.borrow().text_lossy().into_owned();
+        let Some(command) = self.trace.full_name() else { return };
+        let words = ["::trace", verb, "command", &name, "rename delete", &command];
+        let _ = TclHost(interp).eval(&words);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.is_closed() {
+            // SAFETY: the trace saw the deletion while a statement of the work was alive, which only
+            // a callback in its middle can do; the work is over, so that none is.
+            unsafe { handle::close_abandoned(&self.db) };
+        } else if let Some(interp) = self.interp.get() {
+            self.trace_command(interp, "remove");
+        }
+        self.trace.delete();
+    }
 }
 
 /// Makes the SQLite of the `sqlite3` package available, for connections of our own. Requires that
