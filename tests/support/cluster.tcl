@@ -80,7 +80,9 @@ proc ::cluster::create {args} {
     variable $c
     if {$option(-bindir) eq {}} {
         set option(-bindir) [default_bindir]
-        if {[info exists ::env(PGSQLITE_PG_LIBDIR)]} { set option(-libdir) $::env(PGSQLITE_PG_LIBDIR) }
+        if {[info exists ::env(PGSQLITE_PG_LIBDIR)]} {
+            set option(-libdir) $::env(PGSQLITE_PG_LIBDIR)
+        }
     }
     array set $c [list bindir $option(-bindir) libdir $option(-libdir) tcp $option(-tcp) \
         owner [::pid] keep $option(-keep)]
