@@ -223,6 +223,12 @@ impl Channel {
         if status == sys::TCL_OK { Ok(()) } else { Err(Exception::Raised(status)) }
     }
 
+    /// Sends what Tcl has buffered; a failure is kept by Tcl for the next write.
+    pub fn flush(self) {
+        // SAFETY: live channel.
+        unsafe { sys::Tcl_Flush(self.0.as_ptr()) };
+    }
+
     /// Takes the channel away from the interpreter; the last one closes it.
     pub fn unregister(self, interp: Interp) {
         // SAFETY: live interpreter; a channel that is not registered there is left alone.

@@ -2,6 +2,7 @@
 
 use super::error::{CmdResult, Exception, Failure};
 use super::obj::Obj;
+use super::text;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::NonNull;
@@ -176,6 +177,23 @@ impl Interp {
         if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
     }
 
+    /// Sets a variable, or an element of an array, to a string given as UTF-8: [`Interp::set_var`] without a value that
+    /// is made only to be let go.
+    ///
+    /// # Errors
+    /// As [`Interp::set_var`].
+    pub fn set_var_utf8(self, name: &Obj, element: Option<&Obj>, utf8: &[u8]) -> CmdResult<()> {
+        let element = element.map_or(std::ptr::null_mut(), Obj::raw);
+        let internal = text::from_utf8(utf8, sys::is_tcl9());
+        // SAFETY: live interpreter and objects; Tcl takes over the new object, also when it fails.
+        let set = unsafe {
+            let value = sys::new_string(&internal);
+            let flags = sys::TCL_LEAVE_ERR_MSG;
+            sys::Tcl_ObjSetVar2(self.raw(), name.raw(), element, value, flags)
+        };
+        if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
+    }
+
     /// Unsets a variable, or an element of an array; one that is not there is no error.
     pub fn unset_var(self, name: &Obj, element: Option<&Obj>) {
         let name = name.internal();
@@ -225,7 +243,7 @@ impl Interp {
 
 /// A C string of a name.
 pub(super) fn c_string(text: &str) -> CmdResult<CString> {
-    let internal = super::text::from_utf8(text.as_bytes(), sys::is_tcl9());
+    let internal = text::from_utf8(text.as_bytes(), sys::is_tcl9());
     CString::new(internal).map_err(|_| Failure::plain("a name holds a NUL byte").into())
 }
 
