@@ -258,7 +258,7 @@ impl Conn {
     }
 }
 
-/// Text facts about a connection, each empty when unknown. Never the password.
+/// Text facts about a connection, each empty when unknown.
 macro_rules! conn_text {
     ($($(#[$doc:meta])* $name:ident = $function:ident;)*) => {
         impl Conn {$(
@@ -277,6 +277,8 @@ conn_text! {
     database = PQdb;
     /// The user name.
     user = PQuser;
+    /// The password that was used. For a caller who asks for just that: never for messages.
+    password = PQpass;
     /// The host name or socket folder.
     host = PQhost;
     /// The port.
