@@ -1,38 +1,230 @@
-//! The channel of a connection: rows of a COPY in and out.
+//! COPY through the channel of a connection: `puts` sends rows, `gets` receives them (PostgreSQL manual, COPY and
+//! "Functions Associated with the COPY Command").
+//!
+//! Rows may be of any length. A line that is only `\.` ends a COPY from the client. What came of a COPY is shown by the
+//! result handle of the statement that began it: its status, its error, its row count.
 
-use super::Connection;
-use crate::tcl::Interp;
+use super::failure::request_failed;
+use super::{Connection, QueryResult};
+use crate::libpq::{Conn, CopyData, CopyRead, Status};
 use crate::tcl::channel::Driver;
+use crate::tcl::{CmdResult, Failure, Interp};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+
+const EBUSY: i32 = 16;
+const EIO: i32 = 5;
+/// The line that ends a COPY from the client.
+const END_LINE: &[u8] = b"\\.\n";
 
 /// What COPY a connection is in.
 #[derive(Default)]
-pub(super) struct State {
-    active: Cell<bool>,
+pub(super) struct State(RefCell<Phase>);
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Idle,
+    In(Incoming),
+    Out(Outgoing),
+}
+
+struct Incoming {
+    handle: Weak<QueryResult>,
+    /// The beginning of a line that may be the end line: empty, `\` or `\.`.
+    held: Vec<u8>,
+    /// What was sent so far ends with a line end.
+    line_start: bool,
+}
+
+struct Outgoing {
+    handle: Weak<QueryResult>,
+    /// The row in hand, and how much of it has been read.
+    row: Option<(CopyData, usize)>,
+    ended: bool,
 }
 
 impl State {
     pub(super) fn is_active(&self) -> bool {
-        self.active.get()
+        !matches!(*self.0.borrow(), Phase::Idle)
     }
 
     pub(super) fn end(&self) {
-        self.active.set(false);
+        self.0.replace(Phase::Idle);
     }
 }
 
-const EBUSY: i32 = 16;
+impl Incoming {
+    /// Sends bytes, save an end line; true when that came.
+    fn send(&mut self, conn: &Conn, bytes: &[u8]) -> Result<bool, crate::libpq::Error> {
+        let joined;
+        let mut data = bytes;
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(bytes);
+            joined = std::mem::take(&mut self.held);
+            data = &joined;
+        }
+        let mut ended = false;
+        for (length, is_end) in [(3, true), (2, false), (1, false)] {
+            let Some(at) = data.len().checked_sub(length) else { continue };
+            let (before, tail) = data.split_at(at);
+            if END_LINE.starts_with(tail) && before.last().map_or(self.line_start, |b| *b == b'\n')
+            {
+                data = before;
+                ended = is_end;
+                if !is_end {
+                    self.held = tail.to_vec();
+                }
+                break;
+            }
+        }
+        if let Some(last) = data.last() {
+            self.line_start = *last == b'\n';
+            conn.put_copy_data(data)?;
+        }
+        Ok(ended)
+    }
+}
 
-impl Driver for Connection {
-    fn input(&self, _buffer: &mut [u8]) -> io::Result<usize> {
-        Err(io::Error::from_raw_os_error(EBUSY))
+impl Outgoing {
+    /// Fills the buffer with what is there; waits only for its first byte.
+    fn receive(&mut self, conn: &Conn, buffer: &mut [u8]) -> Result<usize, crate::libpq::Error> {
+        let mut filled = 0;
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            if let Some((row, at)) = &mut self.row {
+                let rest = row.get(*at..).unwrap_or_default();
+                let n = rest.len().min(free.len());
+                if let (Some(to), Some(from)) = (free.get_mut(..n), rest.get(..n)) {
+                    to.copy_from_slice(from);
+                }
+                filled += n;
+                *at += n;
+                if n == rest.len() {
+                    self.row = None;
+                }
+                continue;
+            }
+            match conn.get_copy_data(filled == 0)? {
+                CopyRead::Data(row) => self.row = Some((row, 0)),
+                CopyRead::Empty => break,
+                CopyRead::End => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl Connection {
+    /// Opens the channel for a COPY that a statement has begun; `handle` will show its end.
+    pub(super) fn begin_copy(&self, status: Status, handle: Option<&Rc<QueryResult>>) {
+        let handle = handle.map(Rc::downgrade).unwrap_or_default();
+        let phase = match status {
+            Status::CopyIn => Phase::In(Incoming { handle, held: Vec::new(), line_start: true }),
+            Status::CopyOut => Phase::Out(Outgoing { handle, row: None, ended: false }),
+            _ => return,
+        };
+        self.copy.0.replace(phase);
     }
 
-    fn output(&self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::Error::from_raw_os_error(EBUSY))
+    /// Fetches what came of the COPY and shows it in its handle.
+    fn finish_copy(&self, conn: &Conn) {
+        let handle = match self.copy.0.take() {
+            Phase::In(incoming) => incoming.handle,
+            Phase::Out(outgoing) => outgoing.handle,
+            Phase::Idle => return,
+        }
+        .upgrade();
+        while let Some(result) = conn.get_result() {
+            let status = result.status();
+            let is_last = matches!(status, Status::CopyIn | Status::CopyOut) || status.is_error();
+            if let Some(handle) = &handle {
+                handle.replace(result);
+            }
+            if is_last {
+                // The next COPY of several statements begins, or the statements end with this error.
+                self.begin_copy(status, handle.as_ref());
+                if status.is_error() {
+                    conn.drain();
+                }
+                return;
+            }
+        }
+    }
+
+    /// Ends a COPY without its end line; throws away what is left of one to the client.
+    ///
+    /// # Errors
+    /// There is no COPY; the connection is lost.
+    pub(super) fn complete_copy(&self) -> CmdResult<()> {
+        let conn = self.conn()?;
+        let outcome = match &mut *self.copy.0.borrow_mut() {
+            Phase::Idle => {
+                let code = ["PGSQLITE", "CONNECTION", "NOCOPY", "name", self.name()];
+                return Err(Failure::new("no COPY is in progress", &code).into());
+            }
+            Phase::In(incoming) => {
+                let held = std::mem::take(&mut incoming.held);
+                let rest = if held == b"\\" { held } else { Vec::new() };
+                conn.put_copy_data(&rest).and_then(|_| conn.put_copy_end(None)).map(|_| ())
+            }
+            Phase::Out(_) => loop {
+                match conn.get_copy_data(true) {
+                    Ok(CopyRead::Data(_)) => {}
+                    Ok(_) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            },
+        };
+        let outcome = outcome.map_err(|error| request_failed(&conn, error));
+        self.finish_copy(&conn);
+        outcome
+    }
+}
+
+impl Driver for Connection {
+    fn input(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let conn = self.conn().map_err(|_| io::Error::from_raw_os_error(EIO))?;
+        let (filled, ended) = match &mut *self.copy.0.borrow_mut() {
+            Phase::Out(outgoing) if outgoing.ended => (Ok(0), true),
+            Phase::Out(outgoing) => {
+                let filled = outgoing.receive(&conn, buffer);
+                let ended = filled.as_ref().map_or(true, |n| *n == 0);
+                (filled, ended)
+            }
+            _ => return Err(io::Error::from_raw_os_error(EBUSY)),
+        };
+        if ended {
+            self.finish_copy(&conn);
+        }
+        // COMPAT: a failure midway ends the rows; the handle's status tells it.
+        Ok(filled.unwrap_or(0))
+    }
+
+    fn output(&self, bytes: &[u8]) -> io::Result<usize> {
+        let conn = self.conn().map_err(|_| io::Error::from_raw_os_error(EIO))?;
+        let sent = match &mut *self.copy.0.borrow_mut() {
+            Phase::In(incoming) => match incoming.send(&conn, bytes) {
+                Ok(true) => conn.put_copy_end(None).map(|_| true),
+                other => other,
+            },
+            _ => return Err(io::Error::from_raw_os_error(EBUSY)),
+        };
+        match sent {
+            Ok(false) => Ok(bytes.len()),
+            Ok(true) => {
+                self.finish_copy(&conn);
+                Ok(bytes.len())
+            }
+            Err(_) => {
+                self.finish_copy(&conn);
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+        }
     }
 
     fn close(&self, interp: Option<Interp>) {

@@ -1,6 +1,6 @@
 //! The command of a connection handle: `$conn exec ...` for `pg_exec $conn ...`, and so on.
 
-use super::{Connection, Run, connect};
+use super::{Connection, Run, connect, dbinfo, exec, execute, quote, select};
 use crate::tcl::{Exception, Failure, Flow, Interp, Obj};
 use std::rc::Rc;
 
@@ -15,8 +15,25 @@ enum How {
 use How::{Connection as OnConnection, Plain};
 
 const COMMANDS: &[(&str, How)] = &[
+    ("quote", OnConnection(quote::quote)),
+    ("escape_bytea", OnConnection(quote::escape_bytea)),
+    ("unescape_bytea", Plain(quote::unescape_bytea)),
     ("disconnect", OnConnection(connect::disconnect)),
+    ("exec", OnConnection(exec::exec)),
+    ("sqlexec", OnConnection(exec::exec)),
+    ("execute", OnConnection(execute::execute)),
+    ("select", OnConnection(select::select)),
+    ("sendquery", OnConnection(exec::sendquery)),
+    ("null_value_string", OnConnection(quote::null_value_string)),
+    ("version", OnConnection(dbinfo::version)),
+    ("protocol", OnConnection(dbinfo::protocol)),
+    ("param", OnConnection(dbinfo::param)),
+    ("backendpid", OnConnection(dbinfo::backendpid)),
+    ("socket", OnConnection(dbinfo::socket)),
     ("conndefaults", Plain(connect::conndefaults)),
+    ("set_single_row_mode", OnConnection(exec::set_single_row_mode)),
+    ("is_busy", OnConnection(exec::isbusy)),
+    ("copy_complete", OnConnection(exec::copy_complete)),
 ];
 
 /// Runs a sub-command.

@@ -13,10 +13,19 @@
 mod connect;
 mod connection;
 mod copy;
+mod dbinfo;
+mod exec;
+mod execute;
+mod failure;
 mod handle_command;
 mod handles;
 mod query_result;
+mod quote;
 mod result_command;
+mod row;
+mod select;
+mod statement;
+mod substitute;
 
 pub use connection::{Connection, Lent};
 pub use handles::{connection, result};
@@ -50,7 +59,22 @@ const fn unsafe_entry(name: &'static str, run: Run) -> Entry {
 const COMMANDS: &[Entry] = &[
     unsafe_entry("conndefaults", connect::conndefaults),
     unsafe_entry("connect", connect::connect),
+    entry("copy_complete", exec::copy_complete),
+    entry("dbinfo", dbinfo::dbinfo),
     entry("disconnect", connect::disconnect),
+    entry("escape_bytea", quote::escape_bytea),
+    entry("escape_string", quote::quote),
+    Entry { name: "exec", alias: Some("sqlexec"), run: exec::exec, safe: true },
+    entry("execute", execute::execute),
+    entry("getresult", exec::getresult),
+    entry("isbusy", exec::isbusy),
+    entry("null_value_string", quote::null_value_string),
+    entry("quote", quote::quote),
+    entry("result", result_command::result),
+    entry("select", select::select),
+    entry("sendquery", exec::sendquery),
+    entry("set_single_row_mode", exec::set_single_row_mode),
+    entry("unescape_bytea", quote::unescape_bytea),
 ];
 
 /// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_disconnect` already: another

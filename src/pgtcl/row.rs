@@ -1,0 +1,70 @@
+//! Rows of a result into variables of a script.
+//!
+//! The names of the columns are made into values once per result, each field's value straight from libpq's buffer.
+
+use crate::libpq::PgResult;
+use crate::tcl::{CmdResult, Interp, Obj};
+
+/// What becomes of a column that is NULL.
+#[derive(Clone)]
+pub(super) enum Nulls {
+    /// This value stands for it.
+    Value(Obj),
+    /// It is not set (the array is empty before).
+    Absent,
+    /// It is unset.
+    Unset,
+}
+
+/// The columns of a result.
+pub(super) struct Columns {
+    names: Vec<Obj>,
+}
+
+impl Columns {
+    pub(super) fn of(result: &PgResult) -> Columns {
+        let name = |column| Obj::text(&result.fname(column).unwrap_or_default());
+        Columns { names: (0..result.nfields()).map(name).collect() }
+    }
+
+    /// The names as a list.
+    pub(super) fn list(&self) -> Obj {
+        Obj::list(&self.names)
+    }
+
+    pub(super) fn names(&self) -> &[Obj] {
+        &self.names
+    }
+
+    /// Sets a row's elements of an array; without an array, variables of the columns' names.
+    ///
+    /// # Errors
+    /// Tcl's own (`variable isn't array`, a trace's error).
+    pub(super) fn set(
+        &self,
+        interp: Interp,
+        array: Option<&Obj>,
+        result: &PgResult,
+        row: usize,
+        nulls: &Nulls,
+    ) -> CmdResult<()> {
+        for (name, value) in self.names.iter().zip(result.row(row)) {
+            let (variable, element) = match array {
+                Some(array) => (array, Some(name)),
+                None => (name, None),
+            };
+            match (value, nulls) {
+                (Some(bytes), _) => interp.set_var_utf8(variable, element, bytes)?,
+                (None, Nulls::Value(value)) => interp.set_var(variable, element, value)?,
+                (None, Nulls::Unset) => interp.unset_var(variable, element),
+                (None, Nulls::Absent) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row as values.
+pub(super) fn values(result: &PgResult, row: usize, null: &Obj) -> Vec<Obj> {
+    result.row(row).map(|value| value.map_or_else(|| null.clone(), Obj::utf8)).collect()
+}

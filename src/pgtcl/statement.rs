@@ -1,0 +1,163 @@
+//! A statement with its parameters, from the words of a command to libpq.
+
+use super::failure::request_failed;
+use super::substitute;
+use crate::libpq::{Conn, Error, Param, PgResult};
+use crate::tcl::{CmdResult, Failure, Interp, Obj};
+use std::borrow::Cow;
+
+/// Where parameters come from.
+#[derive(Default)]
+pub(super) enum Binding {
+    /// There are none: several statements are allowed.
+    #[default]
+    None,
+    /// `:name` in the statement: variables of the caller.
+    Variables,
+    /// `` `name` `` in the statement: elements of this array.
+    Array(Obj),
+    /// `$1`, `$2`, ...: these values; the text `NULL` means NULL.
+    Positional(Vec<Obj>),
+}
+
+impl Binding {
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Binding::None)
+    }
+}
+
+/// A statement ready to be sent.
+pub(super) struct Statement<'a> {
+    sql: Cow<'a, str>,
+    params: Option<Vec<Option<Obj>>>,
+}
+
+impl<'a> Statement<'a> {
+    /// Reads the values of the parameters.
+    ///
+    /// # Errors
+    /// A malformed substitution; text that has no UTF-8 form.
+    pub(super) fn bind(interp: Interp, sql: &'a Obj, binding: Binding) -> CmdResult<Statement<'a>> {
+        let sql = sql.as_text()?;
+        match binding {
+            Binding::None => Ok(Statement { sql, params: None }),
+            Binding::Positional(values) => {
+                let null = |value: &Obj| value.internal() == b"NULL";
+                let params = values.into_iter().map(|v| if null(&v) { None } else { Some(v) });
+                Ok(Statement { params: Some(params.collect()), sql })
+            }
+            Binding::Variables => {
+                let found = substitute::variables(&sql, |name| {
+                    interp.get_var(&Obj::text(name), None).is_some()
+                })?;
+                Ok(Self::substituted(found, |name| interp.get_var(&Obj::text(name), None)))
+            }
+            Binding::Array(array) => {
+                let found = substitute::backquotes(&sql)?;
+                Ok(Self::substituted(found, |name| interp.get_var(&array, Some(&Obj::text(name)))))
+            }
+        }
+    }
+
+    fn substituted(
+        found: substitute::Substituted,
+        value: impl Fn(&str) -> Option<Obj>,
+    ) -> Statement<'a> {
+        let params: Vec<_> = found.names.iter().map(|name| value(name)).collect();
+        let params = if params.is_empty() { None } else { Some(params) };
+        Statement { sql: Cow::Owned(found.sql), params }
+    }
+
+    /// Runs it and waits; the result may be an error of the server.
+    ///
+    /// # Errors
+    /// There is no result: `POSTGRESQL REQUEST_FAILED ...`.
+    pub(super) fn exec(&self, conn: &Conn) -> CmdResult<PgResult> {
+        self.with_params(|params| match params {
+            None => conn.exec(&self.sql),
+            Some(params) => conn.exec_params(&self.sql, params),
+        })?
+        .map_err(|error| request_failed(conn, error))
+    }
+
+    /// Sends it and does not wait.
+    ///
+    /// # Errors
+    /// It could not be sent: `POSTGRESQL REQUEST_FAILED ...`.
+    pub(super) fn send(&self, conn: &Conn) -> CmdResult<()> {
+        self.with_params(|params| match params {
+            None => conn.send_query(&self.sql),
+            Some(params) => conn.send_query_params(&self.sql, params),
+        })?
+        .map_err(|error| request_failed(conn, error))
+    }
+
+    fn with_params<T>(
+        &self,
+        run: impl FnOnce(Option<&[Param<'_>]>) -> Result<T, Error>,
+    ) -> CmdResult<Result<T, Error>> {
+        let Some(params) = &self.params else { return Ok(run(None)) };
+        let texts: Vec<Option<Cow<'_, str>>> = params
+            .iter()
+            .map(|value| value.as_ref().map(Obj::as_text).transpose())
+            .collect::<CmdResult<_>>()?;
+        let params: Vec<Param<'_>> =
+            texts.iter().map(|text| text.as_ref().map(|t| t.as_bytes())).collect();
+        Ok(run(Some(&params)))
+    }
+}
+
+/// The words of `pg_exec` and `pg_sendquery`.
+pub(super) struct Call<'a> {
+    pub connection: &'a Obj,
+    pub sql: &'a Obj,
+    pub binding: Binding,
+}
+
+impl<'a> Call<'a> {
+    /// Reads `?-variables? ?-paramarray arr? conn ?...? sql ?param ...?`. A statement may begin with the two dashes of a
+    /// comment.
+    ///
+    /// # Errors
+    /// `TCL WRONGARGS`; positional and named parameters together.
+    pub(super) fn parse(words: &'a [Obj], usage: &str) -> CmdResult<Call<'a>> {
+        let wrong = || Failure::wrong_args(usage);
+        let mut binding = Binding::None;
+        let mut connection = None;
+        let mut rest = words.get(1..).unwrap_or_default();
+        loop {
+            let [word, tail @ ..] = rest else { return Err(wrong().into()) };
+            match (word.internal(), tail, connection) {
+                (b"-variables", _, _) => {
+                    binding = Binding::Variables;
+                    rest = tail;
+                }
+                (b"-paramarray", [array, tail @ ..], _) => {
+                    binding = Binding::Array(array.clone());
+                    rest = tail;
+                }
+                ([b'-', second, ..], _, _) if *second != b'-' => return Err(wrong().into()),
+                (_, _, None) => {
+                    connection = Some(word);
+                    rest = tail;
+                }
+                (_, params, Some(connection)) => {
+                    let binding = with_positional(binding, params)?;
+                    return Ok(Call { connection, sql: word, binding });
+                }
+            }
+        }
+    }
+}
+
+fn with_positional(binding: Binding, params: &[Obj]) -> CmdResult<Binding> {
+    if params.is_empty() {
+        return Ok(binding);
+    }
+    let message = match binding {
+        Binding::None => return Ok(Binding::Positional(params.to_vec())),
+        Binding::Variables => "-variables can not be used with positional or named parameters",
+        _ => "Can't use both positional and named parameters",
+    };
+    Err(Failure::new(message, &["TCL", "WRONGARGS"]).into())
+}
