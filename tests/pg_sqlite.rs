@@ -2,8 +2,9 @@
 
 mod support;
 
+use pgsqlite::error::Coded;
 use pgsqlite::libpq::{Conn, Conninfo, TransactionStatus};
-use pgsqlite::pg_sqlite::{Columns, Import, Source, TableName, Target};
+use pgsqlite::pg_sqlite::{Columns, Error, Import, KeyPart, Source, TableName, Target};
 use pgsqlite::sqlite::{Access, Db, testing};
 use support::Cluster;
 
@@ -12,7 +13,7 @@ fn connect(cluster: &Cluster) -> Conn {
     Conn::connect(&info).expect("connect")
 }
 
-fn create(table: &str) -> Import<'static> {
+fn create<'a>(table: &str) -> Import<'a> {
     Import::new(Target::Create(TableName::new(table)), Columns::Auto)
 }
 
@@ -54,4 +55,103 @@ fn a_stream_a_result_and_a_copy_give_the_same_rows() {
         );
         assert_eq!(db.query_int(&differ, &[]).expect("compare"), Some(0), "{other}");
     }
+}
+
+#[test]
+fn keys_reserved_words_and_replacing() {
+    let cluster = Cluster::shared();
+    let conn = connect(&cluster);
+    let db = testing::memory().expect("sqlite");
+    let sql = "select n as \"select\", n % 10 as \"a \"\"b\", 'v' || n as \"Größe\" \
+               from generate_series(1, 100) n";
+    let result = conn.query(sql).expect("query");
+    let mut import = create("order by");
+    import.key = vec![KeyPart::from_words(&["a \"b", "DESC"]).expect("key")];
+    import.or_replace = true;
+    assert_eq!(import.run(&db, Source::Result(&result)).expect("import").rows, 100);
+    let left = "select group_concat(\"Größe\", ',') from (select * from \"order by\" order by 1)";
+    assert_eq!(
+        db.query_text(left, &[]).expect("select").as_deref(),
+        Some("v91,v92,v93,v94,v95,v96,v97,v98,v99,v100")
+    );
+    let mut import = create("rowid key");
+    import.key = vec![KeyPart::from_words(&["select"]).expect("key")];
+    import.run(&db, Source::Result(&result)).expect("import");
+    let indexes = "select count(*) from pragma_index_list('rowid key')";
+    assert_eq!(db.query_int(indexes, &[]).expect("indexes"), Some(0));
+}
+
+#[test]
+fn null_text_lenient_values_and_a_statement() {
+    let cluster = Cluster::shared();
+    let conn = connect(&cluster);
+    let db = testing::memory().expect("sqlite");
+    let result = conn.query("values ('-', '12abc'), ('', null), ('x', 'true')").expect("query");
+    let columns = Columns::from_pairs(["a", "text", "b", "integer"]).expect("columns");
+    let mut import = Import::new(Target::Create(TableName::new("t")), columns.clone());
+    (import.null, import.strict) = (Some(b"-".to_vec()), false);
+    import.run(&db, Source::Result(&result)).expect("lenient");
+    let all = "select group_concat(quote(a) || quote(b), ' ') from t";
+    let shown = db.query_text(all, &[]).expect("select");
+    assert_eq!(shown.as_deref(), Some("NULL12 ''NULL 'x'1"));
+    let sql = "insert into t values(upper(?1), ?2 + 1)";
+    let mut import = Import::new(Target::Statement(sql.to_owned()), columns.clone());
+    import.strict = false;
+    assert_eq!(import.run(&db, Source::Result(&result)).expect("statement").rows, 3);
+    let shown = db.query_text(&format!("{all} where rowid > 3"), &[]).expect("select");
+    assert_eq!(shown.as_deref(), Some("'-'13 ''NULL 'X'2"));
+    let import = Import::new(Target::Statement("insert into t values(?1, 1)".to_owned()), columns);
+    let error = import.run(&db, Source::Result(&result)).expect_err("one parameter");
+    assert_eq!(error.code().reason, "COLUMNS");
+}
+
+#[test]
+fn progress_is_heard_and_may_stop() {
+    let cluster = Cluster::shared();
+    let mut conn = connect(&cluster);
+    let db = testing::memory().expect("sqlite");
+    let sql = "select g as a from generate_series(1, 100000) g";
+    let mut heard = Vec::new();
+    let mut call = |rows: u64| {
+        // The connection may be used in between; its rows are not committed yet.
+        assert_eq!(db.query_int("select 7", &[]).expect("select"), Some(7));
+        heard.push(rows);
+        true
+    };
+    let mut import = create("t");
+    import.progress_every = 30000;
+    import.progress = Some(&mut call);
+    conn.send_query(sql).expect("send");
+    import.run(&db, Source::Stream(&mut conn)).expect("import");
+    assert_eq!(heard, [30000, 60000, 90000]);
+    let mut stop = |rows: u64| rows < 60000;
+    let mut import = create("t2");
+    import.progress_every = 30000;
+    import.progress = Some(&mut stop);
+    conn.send_query(sql).expect("send");
+    let error = import.run(&db, Source::Stream(&mut conn)).expect_err("stopped");
+    assert!(matches!(error, Error::Stopped { row: 60000 }), "{error}");
+    assert_eq!(db.query_int("select count(*) from sqlite_schema", &[]).expect("n"), Some(1));
+}
+
+#[test]
+fn parts_that_are_committed_stay() {
+    let cluster = Cluster::shared();
+    let conn = connect(&cluster);
+    let db = testing::memory().expect("sqlite");
+    let sql = "select case when g < 2500 then g::text else 'x' end as a \
+               from generate_series(1, 3000) g";
+    let result = conn.query(sql).expect("query");
+    let columns = Columns::from_pairs(["a", "int"]).expect("columns");
+    let mut import = Import::new(Target::Create(TableName::new("t")), columns.clone());
+    import.commit_every = Some(1000);
+    let error = import.run(&db, Source::Result(&result)).expect_err("x");
+    assert_eq!(error.code().reason, "VALUE");
+    assert!(!db.in_transaction());
+    // Values are converted a batch ahead of the insert: here all of them are in the first one.
+    assert_eq!(db.query_int("select count(*) from sqlite_schema", &[]).expect("n"), Some(0));
+    let mut import = Import::new(Target::Create(TableName::new("whole")), columns);
+    (import.commit_every, import.strict) = (Some(1000), false);
+    assert_eq!(import.run(&db, Source::Result(&result)).expect("lenient").rows, 3000);
+    assert_eq!(db.query_int("select count(*) from whole", &[]).expect("n"), Some(3000));
 }

@@ -13,7 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A value does not fit its type.
     #[error(
-        "column \"{column}\", row {row}: {reason} (type {}); with -strict 0 it is converted as far as it goes",
+        "column \"{column}\", row {row}: {reason} (type {}); with -strict 0 it is converted as \
+         far as it goes",
         kind.name()
     )]
     Value {
@@ -28,8 +29,8 @@ pub enum Error {
     },
     /// A value is longer than SQLite stores.
     #[error(
-        "column \"{column}\", row {row}: a value of {bytes} bytes is too big, this SQLite connection \
-         stores at most {limit}"
+        "column \"{column}\", row {row}: a value of {bytes} bytes is too big, this SQLite \
+         connection stores at most {limit}"
     )]
     TooBig {
         /// The column's name.
