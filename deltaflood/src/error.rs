@@ -9,6 +9,8 @@ pub enum Kind {
     BadEscape,
     /// A line feed inside the line.
     LineFeed,
+    /// The input ends within the line.
+    NoLineFeed,
     /// The head ends without `_action`.
     NoVerb,
     /// `_action` names no verb of this format.
@@ -39,6 +41,7 @@ impl Kind {
             Kind::OddFields => "ODDFIELDS",
             Kind::BadEscape => "BADESCAPE",
             Kind::LineFeed => "LINEFEED",
+            Kind::NoLineFeed => "NOLINEFEED",
             Kind::NoVerb => "NOVERB",
             Kind::UnknownVerb => "UNKNOWNVERB",
             Kind::UnknownHead => "UNKNOWNHEAD",
@@ -59,6 +62,7 @@ impl Kind {
             Kind::OddFields => "odd number of fields: a key without a value",
             Kind::BadEscape => "backslash not followed by one of \\ t n r",
             Kind::LineFeed => "line feed inside the line",
+            Kind::NoLineFeed => "the input ends within the line",
             Kind::NoVerb => "the head ends without _action",
             Kind::UnknownVerb => "unknown verb in _action",
             Kind::UnknownHead => "unknown key before _action",

@@ -184,6 +184,12 @@ pub enum Error {
         /// Number of the line, from 1.
         line: u64,
     },
+    /// A line of a stream that is being read in is longer than a line can be.
+    #[error("line {line} of the input is longer than a line can be")]
+    InputTooLong {
+        /// Number of the line, from 1.
+        line: u64,
+    },
     /// Reading the input failed.
     #[error("cannot read the input after line {line}")]
     InputIo {
@@ -245,6 +251,7 @@ impl Error {
             Error::BadLine { .. } => "LINE",
             Error::Input { .. } => "INPUT",
             Error::InputCommit { .. } => "INPUTCOMMIT",
+            Error::InputTooLong { .. } => "INPUTTOOLONG",
             Error::InputIo { .. } => "INPUTIO",
             Error::Clock { .. } => "CLOCK",
             Error::State { .. } => "STATE",
@@ -275,7 +282,9 @@ impl Coded for Error {
             Error::Input { line, byte, kind } => {
                 code.with("line", line).with("byte", byte).with("damage", kind.word())
             }
-            Error::InputCommit { line } | Error::InputIo { line, .. } => code.with("line", line),
+            Error::InputCommit { line }
+            | Error::InputTooLong { line }
+            | Error::InputIo { line, .. } => code.with("line", line),
             Error::Clock { clock } => code.with("clock", clock),
             Error::State { path, byte, .. } => code.with("path", path.display()).with("byte", byte),
         }
@@ -290,7 +299,9 @@ impl Coded for Error {
             | Error::BadLine { .. }
             | Error::Compressed { .. } => Class::Usage,
             Error::Empty { .. } | Error::Locked { .. } | Error::Poisoned => Class::Retry,
-            Error::Input { .. } | Error::InputCommit { .. } => Class::Poison,
+            Error::Input { .. } | Error::InputCommit { .. } | Error::InputTooLong { .. } => {
+                Class::Poison
+            }
             Error::Gap { .. } => Class::Drift,
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull

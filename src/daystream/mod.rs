@@ -1,4 +1,19 @@
-//! The log: positions, segments, writer, reader.
+//! The log: an append-only, replayable, readable record of committed changes.
+//!
+//! A stream is a folder with one folder per UTC day and segment files in it, `DAY/CLOCK.SEQ.tsv`.
+//! Each line is a change line (`deltaflood`) that begins with its [`Position`], `_c CLOCK _s SEQ`,
+//! strictly rising through the stream. A transaction is contiguous and ends with its commit line,
+//! which counts and sums its lines. Segments are cut between transactions, at a size and at
+//! midnight UTC.
+//!
+//! - [`Writer`] appends transactions, makes them durable, and cuts off what a crash left.
+//! - [`Reader`] gives out whole transactions from any place, and on as the stream grows.
+//! - [`Identity`] says whose changes the stream holds; [`Intake`] takes in lines from elsewhere.
+//! - [`info`] and [`verify`] read a whole stream.
+//!
+//! Limits: [`crate::limits`]; clocks to the year 9999. One writer at a time, by a lock that network
+//! file systems may not have. What is not guaranteed: that a reader sees only what is durable.
+//! Source of the format: `doc/daystream.md`.
 #![forbid(unsafe_code)]
 
 mod ahead;
@@ -7,6 +22,7 @@ mod error;
 mod filter;
 mod follow;
 mod identity;
+mod intake;
 mod layout;
 mod lock;
 mod position;
@@ -18,6 +34,7 @@ mod seek;
 mod segment;
 mod stamp;
 mod storage;
+mod survey;
 mod tail;
 mod window;
 mod writer;
@@ -27,8 +44,10 @@ pub use error::{Damage, Error};
 pub use filter::TableFilter;
 pub use follow::Woken;
 pub use identity::Identity;
+pub use intake::{Intake, Taken, take_in};
 pub use layout::Segment;
 pub use position::{Position, PositionError};
 pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
 pub use storage::{Fault, Operation, Storage};
+pub use survey::{Info, info, verify};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

@@ -26,6 +26,7 @@ use super::filter::TableFilter;
 use super::follow::{Watch, Woken};
 use super::scan::{Boundary, Found};
 use super::seek::{self, Place};
+use super::storage::open_read;
 use super::window::Line;
 use super::{Error, Position, layout, retained, stamp};
 use crate::limits::{FOLLOW_POLL_MS, LOG_READER_BUFFER_BYTES};
@@ -187,11 +188,19 @@ impl Reader {
         match Change::parse(line) {
             Ok(change) => Ok(Some(Entry { position, change, end, transaction: self.transaction })),
             Err(error) => {
-                let at = self.ready.as_ref().map_or(cursor.scan.start, |ready| ready.at);
-                let byte = at.saturating_sub(line.len() as u64 + 1) + error.byte as u64;
-                Err(cursor.corrupt(byte, Damage::Line(error.kind)))
+                let (length, kind) = (line.len(), error.kind);
+                Err(self.corrupt_line(length, error.byte, Damage::Line(kind)))
             }
         }
+    }
+
+    /// The line given out last, of `length` bytes, is wrong at its byte `byte`.
+    pub(super) fn corrupt_line(&self, length: usize, byte: usize, damage: Damage) -> Error {
+        let Some(cursor) = &self.cursor else {
+            return Error::Poisoned;
+        };
+        let next = self.ready.as_ref().map_or(cursor.scan.start, |ready| ready.at);
+        cursor.corrupt(next.saturating_sub(length as u64 + 1) + byte as u64, damage)
     }
 
     /// Goes on to the next line to give out: where it is in the window, and whether it is the last.
@@ -305,11 +314,15 @@ impl Reader {
             }
             _ => seek::find(file, &|position| start.wants(position)),
         };
-        let place = place.map_err(|error| cursor.io(dir, error))?;
+        let mut place = place.map_err(|error| cursor.io(dir, error))?;
+        if place == seek::BEGIN && start != Start::Begin {
+            place.before = end_before(dir, cursor.segment.first)?;
+        }
         if let Start::After(wanted) = start
             && place.before.is_none_or(|before| before < wanted)
             && layout::next(dir, cursor.segment.first)?.is_none()
-            && seek::end(cursor.window.file()).map_err(|error| cursor.io(dir, error))? == place
+            && place.offset
+                == seek::end(cursor.window.file()).map_err(|error| cursor.io(dir, error))?.offset
         {
             // NOTE: the stream ends before the position, which was read from it once: its machine
             // went down before that was durable. Whatever comes now is new.
@@ -383,6 +396,25 @@ impl Reader {
             self.rewatch = false;
         }
         Ok(new)
+    }
+}
+
+/// Position of the last line of the segment before the one named `first`, where that is to be had.
+fn end_before(dir: &Path, first: Position) -> Result<Option<Position>, Error> {
+    let limit = match first.seq.checked_sub(1) {
+        Some(seq) => Position { seq, ..first },
+        None => Position { clock: first.clock - 1, seq: u64::MAX },
+    };
+    let segment = layout::last(dir, Some(limit))?.filter(|segment| !segment.compressed);
+    let Some(segment) = segment else {
+        return Ok(None);
+    };
+    let path = segment.path(dir);
+    match open_read(&path)? {
+        Some(file) => {
+            seek::end(&file).map(|place| place.before).map_err(|e| Error::io(path, "read", e))
+        }
+        None => Ok(None),
     }
 }
 

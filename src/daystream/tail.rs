@@ -11,9 +11,9 @@
 //! - a malformed line with a sound line behind it: damage;
 //! - sound lines in the wrong order, a wrong number of lines, a wrong checksum: damage.
 //!
-//! What this cannot tell: bytes of the very last commit line's last 16 that changed, from a
-//! transaction that was torn there. The stream is then shorter by that transaction, and deltastream
-//! finds that PostgreSQL was told more than the stream holds.
+//! What this cannot tell from a transaction that was torn there: a change in the last 16 bytes of the
+//! stream's very last commit line, or of the line feed before it. The stream is then shorter by that
+//! transaction, and deltastream finds that PostgreSQL was told more than the stream holds.
 
 use std::fs::File;
 use std::io;

@@ -1,0 +1,191 @@
+//! Deltaflood lines from elsewhere into a stream: `pg_recvlogical ... -f - | deltastream read`.
+//!
+//! Lines come with or without commit lines. With them, a transaction ends there; its LSN and time
+//! are taken over, and one whose LSN is not beyond the stream's last is dropped: a client that was
+//! started again sends it again. Without them, it ends where `_xid` changes, after a quiet time
+//! (the caller's), and at the end of the input; the commit line that is then made has no LSN, and
+//! what is sent twice is written twice.
+//!
+//! Stamps that the lines have (of another daystream) are replaced. Every field is checked.
+//!
+//! Memory: the longest line.
+
+use std::io::{ErrorKind, Read};
+
+use deltaflood::{Change, Kind, ParseError, Verb};
+
+use super::{Commit, Error, Writer, stamp};
+use crate::limits::LINE_BYTES_MAX;
+
+/// What was taken in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Lines read.
+    pub lines: u64,
+    /// Transactions written.
+    pub transactions: u64,
+    /// Transactions dropped because the stream has them.
+    pub repeated: u64,
+    /// Lines at the end that belong to no complete transaction; they were not written.
+    pub unfinished: u64,
+}
+
+/// Takes in lines, in pieces of any size.
+#[derive(Debug, Default)]
+pub struct Intake {
+    taken: Taken,
+    /// The beginning of a line whose end has not come yet.
+    carry: Vec<u8>,
+    /// Lines of the open transaction.
+    open: u64,
+    xid: Option<u32>,
+    /// The input has commit lines.
+    commits: bool,
+}
+
+impl Intake {
+    /// An intake that has taken nothing.
+    #[must_use]
+    pub fn new() -> Intake {
+        Intake::default()
+    }
+
+    /// What was taken in so far.
+    #[must_use]
+    pub const fn taken(&self) -> Taken {
+        self.taken
+    }
+
+    /// Takes the next piece of the input. Nothing is flushed.
+    ///
+    /// # Errors
+    /// `INPUT` and `INPUTCOMMIT` with the number of the line and the byte; those of the writer.
+    /// The transaction in progress is then still open in the writer: abandon it.
+    pub fn push(&mut self, piece: &[u8], writer: &mut Writer) -> Result<(), Error> {
+        let mut rest = piece;
+        while let Some(feed) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(feed);
+            self.taken.lines += 1;
+            if self.carry.is_empty() {
+                self.line(line, writer)?;
+            } else {
+                let mut whole = std::mem::take(&mut self.carry);
+                whole.extend_from_slice(line);
+                let done = self.line(&whole, writer);
+                whole.clear();
+                self.carry = whole;
+                done?;
+            }
+            rest = after.get(1..).unwrap_or_default();
+        }
+        if self.carry.len() + rest.len() > LINE_BYTES_MAX {
+            let line = self.taken.lines + 1;
+            return Err(Error::InputTooLong { line });
+        }
+        self.carry.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// The input is quiet: without commit lines, the open transaction counts as complete.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn quiet(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        if !self.commits && self.carry.is_empty() {
+            self.commit(Commit { xid: self.xid, ..Commit::default() }, writer)?;
+        }
+        Ok(())
+    }
+
+    /// The input is at its end: an incomplete transaction is abandoned.
+    ///
+    /// # Errors
+    /// `INPUT` for a last line without its line feed, and those of the writer.
+    pub fn finish(&mut self, writer: &mut Writer) -> Result<Taken, Error> {
+        if !self.carry.is_empty() {
+            writer.abandon()?;
+            let (line, byte) = (self.taken.lines + 1, self.carry.len());
+            return Err(Error::Input { line, byte, kind: Kind::NoLineFeed });
+        }
+        self.quiet(writer)?;
+        self.taken.unfinished = self.open;
+        self.open = 0;
+        writer.abandon()?;
+        Ok(self.taken)
+    }
+
+    fn line(&mut self, line: &[u8], writer: &mut Writer) -> Result<(), Error> {
+        let number = self.taken.lines;
+        let input =
+            |error: ParseError| Error::Input { line: number, byte: error.byte, kind: error.kind };
+        let change = Change::parse(line).map_err(input)?;
+        change.validate().map_err(input)?;
+        if change.verb == Verb::Commit {
+            self.commits = true;
+            let commit = Commit { xid: change.xid, lsn: change.lsn, time_us: change.time };
+            return self.commit(commit, writer);
+        }
+        if self.open > 0 && (change.xid.is_none() || change.xid != self.xid) {
+            if self.commits {
+                return Err(Error::InputCommit { line: number });
+            }
+            self.commit(Commit { xid: self.xid, ..Commit::default() }, writer)?;
+        }
+        self.xid = change.xid;
+        let stamped = if line.starts_with(stamp::PREFIX) { stamp::read(line).ok() } else { None };
+        let from = stamped.map_or(0, |(_, from)| from);
+        writer.line(line.get(from..).unwrap_or_default())?;
+        self.open += 1;
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: Commit, writer: &mut Writer) -> Result<(), Error> {
+        if self.open == 0 {
+            return Ok(());
+        }
+        let known = writer.last_lsn();
+        if commit.lsn.is_some() && commit.lsn <= known {
+            writer.abandon()?;
+            self.taken.repeated += 1;
+        } else {
+            writer.commit(commit)?;
+            self.taken.transactions += 1;
+        }
+        self.open = 0;
+        Ok(())
+    }
+}
+
+/// Takes in all of `input` and makes it durable: whatever came before an error, too.
+///
+/// # Errors
+/// Those of [`Intake::push`] and [`Intake::finish`], and `INPUTIO` when reading fails.
+pub fn take_in(mut input: impl Read, writer: &mut Writer) -> Result<Taken, Error> {
+    let mut intake = Intake::new();
+    let done = pump(&mut input, &mut intake, writer);
+    if done.is_err() {
+        writer.abandon()?;
+    }
+    writer.sync()?;
+    done
+}
+
+fn pump(input: &mut impl Read, intake: &mut Intake, writer: &mut Writer) -> Result<Taken, Error> {
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match input.read(&mut piece) {
+            Ok(0) => return intake.finish(writer),
+            Ok(length) => {
+                intake.push(piece.get(..length).unwrap_or_default(), writer)?;
+                // NOTE: a reader of a live pipe should not wait for a full buffer.
+                if length < piece.len() {
+                    writer.flush()?;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(source) => {
+                return Err(Error::InputIo { line: intake.taken.lines, source });
+            }
+        }
+    }
+}

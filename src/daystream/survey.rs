@@ -1,0 +1,104 @@
+//! Reading a whole stream: what is in it, and is it sound?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use deltaflood::Verb;
+
+use super::{Damage, Error, Position, Reader, ReaderOptions, Start, layout, reader};
+
+/// What a stream holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Position of the first line.
+    pub first: Option<Position>,
+    /// Position of the last complete transaction's last line.
+    pub last: Option<Position>,
+    /// Number of segment files.
+    pub segments: u64,
+    /// Bytes of all segment files, an incomplete tail included.
+    pub bytes: u64,
+    /// Number of complete transactions.
+    pub transactions: u64,
+    /// Number of their lines.
+    pub lines: u64,
+    /// Number of lines of each table, by schema and name.
+    pub tables: BTreeMap<(String, String), u64>,
+}
+
+/// Reads the whole stream in `dir` and counts.
+///
+/// # Errors
+/// Those of [`Reader::open`] and [`Reader::next`].
+pub fn info(dir: &Path) -> Result<Info, Error> {
+    walk(dir, false).and_then(|(info, damage)| damage.map_or(Ok(info), Err))
+}
+
+/// Reads the whole stream in `dir` and checks everything: stamps, order, names of segments,
+/// numbers of lines, checksums, and every field of every line. Gives what is there before the first
+/// damage, and the first damage.
+///
+/// # Errors
+/// Those of [`Reader::open`].
+pub fn verify(dir: &Path) -> Result<(Info, Option<Error>), Error> {
+    walk(dir, true)
+}
+
+fn walk(dir: &Path, thorough: bool) -> Result<(Info, Option<Error>), Error> {
+    let mut info = Info::default();
+    reader::check_folder(dir)?;
+    for segment in layout::all(dir)? {
+        let path = segment.path(dir);
+        let meta = path.symlink_metadata().map_err(|error| Error::io(&path, "look at", error))?;
+        info.first = info.first.or(Some(segment.first).filter(|_| meta.len() > 0));
+        info.segments += 1;
+        info.bytes += meta.len();
+    }
+    let mut reader = Reader::open(dir, Start::Begin, ReaderOptions::default())?;
+    let damage = loop {
+        match step(&mut reader, &mut info, thorough) {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    if info.lines == 0 {
+        info.first = None;
+    }
+    Ok((info, damage))
+}
+
+/// Takes in one line; false at the end.
+fn step(reader: &mut Reader, info: &mut Info, thorough: bool) -> Result<bool, Error> {
+    let mut wrong = None;
+    let Some(entry) = reader.next()? else {
+        return Ok(false);
+    };
+    if thorough && let Err(error) = entry.change.validate() {
+        wrong = Some((entry.change.line().len(), error));
+    } else {
+        info.lines += 1;
+        if entry.end {
+            info.transactions += 1;
+            info.last = Some(entry.position);
+        }
+        if entry.change.verb != Verb::Commit
+            && let Some(table) = entry.change.table
+        {
+            let schema = entry.change.schema.map(|schema| schema.decode());
+            let schema = schema.as_deref().unwrap_or(b"public");
+            count(&mut info.tables, schema, &table.decode());
+        }
+    }
+    match wrong {
+        Some((length, error)) => {
+            Err(reader.corrupt_line(length, error.byte, Damage::Line(error.kind)))
+        }
+        None => Ok(true),
+    }
+}
+
+fn count(tables: &mut BTreeMap<(String, String), u64>, schema: &[u8], table: &[u8]) {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    *tables.entry((text(schema), text(table))).or_default() += 1;
+}
