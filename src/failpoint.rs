@@ -25,6 +25,29 @@ pub const LOG_STATE_RENAME_BEFORE: &str = "log_state_rename_before";
 /// A state file has replaced the one before.
 pub const LOG_STATE_RENAME_AFTER: &str = "log_state_rename_after";
 
+/// The mirror's own tables are made, nothing is copied.
+pub const MIRROR_INIT_STATE: &str = "mirror_init_state";
+/// A table is made in SQLite, without rows.
+pub const MIRROR_INIT_TABLE_MADE: &str = "mirror_init_table_made";
+/// A table's rows are copied, not yet noted.
+pub const MIRROR_INIT_COPIED: &str = "mirror_init_copied";
+/// A new table of a live mirror is brought up to the mirror's position.
+pub const MIRROR_INIT_CAUGHT_UP: &str = "mirror_init_caught_up";
+/// A filled table is about to be committed.
+pub const MIRROR_INIT_COMMIT_BEFORE: &str = "mirror_init_commit_before";
+/// A filled table is committed.
+pub const MIRROR_INIT_COMMIT_AFTER: &str = "mirror_init_commit_after";
+/// An SQLite transaction is begun to apply changes.
+pub const MIRROR_BATCH_BEGUN: &str = "mirror_batch_begun";
+/// A line is applied.
+pub const MIRROR_LINE: &str = "mirror_line";
+/// Changes are applied, the position is not yet written.
+pub const MIRROR_POSITION_BEFORE: &str = "mirror_position_before";
+/// Changes and position are about to be committed.
+pub const MIRROR_COMMIT_BEFORE: &str = "mirror_commit_before";
+/// Changes and position are committed.
+pub const MIRROR_COMMIT_AFTER: &str = "mirror_commit_after";
+
 /// Every failpoint's name; a crash test runs through this list.
 pub const ALL: &[&str] = &[
     LOG_LINE,
@@ -37,6 +60,17 @@ pub const ALL: &[&str] = &[
     LOG_SEGMENT_CREATED,
     LOG_STATE_RENAME_BEFORE,
     LOG_STATE_RENAME_AFTER,
+    MIRROR_INIT_STATE,
+    MIRROR_INIT_TABLE_MADE,
+    MIRROR_INIT_COPIED,
+    MIRROR_INIT_CAUGHT_UP,
+    MIRROR_INIT_COMMIT_BEFORE,
+    MIRROR_INIT_COMMIT_AFTER,
+    MIRROR_BATCH_BEGUN,
+    MIRROR_LINE,
+    MIRROR_POSITION_BEFORE,
+    MIRROR_COMMIT_BEFORE,
+    MIRROR_COMMIT_AFTER,
 ];
 
 /// Passes the point `name`: kills the process here when the environment asks for it.

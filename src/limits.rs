@@ -25,3 +25,27 @@ pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;
 pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
 /// Bulk import: batches that may wait for SQLite while the next one is read.
 pub const IMPORT_BATCHES_WAITING: usize = 4;
+
+/// How long a mirror waits for a locked SQLite database, in milliseconds, unless told otherwise.
+pub const MIRROR_BUSY_MS: u64 = 5_000;
+
+/// Changes after which a mirror commits in SQLite at the next end of a transaction.
+pub const MIRROR_BATCH_CHANGES: u64 = 20_000;
+
+/// Milliseconds after which a mirror commits in SQLite at the next end of a transaction.
+pub const MIRROR_BATCH_MS: u64 = 100;
+
+/// Page cache of a mirror's own SQLite connection, in bytes: with SQLite's default of 2 MB, updates
+/// by key in a large table take twice the time.
+pub const MIRROR_CACHE_BYTES: u64 = 48 << 20;
+
+/// Seconds before the end of the log at which a new mirror begins to read: a transaction can be in
+/// the log before it is visible to others (it waits for a synchronous standby), and the copy does
+/// not have it then.
+pub const MIRROR_START_SLACK_S: i64 = 300;
+
+/// How long a copy waits for transactions that wrote to its tables before, in milliseconds.
+pub const MIRROR_WRITERS_MS: u64 = 600_000;
+
+/// Rows between two reports of a copy's progress.
+pub const MIRROR_PROGRESS_ROWS: u64 = 10_000;

@@ -1,1 +1,41 @@
 //! A daystream applied to SQLite, exactly once.
+//!
+//! - [`init`] makes the tables and fills them from a snapshot, while the stream runs on;
+//! - [`apply()`] applies what the stream has, transaction by transaction;
+//! - [`StreamSource`] is the stream.
+//!
+//! Readers of the SQLite file see whole transactions of the source, in commit order. Rows and
+//! position are in one SQLite transaction, so that any crash resumes without a gap and without
+//! applying anything twice. What the file holds besides the rows is told in [`state`].
+//!
+//! Limits: one stream per SQLite file; memory does not depend on the size of a transaction, but on
+//! the longest line (twice), besides the page cache of [`limits::MIRROR_CACHE_BYTES`] on connections
+//! of its own. Not guaranteed: that two processes that apply to one file make progress at the speed
+//! of one; they stay correct.
+//!
+//! [`limits::MIRROR_CACHE_BYTES`]: crate::limits::MIRROR_CACHE_BYTES
+#![forbid(unsafe_code)]
+
+mod apply;
+mod busy;
+mod check;
+mod definition;
+mod error;
+mod fill;
+mod init;
+mod latency;
+mod row;
+mod snapshot;
+mod source;
+mod sql;
+pub mod state;
+mod tables;
+mod target;
+
+pub use apply::{Applied, Ended, Options, apply};
+pub use definition::Definition;
+pub use error::{BadRow, Error, Place, Reason};
+pub use init::{Filled, InitOptions, Progress, init};
+pub use snapshot::Snapshot;
+pub use source::StreamSource;
+pub use tables::{Counts, OnError};

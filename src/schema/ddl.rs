@@ -43,7 +43,7 @@ pub fn sqlite_name(name: &TableName) -> String {
 /// How rows of `table` are found when the stream names old rows by `identity` columns.
 #[must_use]
 pub fn lookup(table: &Table, identity: &[String]) -> Lookup {
-    let key = usable_key(table);
+    let key = primary_key(table);
     if !key.is_empty() && key.iter().all(|column| identity.contains(column)) {
         return Lookup::Key(key.to_vec());
     }
@@ -57,8 +57,10 @@ pub fn lookup(table: &Table, identity: &[String]) -> Lookup {
     Lookup::Key(identity.to_vec())
 }
 
-/// The primary key, if all its columns are in the mirror and it is checked row by row.
-fn usable_key(table: &Table) -> &[String] {
+/// The columns of the table's primary key in SQLite: PostgreSQL's, if all of them are in the mirror
+/// and the key is checked row by row; else none.
+#[must_use]
+pub fn primary_key(table: &Table) -> &[String] {
     let key = table.immediate_key();
     if key.iter().all(|name| table.column(name).is_some()) { key } else { &[] }
 }
@@ -132,14 +134,14 @@ pub fn statements(table: &Table) -> Result<Vec<String>, Error> {
     let name = sqlite_name(&table.name);
     let mut list = vec![create_table(table, &name)];
     if let Lookup::Key(columns) = &lookup
-        && columns != usable_key(table)
+        && columns != primary_key(table)
     {
         list.push(identity_index(&name, columns));
     }
     for (number, columns) in plain_indexes(table, &lookup).into_iter().enumerate() {
         let index = quote_identifier(&format!("{RESERVED_PREFIX}index{number}_{name}"));
         let on = quote_identifier(&name);
-        list.push(format!("CREATE INDEX IF NOT EXISTS {index} ON {on} ({})", quoted(columns)));
+        list.push(format!("CREATE INDEX IF NOT EXISTS main.{index} ON {on} ({})", quoted(columns)));
     }
     Ok(list)
 }
@@ -148,11 +150,18 @@ pub fn statements(table: &Table) -> Result<Vec<String>, Error> {
 #[must_use]
 pub fn identity_index(name: &str, columns: &[String]) -> String {
     format!(
-        "CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({})",
+        "CREATE UNIQUE INDEX IF NOT EXISTS main.{} ON {} ({})",
         quote_identifier(&format!("{RESERVED_PREFIX}identity_{name}")),
         quote_identifier(name),
         quoted(columns)
     )
+}
+
+/// The statement that takes [`identity_index`] away, if it is there.
+#[must_use]
+pub fn drop_identity_index(name: &str) -> String {
+    let index = quote_identifier(&format!("{RESERVED_PREFIX}identity_{name}"));
+    format!("DROP INDEX IF EXISTS main.{index}")
 }
 
 /// Columns worth an index that is not unique: a deferrable key, and what tells rows apart in a
@@ -172,7 +181,7 @@ fn plain_indexes<'a>(table: &'a Table, lookup: &Lookup) -> Vec<&'a [String]> {
 }
 
 fn create_table(table: &Table, name: &str) -> String {
-    let key = usable_key(table);
+    let key = primary_key(table);
     let single = match key {
         [one] => table.column(one).filter(|column| is_integer(column)).map(|_| one.as_str()),
         _ => None,
@@ -192,7 +201,7 @@ fn create_table(table: &Table, name: &str) -> String {
     if single.is_none() && !key.is_empty() {
         parts.push(format!("PRIMARY KEY ({})", quoted(key)));
     }
-    format!("CREATE TABLE {} (\n  {}\n)", quote_identifier(name), parts.join(",\n  "))
+    format!("CREATE TABLE main.{} (\n  {}\n)", quote_identifier(name), parts.join(",\n  "))
 }
 
 fn is_integer(column: &Column) -> bool {

@@ -1,0 +1,470 @@
+//! Transactions of the stream into transactions of SQLite, exactly once.
+//!
+//! Rows and position are written in one SQLite transaction, which may hold several of the stream:
+//! as many as come without waiting, up to a number of changes and a time. Whoever reads the file
+//! sees whole transactions of the source, in commit order. When one of several fails, all are rolled
+//! back and applied again one by one, so that only the one that fails is missing.
+//!
+//! A transaction is skipped when its LSN is not beyond the mirror's: reading again from any earlier
+//! position changes nothing. When another process moves the mirror, or fills a table anew, that is
+//! seen at the beginning of the next SQLite transaction, and reading goes on from there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use deltaflood::Lsn;
+
+use super::busy::{Patience, roll_back};
+use super::state::{self, StreamState};
+use super::tables::{Counts, OnError, Tables};
+use super::{Error, StreamSource};
+use crate::daystream::{Position, Reader, Transaction};
+use crate::sqlite::{Db, Stmt, Value};
+use crate::{failpoint, limits};
+
+/// How to apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// What to do with a row that cannot be applied.
+    pub on_error: OnError,
+    /// How long to wait for a locked database.
+    pub busy: Duration,
+    /// Changes after which an SQLite transaction is committed at the next end of a transaction.
+    pub batch_changes: u64,
+    /// Time after which it is.
+    pub batch_time: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            on_error: OnError::Stop,
+            busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
+            batch_changes: limits::MIRROR_BATCH_CHANGES,
+            batch_time: Duration::from_millis(limits::MIRROR_BATCH_MS),
+        }
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that is there is applied.
+    End,
+    /// The next transaction ends beyond the position that was asked for.
+    Until,
+    /// Stopped by the caller, between two transactions.
+    Stopped,
+}
+
+/// What became of one transaction of the stream.
+enum Step {
+    /// On to the next one.
+    Next,
+    /// There is none, or none wanted.
+    Ended(Ended),
+    /// The mirror is not where it was left: read on from where it is now.
+    Moved,
+}
+
+/// What a commit in SQLite made visible.
+#[derive(Debug)]
+pub(super) struct Committed<'a> {
+    pub(super) stream: &'a StreamState,
+    pub(super) counts: &'a Counts,
+    /// Commit times of its transactions, microseconds since the Unix epoch.
+    pub(super) commit_times: &'a [i64],
+}
+
+/// The SQLite transaction in hand.
+#[derive(Debug)]
+struct Batch {
+    began: Instant,
+    transactions: u64,
+    /// Counts when it began.
+    before: Counts,
+}
+
+/// Applies a stream to one database.
+#[derive(Debug)]
+pub(super) struct Applier<'db> {
+    db: &'db Db,
+    options: Options,
+    /// What the file says.
+    stream: StreamState,
+    /// Beyond it: what the batch in hand has applied.
+    position: Position,
+    lsn: Lsn,
+    commit_time: i64,
+    commit_times: Vec<i64>,
+    tables: Tables<'db>,
+    batch: Option<Batch>,
+    /// Transactions that end at or before this are committed one by one, after a failure.
+    single_until: Option<Position>,
+    /// A batch was given up: what is in memory of the tables may be ahead of the file.
+    stale: bool,
+    /// A transaction of the stream is begun and not ended.
+    open: bool,
+    /// The line in hand.
+    failing: Position,
+    mark: Option<Stmt<'db>>,
+    advance: Option<Stmt<'db>>,
+}
+
+impl<'db> Applier<'db> {
+    /// Reads the mirror's state.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`], [`Error::State`], [`Error::Sqlite`].
+    pub(super) fn open(
+        db: &'db Db,
+        options: Options,
+        patience: Patience<'_>,
+    ) -> Result<Applier<'db>, Error> {
+        let (stream, tables) = patience.retry(|| load(db, options.on_error))?;
+        Ok(Applier {
+            db,
+            options,
+            position: stream.position,
+            lsn: stream.lsn,
+            commit_time: stream.commit_time,
+            commit_times: Vec::new(),
+            stream,
+            tables,
+            batch: None,
+            single_until: None,
+            stale: false,
+            open: false,
+            failing: Position::MIN,
+            mark: None,
+            advance: None,
+        })
+    }
+
+    pub(super) fn stream(&self) -> &StreamState {
+        &self.stream
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.tables.counts
+    }
+
+    /// A reader that begins behind what is applied.
+    ///
+    /// # Errors
+    /// [`Error::OtherServer`], [`Error::Daystream`].
+    pub(super) fn reader(&self, source: &StreamSource) -> Result<Reader, Error> {
+        source.check_server(&self.stream)?;
+        source.after(self.stream.position)
+    }
+
+    /// Applies transactions until there are no more, or the one that ends beyond `until`. The
+    /// reader can be used again only when there were no more.
+    ///
+    /// # Errors
+    /// Nothing of the transaction that failed is applied, everything before it is.
+    pub(super) fn run(
+        &mut self,
+        source: &StreamSource,
+        reader: &mut Reader,
+        until: Option<Position>,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<Ended, Error> {
+        loop {
+            let result = self.transaction(reader, until, patience, on_commit);
+            let result = match result {
+                Ok(Step::Next) => continue,
+                Ok(Step::Ended(ended)) => {
+                    return self.commit(patience, on_commit).map(|()| ended).inspect_err(|_| {
+                        self.abandon();
+                    });
+                }
+                Ok(Step::Moved) => Ok(()),
+                Err(error) => self.recover(error, patience, on_commit),
+            };
+            result?;
+            *reader = source.after(self.stream.position)?;
+        }
+    }
+
+    /// Applies the next transaction.
+    fn transaction(
+        &mut self,
+        reader: &mut Reader,
+        until: Option<Position>,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<Step, Error> {
+        if patience.stop.load(Ordering::Relaxed) {
+            return Ok(Step::Ended(Ended::Stopped));
+        }
+        let mut lines = 0u64;
+        let mut repeated = false;
+        self.open = false;
+        loop {
+            let Some(entry) = reader.next()? else { return Ok(Step::Ended(Ended::End)) };
+            let transaction = entry.transaction;
+            if !self.open {
+                if until.is_some_and(|until| transaction.last > until) {
+                    return Ok(Step::Ended(Ended::Until));
+                }
+                repeated = self.has(&transaction);
+                if !repeated && self.batch.is_none() && !self.begin(patience)? {
+                    return Ok(Step::Moved);
+                }
+                self.tables.begin(transaction.lsn);
+                self.open = true;
+            }
+            if !repeated {
+                self.failing = entry.position;
+                self.tables.line(entry.position, &entry.change)?;
+                failpoint::pass(failpoint::MIRROR_LINE);
+            }
+            if entry.end {
+                let time = entry.change.time;
+                self.open = false;
+                return self.finish(&transaction, time, repeated, patience, on_commit);
+            }
+            lines += 1;
+            if lines.is_multiple_of(4096) && patience.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+        }
+    }
+
+    /// Whether the transaction is applied already: by its LSN, since a stream whose machine went
+    /// down may have got it again at another position; by its position where there is no LSN.
+    fn has(&self, transaction: &Transaction) -> bool {
+        match transaction.lsn {
+            Some(lsn) => lsn <= self.lsn,
+            None => transaction.last <= self.position,
+        }
+    }
+
+    /// The transaction's last line is applied.
+    fn finish(
+        &mut self,
+        transaction: &Transaction,
+        time: Option<i64>,
+        repeated: bool,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<Step, Error> {
+        if repeated {
+            self.tables.counts.repeated += 1;
+            return Ok(Step::Next);
+        }
+        self.tables.end(transaction.last)?;
+        self.position = transaction.last;
+        self.lsn = transaction.lsn.unwrap_or(self.lsn);
+        if let Some(time) = time {
+            self.commit_time = time;
+            self.commit_times.push(time);
+        }
+        if let Some(batch) = &mut self.batch {
+            batch.transactions += 1;
+        }
+        if self.is_full(transaction.last) {
+            self.commit(patience, on_commit)?;
+        }
+        Ok(Step::Next)
+    }
+
+    /// Whether the batch is to be committed, now that a transaction has ended at `end`.
+    fn is_full(&mut self, end: Position) -> bool {
+        if let Some(single_until) = self.single_until {
+            if end >= single_until {
+                self.single_until = None;
+            }
+            return true;
+        }
+        let Some(batch) = &self.batch else { return false };
+        self.tables.counts.changes - batch.before.changes >= self.options.batch_changes
+            || batch.began.elapsed() >= self.options.batch_time
+    }
+
+    /// After a failure: gives up the transaction that failed. When there were others in the batch,
+    /// they are applied again one by one, if the failure is that of a line; else they are committed
+    /// when that is possible, and the error goes on.
+    fn recover(
+        &mut self,
+        error: Error,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<(), Error> {
+        let others = self.batch.as_ref().is_some_and(|batch| batch.transactions > 0);
+        let of_line = matches!(error, Error::Row(_) | Error::Drift { .. } | Error::Line { .. });
+        if others && !self.open {
+            // Between two transactions (a damaged stream): what is whole stays.
+            self.commit(patience, on_commit)?;
+            return Err(error);
+        }
+        self.abandon();
+        if !others || !of_line {
+            return Err(error);
+        }
+        self.reload(patience)?;
+        self.single_until = Some(self.failing);
+        Ok(())
+    }
+
+    /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
+    /// anew, and the feed must be moved.
+    fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
+        patience.begin(self.db)?;
+        failpoint::pass(failpoint::MIRROR_BATCH_BEGUN);
+        if self.stale || self.is_moved()? {
+            roll_back(self.db);
+            self.reload(patience)?;
+            return Ok(false);
+        }
+        let before = self.tables.counts;
+        self.batch = Some(Batch { began: Instant::now(), transactions: 0, before });
+        Ok(true)
+    }
+
+    /// Whether the file's position or tables are other ones than those in memory.
+    fn is_moved(&mut self) -> Result<bool, Error> {
+        let mark = match &mut self.mark {
+            Some(mark) => mark,
+            slot => slot.insert(
+                self.db.prepare("SELECT clock, seq, generation FROM main._deltamirror_stream")?,
+            ),
+        };
+        mark.reset();
+        let there = mark.step()?;
+        let now = [0, 1, 2].map(|column| mark.column(column).as_int());
+        mark.reset();
+        let Position { clock, seq } = self.stream.position;
+        let ours = [clock, seq.cast_signed(), self.stream.generation];
+        Ok(!there || now != ours.map(Some))
+    }
+
+    /// Reads the state anew. Counts go on.
+    fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
+        let counts = self.tables.counts;
+        let on_error = self.options.on_error;
+        let (stream, tables) = patience.retry(|| load(self.db, on_error))?;
+        self.tables = tables;
+        self.tables.counts = counts;
+        self.stream = stream;
+        self.stale = false;
+        self.forget();
+        Ok(())
+    }
+
+    /// What is applied is what the file says.
+    fn forget(&mut self) {
+        self.position = self.stream.position;
+        self.lsn = self.stream.lsn;
+        self.commit_time = self.stream.commit_time;
+        self.commit_times.clear();
+    }
+
+    /// Rolls back the batch, if there is one.
+    fn abandon(&mut self) {
+        self.tables.forget_waiting();
+        if let Some(batch) = self.batch.take() {
+            roll_back(self.db);
+            self.tables.counts = batch.before;
+            self.stale = true;
+            self.forget();
+        }
+    }
+
+    /// Commits the batch, if there is one.
+    fn commit(
+        &mut self,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<(), Error> {
+        let Some(batch) = &self.batch else { return Ok(()) };
+        let counts = self.tables.counts;
+        let mut stream = self.stream.clone();
+        stream.position = self.position;
+        stream.lsn = self.lsn;
+        stream.commit_time = self.commit_time;
+        stream.transactions += (counts.transactions - batch.before.transactions).cast_signed();
+        stream.changes += (counts.changes - batch.before.changes).cast_signed();
+        failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
+        self.write_position(&stream)?;
+        self.tables.mark_live(stream.lsn)?;
+        failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);
+        // DURABILITY: rows and position become durable together; what is lost with the power is
+        // applied again from the stream.
+        patience.commit(self.db)?;
+        failpoint::pass(failpoint::MIRROR_COMMIT_AFTER);
+        self.batch = None;
+        self.stream = stream;
+        on_commit(&Committed {
+            stream: &self.stream,
+            counts: &self.tables.counts,
+            commit_times: &self.commit_times,
+        });
+        self.commit_times.clear();
+        Ok(())
+    }
+
+    fn write_position(&mut self, stream: &StreamState) -> Result<(), Error> {
+        let advance = match &mut self.advance {
+            Some(advance) => advance,
+            slot => slot.insert(self.db.prepare(
+                "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
+                 commit_time = ?4, transactions = ?5, changes = ?6",
+            )?),
+        };
+        let lsn = stream.lsn.to_string();
+        advance.execute(&[
+            stream.position.clock.into(),
+            Value::Int(stream.position.seq.cast_signed()),
+            lsn.as_str().into(),
+            stream.commit_time.into(),
+            stream.transactions.into(),
+            stream.changes.into(),
+        ])?;
+        Ok(())
+    }
+}
+
+fn load<'db>(db: &'db Db, on_error: OnError) -> Result<(StreamState, Tables<'db>), Error> {
+    let Some(stream) = state::stream(db)? else {
+        let file = db.file().map_or("the database".into(), |file| file.display().to_string());
+        return Err(Error::NotInitialised { file });
+    };
+    let tables = Tables::new(db, state::tables(db)?, on_error)?;
+    Ok((stream, tables))
+}
+
+/// What an [`apply`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Where the mirror is now.
+    pub stream: StreamState,
+    /// What was done.
+    pub counts: Counts,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Applies what the stream has, up to and including `until` (`None`: to its end), on the calling
+/// thread. Nothing of it is left on the connection afterwards.
+///
+/// # Errors
+/// See [`Error`]. What was applied before the error stays; the mirror can go on from there.
+pub fn apply(
+    db: &Db,
+    source: &StreamSource,
+    until: Option<Position>,
+    options: Options,
+    stop: &AtomicBool,
+) -> Result<Applied, Error> {
+    if db.in_transaction() {
+        return Err(Error::InTransaction);
+    }
+    let patience = Patience { budget: options.busy, stop };
+    let mut applier = Applier::open(db, options, patience)?;
+    let mut reader = applier.reader(source)?;
+    let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
+    Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
+}

@@ -1,0 +1,326 @@
+//! Errors of the mirror stage: `PGSQLITE MIRROR <REASON> ...`, or the code of the stage below.
+
+use deltaflood::Lsn;
+
+use crate::daystream::Position;
+use crate::error::{Class, Code, Coded};
+
+/// Where in the stream a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Position of the line in question.
+    pub position: Position,
+    /// End of the transaction's commit record; `None` in a stream without commit lines.
+    pub lsn: Option<Lsn>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "position {} {}", self.position.clock, self.position.seq)?;
+        match self.lsn {
+            Some(lsn) => write!(f, " (LSN {lsn})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a row was not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// An update or delete found no row.
+    NoRow,
+    /// The row is there already, or a constraint of the table refused it.
+    Conflict,
+    /// A value does not fit its column.
+    Value,
+    /// A value or row is longer than SQLite stores.
+    TooBig,
+    /// The line does not make sense where it stands.
+    Order,
+}
+
+impl Reason {
+    /// The word in the error code and in `_deltamirror_error`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Reason::NoRow => "NOROW",
+            Reason::Conflict => "CONFLICT",
+            Reason::Value => "VALUE",
+            Reason::TooBig => "TOOBIG",
+            Reason::Order => "ORDER",
+        }
+    }
+}
+
+/// A row that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// Where.
+    pub place: Place,
+    /// The table's name in SQLite.
+    pub table: String,
+    /// The key, as `column=value` pairs; empty when there is none.
+    pub key: String,
+    /// Why.
+    pub reason: Reason,
+    /// The reason in words.
+    pub message: String,
+}
+
+/// What can go wrong between a daystream and a mirror.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stream comes from another server or database than the mirror's rows.
+    #[error(
+        "the stream {stream} is of {what} {got}, the mirror was made from {what} {wanted}: \
+         give the right stream, or make a new mirror"
+    )]
+    OtherServer {
+        /// The stream.
+        stream: String,
+        /// `system` or `database`.
+        what: &'static str,
+        /// The mirror's.
+        wanted: String,
+        /// The stream's.
+        got: String,
+    },
+    /// The table's definition in PostgreSQL is not what the mirror's table was made from.
+    #[error(
+        "the definition of table {table} changed at {place}: {detail}; nothing of that \
+         transaction was applied: run resync for this table"
+    )]
+    Drift {
+        /// The table's name in SQLite.
+        table: String,
+        /// Where.
+        place: Place,
+        /// What changed.
+        detail: String,
+    },
+    /// A row that cannot be applied; nothing of its transaction was.
+    #[error(
+        "{} at {}: {}; nothing of that transaction was applied: repair the row, run resync for \
+         the table, or go on with -on_error keep",
+        .0.table, .0.place, .0.message
+    )]
+    Row(Box<BadRow>),
+    /// A line that cannot be read.
+    #[error("the line at {place} cannot be read: {source}")]
+    Line {
+        /// Where.
+        place: Place,
+        /// What is wrong, and at which byte.
+        source: deltaflood::ParseError,
+    },
+    /// The database was locked for the whole time allowed.
+    #[error("the SQLite database was locked for {waited_ms} ms; nothing is lost, try again")]
+    Busy {
+        /// How long it was tried, in milliseconds.
+        waited_ms: u64,
+        /// SQLite's last word.
+        source: crate::sqlite::Error,
+    },
+    /// The caller's handle has a transaction open.
+    #[error("a transaction is open on this database handle: end it first")]
+    InTransaction,
+    /// The database has no file, so that no other connection can open it.
+    #[error("a database in memory cannot be followed from a thread of its own: use apply")]
+    NoFile,
+    /// The file holds no mirror.
+    #[error("{file} holds no mirror yet: run init first")]
+    NotInitialised {
+        /// The file, or `the database`.
+        file: String,
+    },
+    /// A table of that name is in the file and is not the mirror's.
+    #[error(
+        "there is a table \"{table}\" in the SQLite database that is not the mirror's: rename or \
+         drop it, or mirror into another file"
+    )]
+    TableExists {
+        /// The name.
+        table: String,
+    },
+    /// The table is not in the stream's publication: no changes of it would ever come.
+    #[error(
+        "table {table} is not in the publication {publication} of the stream; add it: \
+         ALTER PUBLICATION {publication} ADD TABLE {table}"
+    )]
+    NotPublished {
+        /// The table.
+        table: String,
+        /// The publication.
+        publication: String,
+    },
+    /// The stream's publication is gone.
+    #[error("the publication {publication} of the stream does not exist in this database")]
+    NoPublication {
+        /// The publication.
+        publication: String,
+    },
+    /// Nothing to mirror.
+    #[error("the publication {publication} has no tables")]
+    NoTables {
+        /// The publication.
+        publication: String,
+    },
+    /// A table that is not in the mirror.
+    #[error("table {table} is not in the mirror")]
+    NotMirrored {
+        /// The table.
+        table: String,
+    },
+    /// The connection is to a standby.
+    #[error(
+        "the server is a standby: its snapshots do not tell what is in progress; connect to the primary"
+    )]
+    Standby,
+    /// Writers that were there before the copy did not end.
+    #[error(
+        "transactions that wrote to these tables before the copy began did not end within \
+         {waited_ms} ms: {holders}; end them and run init again"
+    )]
+    Writers {
+        /// How long it was waited, in milliseconds.
+        waited_ms: u64,
+        /// Process ids of the servers they run in.
+        holders: String,
+    },
+    /// Another process moves this mirror.
+    #[error("another process applies the stream to this mirror at the same time; only one may")]
+    InUse,
+    /// The mirror did not come far enough in time.
+    #[error("the mirror is at LSN {at} and did not reach {wanted} within {waited_ms} ms")]
+    Behind {
+        /// Where it is.
+        at: String,
+        /// Where it should be.
+        wanted: String,
+        /// How long it was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The mirror's own tables hold something that was never written there.
+    #[error("the mirror's own tables are damaged: {what}")]
+    State {
+        /// What is odd.
+        what: String,
+    },
+    /// Stopped by the caller.
+    #[error("stopped")]
+    Stopped,
+    /// Something that cannot be.
+    #[error("defect: {what}")]
+    Defect {
+        /// What.
+        what: String,
+    },
+    /// The worker thread could not be started, or a file not be watched.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// SQLite failed.
+    #[error("the SQLite database failed")]
+    Sqlite(#[from] crate::sqlite::Error),
+    /// The stream failed.
+    #[error("the stream failed")]
+    Daystream(#[from] crate::daystream::Error),
+    /// PostgreSQL failed.
+    #[error("PostgreSQL failed")]
+    Postgres(#[from] crate::libpq::Error),
+    /// The schema cannot be read or translated.
+    #[error("the schema of the source cannot be mirrored")]
+    Schema(#[from] crate::schema::Error),
+    /// Rows could not be copied.
+    #[error("table {table} could not be copied")]
+    Copy {
+        /// The table's name in SQLite.
+        table: String,
+        /// Why.
+        source: crate::pg_sqlite::Error,
+    },
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        let code = |reason| Code::new("MIRROR", reason);
+        match self {
+            Error::OtherServer { stream, wanted, got, .. } => {
+                code("OTHERSERVER").with("stream", stream).with("wanted", wanted).with("got", got)
+            }
+            Error::Drift { table, place, .. } => placed(code("DRIFT").with("table", table), place),
+            Error::Row(row) => {
+                placed(code(row.reason.word()).with("table", &row.table), &row.place)
+                    .with("key", &row.key)
+            }
+            Error::Line { place, source } => {
+                placed(code("BADLINE"), place).with("byte", source.byte)
+            }
+            Error::Busy { source, waited_ms } => source.code().with("waited_ms", waited_ms),
+            Error::InTransaction => code("INTRANSACTION"),
+            Error::NoFile => code("NOFILE"),
+            Error::NotInitialised { file } => code("NOTINITIALISED").with("file", file),
+            Error::TableExists { table } => code("TABLEEXISTS").with("table", table),
+            Error::NotPublished { table, publication } => {
+                code("NOTPUBLISHED").with("table", table).with("publication", publication)
+            }
+            Error::NoPublication { publication } => {
+                code("NOPUBLICATION").with("publication", publication)
+            }
+            Error::NoTables { publication } => code("NOTABLES").with("publication", publication),
+            Error::NotMirrored { table } => code("NOTMIRRORED").with("table", table),
+            Error::Standby => code("STANDBY"),
+            Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
+            Error::InUse => code("INUSE"),
+            Error::Behind { at, wanted, .. } => {
+                code("BEHIND").with("lsn", at).with("wanted", wanted)
+            }
+            Error::State { .. } => code("STATE"),
+            Error::Stopped => code("STOPPED"),
+            Error::Defect { .. } => code("DEFECT"),
+            Error::Io { .. } => code("IO"),
+            Error::Sqlite(inner) => inner.code(),
+            Error::Daystream(inner) => inner.code(),
+            Error::Postgres(inner) => inner.code(),
+            Error::Schema(inner) => inner.code(),
+            Error::Copy { source, .. } => source.code(),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::OtherServer { .. } | Error::Drift { .. } | Error::NoPublication { .. } => {
+                Class::Drift
+            }
+            Error::Row(_) => Class::Poison,
+            Error::Line { .. } | Error::State { .. } | Error::Defect { .. } => Class::Fatal,
+            Error::Busy { .. }
+            | Error::Writers { .. }
+            | Error::InUse
+            | Error::Behind { .. }
+            | Error::Stopped
+            | Error::Io { .. } => Class::Retry,
+            Error::Sqlite(inner) => inner.class(),
+            Error::Daystream(inner) => inner.class(),
+            Error::Postgres(inner) => inner.class(),
+            Error::Schema(inner) => inner.class(),
+            Error::Copy { source, .. } => source.class(),
+            _ => Class::Usage,
+        }
+    }
+}
+
+fn placed(code: Code, place: &Place) -> Code {
+    let position = format!("{} {}", place.position.clock, place.position.seq);
+    let code = code.with("position", position);
+    match place.lsn {
+        Some(lsn) => code.with("lsn", lsn),
+        None => code,
+    }
+}

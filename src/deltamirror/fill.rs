@@ -1,0 +1,210 @@
+//! The PostgreSQL side of a copy: one session, one snapshot for all tables.
+//!
+//! Why a transaction that wrote to a table before the table came into the publication must end
+//! first: its changes are decoded with the publication of their time, and so never come through the
+//! stream, while a snapshot taken before its end does not see them either. So the copy waits for
+//! those who hold a writer's lock on the tables, looked at after the publication was read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::snapshot::Snapshot;
+use super::source::StreamSource;
+use super::{Error, Progress};
+use crate::libpq::{Conn, Conninfo};
+use crate::schema::catalog::{self, Selection};
+use crate::schema::publication::{self, Published};
+use crate::schema::{Partition, TableName};
+
+/// What makes PostgreSQL print values as the stream does.
+const SETTINGS: &str = "SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; \
+    SET TimeZone = 'UTC'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
+    SET lc_monetary = 'C'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+
+/// Locks that writers hold until their transaction ends.
+const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE(l.pid, 0) \
+    FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
+    WHERE l.locktype = 'relation' AND d.datname = pg_catalog.current_database() AND l.granted \
+      AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+      AND l.relation IN (SELECT t.relid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS o(id), \
+        LATERAL (SELECT o.id UNION SELECT p.relid FROM pg_catalog.pg_partition_tree(o.id) p) \
+        AS t(relid)) \
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
+        'AccessExclusiveLock')";
+
+/// Longest pause between two looks at the writers.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// A session that copies.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: Conn,
+    publication: Option<String>,
+}
+
+impl Session {
+    /// Connects, and makes sure that this is the server and database that the stream comes from.
+    ///
+    /// # Errors
+    /// [`Error::OtherServer`], [`Error::NoPublication`], [`Error::Postgres`].
+    pub(super) fn open(conninfo: &Conninfo, source: &StreamSource) -> Result<Session, Error> {
+        let mut conninfo = conninfo.clone();
+        conninfo.set_default("application_name", "deltamirror");
+        let conn = Conn::connect(&conninfo)?;
+        conn.query(SETTINGS)?;
+        let result = conn.query(
+            "SELECT system_identifier, pg_catalog.current_database() \
+             FROM pg_catalog.pg_control_system()",
+        )?;
+        let text = |column| result.text(0, column).unwrap_or_default();
+        source.check("system", &source.system_id(), &text(0))?;
+        source.check("database", &source.database(), &text(1))?;
+        let publication = source.publication();
+        if let Some(publication) = &publication
+            && !publication::exists(&conn, publication)?
+        {
+            return Err(Error::NoPublication { publication: publication.clone() });
+        }
+        Ok(Session { conn, publication })
+    }
+
+    /// The tables the user means (all that are published when none is named), as the stream sends
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::NotPublished`], [`Error::NoTables`], [`Error::Schema`].
+    pub(super) fn tables(&self, names: &[String]) -> Result<Vec<Published>, Error> {
+        let Some(publication) = &self.publication else {
+            let selection = if names.is_empty() {
+                Selection::AllExcept("pgsqlite")
+            } else {
+                Selection::Named(names)
+            };
+            let tables = catalog::read(&self.conn, selection)?;
+            return Ok(tables
+                .into_iter()
+                .map(|table| Published { table, row_filter: None })
+                .collect());
+        };
+        let published = publication::tables(&self.conn, publication)?;
+        if published.is_empty() {
+            return Err(Error::NoTables { publication: publication.clone() });
+        }
+        if names.is_empty() {
+            return Ok(published);
+        }
+        let wanted: Vec<TableName> = catalog::read(&self.conn, Selection::Named(names))?
+            .into_iter()
+            .map(|table| table.name)
+            .collect();
+        for name in &wanted {
+            if !published.iter().any(|p| p.table.name == *name) {
+                let (table, publication) = (name.to_string(), publication.clone());
+                return Err(Error::NotPublished { table, publication });
+            }
+        }
+        Ok(published.into_iter().filter(|p| wanted.contains(&p.table.name)).collect())
+    }
+
+    /// Waits until every transaction that wrote to these tables before now has ended.
+    ///
+    /// # Errors
+    /// [`Error::Writers`] when the time is over, [`Error::Stopped`].
+    pub(super) fn wait_for_writers(
+        &self,
+        tables: &[Published],
+        budget: Duration,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(&Progress<'_>),
+    ) -> Result<(), Error> {
+        let oids: Vec<String> = tables.iter().map(|p| p.table.oid.to_string()).collect();
+        let oids = format!("{{{}}}", oids.join(","));
+        let mut waiting = self.writers(&oids)?;
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        while !waiting.is_empty() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            let waited = started.elapsed();
+            if waited >= budget {
+                let holders: Vec<&str> = waiting.iter().map(|w| w.1.as_str()).collect();
+                let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+                return Err(Error::Writers { waited_ms, holders: holders.join(", ") });
+            }
+            progress(&Progress::WaitingForWriters { transactions: waiting.len() });
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+            let now = self.writers(&oids)?;
+            waiting.retain(|writer| now.contains(writer));
+        }
+        Ok(())
+    }
+
+    /// Virtual transaction ids and process ids of those who write to the tables.
+    fn writers(&self, oids: &str) -> Result<Vec<(String, String)>, Error> {
+        let result = self.conn.query_params(WRITERS, &[Some(oids.as_bytes())])?;
+        let text = |row, column| result.text(row, column).unwrap_or_default();
+        Ok((0..result.ntuples()).map(|row| (text(row, 0), text(row, 1))).collect())
+    }
+
+    /// Begins the transaction, keeps the definitions of the tables still, and takes the snapshot.
+    /// The locks come first: what they wait for is done when the snapshot is taken, and a snapshot
+    /// does not protect against TRUNCATE and ALTER TABLE.
+    ///
+    /// # Errors
+    /// [`Error::Standby`], [`Error::Postgres`].
+    pub(super) fn snapshot(&self, tables: &[Published]) -> Result<Snapshot, Error> {
+        self.conn.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        for published in tables {
+            let only = only(published);
+            let name = self.quoted(&published.table.name)?;
+            self.conn.query(&format!("LOCK TABLE {only}{name} IN ACCESS SHARE MODE"))?;
+        }
+        Snapshot::take(&self.conn)
+    }
+
+    /// Ends the transaction.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn end(&self) -> Result<(), Error> {
+        self.conn.query("COMMIT")?;
+        Ok(())
+    }
+
+    /// The COPY statement that gives what the stream's changes go on from.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`] for a name that this connection cannot quote.
+    pub(super) fn copy_sql(&self, published: &Published) -> Result<String, Error> {
+        let name = self.quoted(&published.table.name)?;
+        let mut columns = Vec::with_capacity(published.table.columns.len());
+        for column in &published.table.columns {
+            columns.push(self.conn.escape_identifier(&column.name)?);
+        }
+        let columns = columns.join(", ");
+        let only = only(published);
+        Ok(match (&published.row_filter, only) {
+            (None, "ONLY ") => format!("COPY {name} ({columns}) TO STDOUT"),
+            (None, _) => format!("COPY (SELECT {columns} FROM {name}) TO STDOUT"),
+            (Some(filter), _) => {
+                format!("COPY (SELECT {columns} FROM {only}{name} WHERE {filter}) TO STDOUT")
+            }
+        })
+    }
+
+    fn quoted(&self, name: &TableName) -> Result<String, Error> {
+        let schema = self.conn.escape_identifier(&name.schema)?;
+        Ok(format!("{schema}.{}", self.conn.escape_identifier(&name.table)?))
+    }
+}
+
+/// A table's children by inheritance are tables of their own; the parts of a partitioned table that
+/// is published as itself are not.
+fn only(published: &Published) -> &'static str {
+    match published.table.partition {
+        Partition::Parent(_) => "",
+        Partition::None | Partition::Of(_) => "ONLY ",
+    }
+}

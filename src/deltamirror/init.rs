@@ -1,0 +1,318 @@
+//! The SQLite tables made from the PostgreSQL schema, and filled while the stream runs on.
+//!
+//! All tables of a run are copied under one snapshot. Each is made, filled, brought up to the
+//! mirror's position and noted in one SQLite transaction, so that a run that is killed leaves whole
+//! tables or none: run again, it keeps those that are ready. Tables can be added to a mirror that is
+//! live, and one can be filled anew (`resync`), while readers see the old rows until the last
+//! moment.
+//!
+//! Not guaranteed: a transaction whose commit is in the log more than
+//! [`limits::MIRROR_START_SLACK_S`] before it becomes visible to others (a synchronous standby that
+//! is away for that long) is missing from the copy. `compare` would show it.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::Error;
+use super::busy::{Patience, roll_back};
+use super::definition::Definition;
+use super::fill::Session;
+use super::snapshot::Snapshot;
+use super::source::StreamSource;
+use super::state::{self, StreamState, TableState, TableStatus};
+use super::tables::{OnError, Tables};
+use crate::daystream::Position;
+use crate::libpq::Conninfo;
+use crate::pg_sqlite::{self, Columns, Import, Source, Target};
+use crate::schema::publication::Published;
+use crate::schema::value::Kind;
+use crate::schema::{self, ddl};
+use crate::sqlite::{Db, quote_identifier};
+use crate::{failpoint, limits};
+
+/// What to fill, and how long to wait for others.
+#[derive(Debug, Clone)]
+pub struct InitOptions {
+    /// Tables as users write them; none means all that are in the stream's publication.
+    pub tables: Vec<String>,
+    /// Fill these tables anew also when they are there.
+    pub resync: bool,
+    /// How long to wait for a locked SQLite database.
+    pub busy: Duration,
+    /// How long to wait for transactions that wrote to the tables before.
+    pub writers: Duration,
+}
+
+impl Default for InitOptions {
+    fn default() -> InitOptions {
+        InitOptions {
+            tables: Vec::new(),
+            resync: false,
+            busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
+            writers: Duration::from_millis(limits::MIRROR_WRITERS_MS),
+        }
+    }
+}
+
+/// What goes on during an init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Transactions that wrote to the tables before must end first.
+    WaitingForWriters {
+        /// How many.
+        transactions: usize,
+    },
+    /// Rows of a table so far; every [`limits::MIRROR_PROGRESS_ROWS`].
+    Rows {
+        /// The table's name in SQLite.
+        table: &'a str,
+        /// Rows so far.
+        rows: u64,
+    },
+    /// A table is ready.
+    Ready {
+        /// The table's name in SQLite.
+        table: &'a str,
+        /// Its rows.
+        rows: u64,
+    },
+}
+
+/// A table that was filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filled {
+    /// Its name in SQLite.
+    pub table: String,
+    /// Rows copied.
+    pub rows: u64,
+}
+
+/// Makes and fills tables; those that are ready are kept, unless they are to be filled anew.
+///
+/// # Errors
+/// Those of the name checks ([`schema::Error`]), [`Error::NotPublished`], [`Error::OtherServer`],
+/// [`Error::TableExists`], [`Error::Writers`], [`Error::Busy`], [`Error::Copy`], ... Tables filled
+/// before the error stay.
+pub fn init(
+    db: &Db,
+    conninfo: &Conninfo,
+    source: &StreamSource,
+    options: &InitOptions,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Vec<Filled>, Error> {
+    if db.in_transaction() {
+        return Err(Error::InTransaction);
+    }
+    let patience = Patience { budget: options.busy, stop };
+    let session = Session::open(conninfo, source)?;
+    let published = session.tables(&options.tables)?;
+    let begin = source.safe_start()?;
+    let known = prepare_state(db, source, begin, patience)?;
+    let wanted = missing(db, &published, &known, options.resync)?;
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    session.wait_for_writers(&wanted, options.writers, stop, progress)?;
+    let snapshot = session.snapshot(&wanted)?;
+    // What is copied is what the snapshot shows, also of the definitions: read them again under it.
+    let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
+    let wanted = session.tables(&names)?;
+    missing(db, &wanted, &known, options.resync)?;
+    let mut run = Run { db, source, session, snapshot, begin, patience, progress };
+    let mut filled = Vec::with_capacity(wanted.len());
+    for published in &wanted {
+        filled.push(run.fill(published)?);
+    }
+    run.session.end()?;
+    Ok(filled)
+}
+
+/// Makes the mirror's own tables and notes the stream, when that was not done before. Returns the
+/// tables that are there.
+fn prepare_state(
+    db: &Db,
+    source: &StreamSource,
+    begin: Position,
+    patience: Patience<'_>,
+) -> Result<Vec<TableState>, Error> {
+    if let Some(stream) = patience.retry(|| state::stream(db))? {
+        source.check_server(&stream)?;
+        return state::tables(db);
+    }
+    patience.begin(db)?;
+    let made = state::create(db).and_then(|()| {
+        let stream = StreamState {
+            stream: source.name().to_owned(),
+            system_id: source.system_id().unwrap_or_default(),
+            database: source.database().unwrap_or_default(),
+            position: begin,
+            lsn: deltaflood::Lsn(0),
+            commit_time: 0,
+            transactions: 0,
+            changes: 0,
+            generation: 1,
+        };
+        state::write_stream(db, &stream)
+    });
+    if made.is_err() {
+        roll_back(db);
+    }
+    made?;
+    patience.commit(db)?;
+    failpoint::pass(failpoint::MIRROR_INIT_STATE);
+    Ok(Vec::new())
+}
+
+/// The tables that are to be filled; checks that all of them can live in this file.
+fn missing(
+    db: &Db,
+    published: &[Published],
+    known: &[TableState],
+    resync: bool,
+) -> Result<Vec<Published>, Error> {
+    ddl::check_names(published.iter().map(|p| &p.table))?;
+    let mut wanted = Vec::new();
+    for entry in published {
+        let name = ddl::sqlite_name(&entry.table.name);
+        let state = known.iter().find(|state| state.name.eq_ignore_ascii_case(&name));
+        match state {
+            Some(state) if state.source != entry.table.name => {
+                return Err(Error::Schema(schema::Error::TableCollision {
+                    first: state.source.to_string(),
+                    second: entry.table.name.to_string(),
+                    sqlite_name: name,
+                }));
+            }
+            Some(_) if !resync => {}
+            Some(_) => wanted.push(entry.clone()),
+            None => {
+                let sql = "SELECT count(*) FROM main.sqlite_master WHERE name = ?1 COLLATE NOCASE";
+                if db.query_int(sql, &[name.as_str().into()])? != Some(0) {
+                    return Err(Error::TableExists { table: name });
+                }
+                wanted.push(entry.clone());
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// A name as [`schema::TableName::parse`] reads it back.
+fn quoted_name(name: &schema::TableName) -> String {
+    format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.table))
+}
+
+/// One run of filling tables, under one snapshot.
+struct Run<'a> {
+    db: &'a Db,
+    source: &'a StreamSource,
+    session: Session,
+    snapshot: Snapshot,
+    /// A position safely before the snapshot.
+    begin: Position,
+    patience: Patience<'a>,
+    progress: &'a mut dyn FnMut(&Progress<'_>),
+}
+
+impl Run<'_> {
+    /// Makes and fills one table, in one SQLite transaction.
+    fn fill(&mut self, published: &Published) -> Result<Filled, Error> {
+        self.patience.begin(self.db)?;
+        let filled = self.fill_in_transaction(published);
+        if filled.is_err() {
+            roll_back(self.db);
+        }
+        let filled = filled?;
+        failpoint::pass(failpoint::MIRROR_INIT_COMMIT_BEFORE);
+        self.patience.commit(self.db)?;
+        failpoint::pass(failpoint::MIRROR_INIT_COMMIT_AFTER);
+        (self.progress)(&Progress::Ready { table: &filled.table, rows: filled.rows });
+        Ok(filled)
+    }
+
+    fn fill_in_transaction(&mut self, published: &Published) -> Result<Filled, Error> {
+        let table = &published.table;
+        let name = ddl::sqlite_name(&table.name);
+        self.db.exec(&format!("DROP TABLE IF EXISTS main.{}", quote_identifier(&name)))?;
+        state::forget_table(self.db, &name)?;
+        for statement in ddl::statements(table)? {
+            self.db.exec(&statement)?;
+        }
+        failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
+        let rows = self.copy(published, &name)?;
+        failpoint::pass(failpoint::MIRROR_INIT_COPIED);
+        let state = TableState {
+            name: name.clone(),
+            source: table.name.clone(),
+            status: TableStatus::Ready,
+            definition: Definition::of(table),
+            base_types: table.columns.iter().map(|column| column.base_oid).collect(),
+            primary_key: ddl::primary_key(table).to_vec(),
+            row_filter: published.row_filter.clone(),
+            snapshot: self.snapshot.clone(),
+            rows: rows.cast_signed(),
+        };
+        state::write_table(self.db, &state)?;
+        state::raise_generation(self.db)?;
+        self.catch_up(state)?;
+        Ok(Filled { table: name, rows })
+    }
+
+    fn copy(&mut self, published: &Published, name: &str) -> Result<u64, Error> {
+        let sql = self.session.copy_sql(published)?;
+        let columns = published.table.columns.iter().map(|column| {
+            pg_sqlite::Column::new(column.name.clone(), Kind::from_oid(column.base_oid))
+        });
+        let target =
+            pg_sqlite::TableName { schema: Some("main".to_owned()), table: name.to_owned() };
+        let columns = Columns::Given(columns.collect());
+        let mut import = Import::new(Target::Into(target), columns);
+        let (stop, progress) = (self.patience.stop, &mut self.progress);
+        let mut report = |rows| {
+            progress(&Progress::Rows { table: name, rows });
+            !stop.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        import.progress_every = limits::MIRROR_PROGRESS_ROWS;
+        import.progress = Some(&mut report);
+        let source = Source::Copy { conn: &mut self.session.conn, sql: &sql };
+        match import.run(self.db, source) {
+            Ok(imported) => Ok(imported.rows),
+            Err(pg_sqlite::Error::Stopped { .. }) => Err(Error::Stopped),
+            Err(source) => Err(Error::Copy { table: name.to_owned(), source }),
+        }
+    }
+
+    /// Applies to this table alone what the mirror has applied to the others since before the
+    /// snapshot, and what the snapshot does not hold.
+    fn catch_up(&self, table: TableState) -> Result<(), Error> {
+        let stream = state::stream(self.db)?;
+        let Some(stream) = stream else {
+            return Err(Error::State { what: "the row of the stream is gone".to_owned() });
+        };
+        if stream.position <= self.begin {
+            return Ok(());
+        }
+        let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
+        let mut reader = self.source.after(self.begin)?;
+        let mut begun = false;
+        while let Some(entry) = reader.next()? {
+            if !begun {
+                if entry.transaction.last > stream.position {
+                    break;
+                }
+                if self.patience.stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return Err(Error::Stopped);
+                }
+                tables.begin(entry.transaction.lsn);
+            }
+            tables.line(entry.position, &entry.change)?;
+            begun = !entry.end;
+            if entry.end {
+                tables.end(entry.transaction.last)?;
+            }
+        }
+        failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
+        Ok(())
+    }
+}

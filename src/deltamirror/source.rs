@@ -1,0 +1,124 @@
+//! The stream of a mirror: where it is, and whose changes it holds.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::state::StreamState;
+use crate::daystream::{self, Identity, Position, Reader, ReaderOptions, Start};
+use crate::limits;
+
+/// A stream that a mirror reads.
+#[derive(Debug, Clone)]
+pub struct StreamSource {
+    dir: PathBuf,
+    name: String,
+    identity: Option<Identity>,
+}
+
+impl StreamSource {
+    /// Looks at the stream in a folder. Its identity is read once, here.
+    ///
+    /// # Errors
+    /// `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`, those of the file system.
+    pub fn open(dir: &Path) -> Result<StreamSource, Error> {
+        let dir = match std::path::absolute(dir) {
+            Ok(absolute) if absolute.is_dir() => absolute,
+            _ => return Err(daystream::Error::NotFound { dir: dir.to_owned() }.into()),
+        };
+        let identity = Identity::load(&dir)?;
+        Ok(StreamSource { name: dir.to_string_lossy().into_owned(), dir, identity })
+    }
+
+    /// The folder, as an absolute path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// PostgreSQL's system identifier; `None` when the stream does not tell.
+    #[must_use]
+    pub fn system_id(&self) -> Option<String> {
+        let identity = self.identity.as_ref().filter(|identity| identity.system_id != 0);
+        identity.map(|identity| identity.system_id.to_string())
+    }
+
+    /// The database; `None` when the stream does not tell.
+    #[must_use]
+    pub fn database(&self) -> Option<String> {
+        let identity = self.identity.as_ref().filter(|identity| !identity.database.is_empty());
+        identity.map(|identity| identity.database.clone())
+    }
+
+    /// The publication; `None` when the stream does not tell, or comes from a plugin that has none.
+    #[must_use]
+    pub fn publication(&self) -> Option<String> {
+        let identity = self.identity.as_ref().filter(|identity| !identity.publication.is_empty());
+        identity.map(|identity| identity.publication.clone())
+    }
+
+    /// Compares what the stream tells of its server with what is known; what either does not tell
+    /// is not compared.
+    pub(super) fn check(
+        &self,
+        what: &'static str,
+        stream: &Option<String>,
+        wanted: &str,
+    ) -> Result<(), Error> {
+        match stream {
+            Some(got) if !wanted.is_empty() && got != wanted => Err(Error::OtherServer {
+                stream: self.name.clone(),
+                what,
+                wanted: wanted.to_owned(),
+                got: got.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a stream of another server or database than the mirror's.
+    ///
+    /// # Errors
+    /// [`Error::OtherServer`].
+    pub(super) fn check_server(&self, state: &StreamState) -> Result<(), Error> {
+        self.check("system", &self.system_id(), &state.system_id)?;
+        self.check("database", &self.database(), &state.database)
+    }
+
+    /// A reader that begins behind `position`.
+    ///
+    /// # Errors
+    /// `DAYSTREAM GAP`, ... The stream may be empty.
+    pub(super) fn after(&self, position: Position) -> Result<Reader, Error> {
+        // The first line of all may stand at the least position.
+        let start = if position == Position::MIN { Start::Begin } else { Start::After(position) };
+        Ok(Reader::open(&self.dir, start, ReaderOptions::default())?)
+    }
+
+    /// The end of the last transaction that is there now; `None` in an empty stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(super) fn end(&self) -> Result<Option<Position>, Error> {
+        match Reader::open(&self.dir, Start::End, ReaderOptions::default()) {
+            Ok(reader) => Ok(reader.position()),
+            Err(daystream::Error::Empty { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A position before which every transaction is visible to whoever looks now.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(super) fn safe_start(&self) -> Result<Position, Error> {
+        let Some(end) = self.end()? else { return Ok(Position::MIN) };
+        let clock = (end.clock - limits::MIRROR_START_SLACK_S).max(0);
+        Ok(Position { clock, seq: 0 })
+    }
+}

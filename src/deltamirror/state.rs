@@ -1,0 +1,334 @@
+//! What the mirror keeps in the SQLite file, beside the data and in the same transactions.
+//!
+//! ```text
+//! _deltamirror_stream   one row: the stream, how far it is applied, whose rows these are
+//! _deltamirror_table    one row per table: where it comes from, its definition, its snapshot
+//! _deltamirror_error    rows that could not be applied (only with -on_error keep)
+//! ```
+//! These tables are a format (`doc/daystream.md`): columns may be added, none is renamed or given
+//! another meaning. LSNs are text in PostgreSQL's form, lists are those of the change line.
+
+use deltaflood::{Lsn, list};
+
+use super::definition::Definition;
+use super::error::BadRow;
+use super::snapshot::Snapshot;
+use super::{Error, Place};
+use crate::daystream::Position;
+use crate::schema::TableName;
+use crate::sqlite::{Db, Stmt, Value};
+
+/// The row of `_deltamirror_stream`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// Folder or URL of the stream.
+    pub stream: String,
+    /// Identifier of the PostgreSQL system; empty when the stream does not tell.
+    pub system_id: String,
+    /// Its database; empty when the stream does not tell.
+    pub database: String,
+    /// Everything up to and including this position is applied.
+    pub position: Position,
+    /// End of the last applied commit record; 0/0 before the first.
+    pub lsn: Lsn,
+    /// Commit time of the last applied transaction, microseconds since the Unix epoch.
+    pub commit_time: i64,
+    /// Transactions applied since the mirror was made.
+    pub transactions: i64,
+    /// Row changes applied since the mirror was made.
+    pub changes: i64,
+    /// Raised whenever tables were added or filled anew, so that a follower looks again.
+    pub generation: i64,
+}
+
+/// How far a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableStatus {
+    /// Copied; transactions that its snapshot holds are still to be left out.
+    Ready,
+    /// The stream has passed the snapshot.
+    Live,
+}
+
+/// A row of `_deltamirror_table`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableState {
+    /// Name in SQLite.
+    pub name: String,
+    /// Name in PostgreSQL.
+    pub source: TableName,
+    /// How far it is.
+    pub status: TableStatus,
+    /// What it was made from, with the identity that the stream uses now.
+    pub definition: Definition,
+    /// Object id of the base type of each column, in the order of the definition.
+    pub base_types: Vec<u32>,
+    /// Columns of the primary key in SQLite; empty without one.
+    pub primary_key: Vec<String>,
+    /// The publication's row filter at the time of the copy.
+    pub row_filter: Option<String>,
+    /// What the copy holds.
+    pub snapshot: Snapshot,
+    /// Rows copied.
+    pub rows: i64,
+}
+
+const CREATE: &str = "
+CREATE TABLE IF NOT EXISTS _deltamirror_stream (
+  stream TEXT PRIMARY KEY NOT NULL, system_id TEXT NOT NULL, database TEXT NOT NULL,
+  clock INTEGER NOT NULL, seq INTEGER NOT NULL, lsn TEXT NOT NULL, commit_time INTEGER NOT NULL,
+  transactions INTEGER NOT NULL, changes INTEGER NOT NULL, generation INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS _deltamirror_table (
+  name TEXT PRIMARY KEY NOT NULL, source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
+  state TEXT NOT NULL, definition TEXT NOT NULL, base_types TEXT NOT NULL,
+  primary_key TEXT NOT NULL, row_filter TEXT,
+  xmin INTEGER NOT NULL, xmax INTEGER NOT NULL, xip TEXT NOT NULL, lsn TEXT NOT NULL,
+  taken_at INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS _deltamirror_error (
+  id INTEGER PRIMARY KEY, clock INTEGER NOT NULL, seq INTEGER NOT NULL, lsn TEXT,
+  table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
+  line TEXT NOT NULL);
+";
+
+/// Makes the tables where they are not there.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn create(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(CREATE)?)
+}
+
+/// Whether the database holds the mirror's tables.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn is_there(db: &Db) -> Result<bool, Error> {
+    let sql = "SELECT count(*) FROM main.sqlite_master WHERE type = 'table' AND name = ?1";
+    Ok(db.query_int(sql, &["_deltamirror_stream".into()])? == Some(1))
+}
+
+/// The mirror's stream; `None` when there is no mirror.
+///
+/// # Errors
+/// [`Error::State`], [`Error::Sqlite`].
+pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
+    if !is_there(db)? {
+        return Ok(None);
+    }
+    let mut stmt = db.prepare(
+        "SELECT stream, system_id, database, clock, seq, lsn, commit_time, transactions, \
+         changes, generation FROM main._deltamirror_stream",
+    )?;
+    if !stmt.step()? {
+        return Ok(None);
+    }
+    Ok(Some(StreamState {
+        stream: text(&stmt, 0)?,
+        system_id: text(&stmt, 1)?,
+        database: text(&stmt, 2)?,
+        position: Position { clock: int(&stmt, 3)?, seq: unsigned(&stmt, 4)? },
+        lsn: lsn(&text(&stmt, 5)?)?,
+        commit_time: int(&stmt, 6)?,
+        transactions: int(&stmt, 7)?,
+        changes: int(&stmt, 8)?,
+        generation: int(&stmt, 9)?,
+    }))
+}
+
+/// Writes the row of the stream, in place of any before.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
+    db.exec("DELETE FROM main._deltamirror_stream")?;
+    db.execute(
+        "INSERT INTO main._deltamirror_stream (stream, system_id, database, clock, seq, lsn, \
+         commit_time, transactions, changes, generation) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+        &[
+            state.stream.as_str().into(),
+            state.system_id.as_str().into(),
+            state.database.as_str().into(),
+            state.position.clock.into(),
+            Value::Int(state.position.seq.cast_signed()),
+            state.lsn.to_string().as_str().into(),
+            state.commit_time.into(),
+            state.transactions.into(),
+            state.changes.into(),
+            state.generation.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Raises the generation: the set of tables, or what is in them, is another one.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn raise_generation(db: &Db) -> Result<(), Error> {
+    Ok(db.exec("UPDATE main._deltamirror_stream SET generation = generation + 1")?)
+}
+
+/// The tables, by name.
+///
+/// # Errors
+/// [`Error::State`], [`Error::Sqlite`].
+pub fn tables(db: &Db) -> Result<Vec<TableState>, Error> {
+    let mut stmt = db.prepare(
+        "SELECT name, source_schema, source_table, state, definition, base_types, primary_key, \
+         row_filter, xmin, xmax, xip, lsn, taken_at, rows FROM main._deltamirror_table \
+         ORDER BY name",
+    )?;
+    let mut tables = Vec::new();
+    while stmt.step()? {
+        tables.push(table(&stmt)?);
+    }
+    Ok(tables)
+}
+
+fn table(stmt: &Stmt<'_>) -> Result<TableState, Error> {
+    let name = text(stmt, 0)?;
+    let odd = |what: &str| Error::State { what: format!("{what} of table {name}") };
+    let status = match text(stmt, 3)?.as_str() {
+        "ready" => TableStatus::Ready,
+        "live" => TableStatus::Live,
+        _ => return Err(odd("state")),
+    };
+    let definition = text(stmt, 4)?;
+    let definition = Definition::parse(&definition).ok_or_else(|| odd("definition"))?;
+    let base_types: Option<Vec<u32>> =
+        text(stmt, 5)?.split_whitespace().map(|oid| oid.parse().ok()).collect();
+    let base_types = base_types.filter(|types| types.len() == definition.columns.len());
+    let snapshot = format!("{}:{}:{}", unsigned(stmt, 8)?, unsigned(stmt, 9)?, text(stmt, 10)?);
+    let snapshot = Snapshot::parse(&snapshot, &text(stmt, 11)?, &int(stmt, 12)?.to_string());
+    Ok(TableState {
+        source: TableName::new(text(stmt, 1)?, text(stmt, 2)?),
+        status,
+        base_types: base_types.ok_or_else(|| odd("base types"))?,
+        primary_key: names(&text(stmt, 6)?).ok_or_else(|| odd("primary key"))?,
+        row_filter: stmt.column(7).as_str().map(str::to_owned),
+        snapshot: snapshot.ok_or_else(|| odd("snapshot"))?,
+        rows: int(stmt, 13)?,
+        definition,
+        name,
+    })
+}
+
+/// Writes the row of a table, in place of one before.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
+    let xip = table.snapshot.xip.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let types = table.base_types.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    let key = list::encode(table.primary_key.iter().map(String::as_bytes));
+    let definition = table.definition.line(&table.source.schema, &table.source.table);
+    let status = if table.status == TableStatus::Ready { "ready" } else { "live" };
+    db.execute(
+        "INSERT OR REPLACE INTO main._deltamirror_table (name, source_schema, source_table, \
+         state, definition, base_types, primary_key, row_filter, xmin, xmax, xip, lsn, taken_at, \
+         rows) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+        &[
+            table.name.as_str().into(),
+            table.source.schema.as_str().into(),
+            table.source.table.as_str().into(),
+            status.into(),
+            definition.as_str().into(),
+            types.as_str().into(),
+            Value::Text(&key),
+            table.row_filter.as_deref().map_or(Value::Null, Value::from),
+            Value::Int(table.snapshot.xmin.cast_signed()),
+            Value::Int(table.snapshot.xmax.cast_signed()),
+            xip.as_str().into(),
+            table.snapshot.lsn.to_string().as_str().into(),
+            table.snapshot.taken_at.into(),
+            table.rows.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets a table.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn forget_table(db: &Db, name: &str) -> Result<(), Error> {
+    db.execute("DELETE FROM main._deltamirror_table WHERE name = ?1", &[name.into()])?;
+    Ok(())
+}
+
+/// Every table whose snapshot lies at or below `lsn` is live from now on.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn mark_live(db: &Db, name: &str) -> Result<(), Error> {
+    let sql = "UPDATE main._deltamirror_table SET state = 'live' WHERE name = ?1";
+    db.execute(sql, &[name.into()])?;
+    Ok(())
+}
+
+/// Notes the definition that the stream gives a table now.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn write_definition(db: &Db, name: &str, definition: &str) -> Result<(), Error> {
+    let sql = "UPDATE main._deltamirror_table SET definition = ?2 WHERE name = ?1";
+    db.execute(sql, &[name.into(), definition.into()])?;
+    Ok(())
+}
+
+/// Keeps a row that could not be applied.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn keep_error(db: &Db, row: &BadRow, line: &[u8]) -> Result<(), Error> {
+    let Place { position, lsn } = row.place;
+    let lsn = lsn.map(|lsn| lsn.to_string());
+    db.execute(
+        "INSERT INTO main._deltamirror_error (clock, seq, lsn, table_name, key, reason, message, \
+         line) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+        &[
+            position.clock.into(),
+            Value::Int(position.seq.cast_signed()),
+            lsn.as_deref().map_or(Value::Null, Value::from),
+            row.table.as_str().into(),
+            row.key.as_str().into(),
+            row.reason.word().into(),
+            row.message.as_str().into(),
+            Value::Text(line),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Number of rows kept as not applied.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn errors(db: &Db) -> Result<i64, Error> {
+    let sql = "SELECT count(*) FROM main._deltamirror_error";
+    Ok(db.query_int(sql, &[])?.unwrap_or(0))
+}
+
+fn names(text: &str) -> Option<Vec<String>> {
+    let names = list::decode(text.as_bytes()).ok()?;
+    names.iter().map(|name| std::str::from_utf8(name).ok().map(str::to_owned)).collect()
+}
+
+fn lsn(text: &str) -> Result<Lsn, Error> {
+    text.parse().map_err(|_| Error::State { what: format!("LSN \"{text}\"") })
+}
+
+fn text(stmt: &Stmt<'_>, column: usize) -> Result<String, Error> {
+    let value = stmt.column(column).as_str().map(str::to_owned);
+    value.ok_or_else(|| Error::State { what: format!("{} is no text", stmt.column_name(column)) })
+}
+
+fn int(stmt: &Stmt<'_>, column: usize) -> Result<i64, Error> {
+    let value = stmt.column(column).as_int();
+    value.ok_or_else(|| Error::State { what: format!("{} is no number", stmt.column_name(column)) })
+}
+
+fn unsigned(stmt: &Stmt<'_>, column: usize) -> Result<u64, Error> {
+    u64::try_from(int(stmt, column)?)
+        .map_err(|_| Error::State { what: format!("{} is negative", stmt.column_name(column)) })
+}

@@ -1,0 +1,296 @@
+//! The mirrored tables, and what a line of the stream does to them.
+//!
+//! The caller holds the SQLite transaction and says where transactions of the stream begin and end;
+//! here a line finds its table, is left out when the table's copy holds it already, and is applied
+//! or makes an error that names its place. Lines of tables that are not in the mirror are counted
+//! and otherwise not looked at: no byte of them reaches SQL.
+
+use std::collections::HashMap;
+
+use deltaflood::{Change, Lsn, Verb};
+
+use super::error::{BadRow, Error, Place, Reason};
+use super::state::{self, TableState};
+use super::target::{Target, Trouble};
+use crate::daystream::Position;
+use crate::schema::TableName;
+use crate::sqlite::Db;
+
+/// What to do with a row that cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// Stop with an error; nothing of the row's transaction is applied.
+    #[default]
+    Stop,
+    /// Keep it in `_deltamirror_error` and go on.
+    Keep,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Transactions of the stream, those without a line for the mirror included.
+    pub transactions: u64,
+    /// Rows inserted, updated, deleted; a truncate is one.
+    pub changes: u64,
+    /// Lines of tables that are not in the mirror.
+    pub other_tables: u64,
+    /// Lines that a table's copy held already.
+    pub held: u64,
+    /// Transactions at or below the mirror's LSN, skipped.
+    pub repeated: u64,
+    /// Rows kept as not applied.
+    pub errors: u64,
+}
+
+impl Counts {
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &Counts) {
+        self.transactions += other.transactions;
+        self.changes += other.changes;
+        self.other_tables += other.other_tables;
+        self.held += other.held;
+        self.repeated += other.repeated;
+        self.errors += other.errors;
+    }
+}
+
+/// The tables and the transaction in hand.
+#[derive(Debug)]
+pub(super) struct Tables<'db> {
+    db: &'db Db,
+    on_error: OnError,
+    pub(super) targets: Vec<Target<'db>>,
+    /// By schema, TAB, table, both as they stand in a line.
+    names: HashMap<Vec<u8>, usize>,
+    /// The table of the line before: lines of one table tend to follow each other.
+    recent: Recent,
+    name: Vec<u8>,
+    /// The transaction's number, and its commit.
+    number: u64,
+    lsn: Option<Lsn>,
+    /// The table whose old row waits for its update.
+    waiting: Option<usize>,
+    pub(super) counts: Counts,
+}
+
+/// A table's name in a line and where it leads.
+#[derive(Debug, Default)]
+struct Recent {
+    schema: Option<Vec<u8>>,
+    table: Vec<u8>,
+    target: Option<usize>,
+}
+
+impl<'db> Tables<'db> {
+    /// Makes the tables ready for lines.
+    ///
+    /// # Errors
+    /// [`Error::State`] when a table in the file is not what the mirror made.
+    pub(super) fn new(
+        db: &'db Db,
+        states: Vec<TableState>,
+        on_error: OnError,
+    ) -> Result<Tables<'db>, Error> {
+        let mut targets = Vec::with_capacity(states.len());
+        let mut names = HashMap::new();
+        for state in states {
+            names.insert(line_name(&state.source), targets.len());
+            targets.push(Target::new(db, state)?);
+        }
+        Ok(Tables {
+            db,
+            on_error,
+            targets,
+            names,
+            recent: Recent::default(),
+            name: Vec::new(),
+            number: 0,
+            lsn: None,
+            waiting: None,
+            counts: Counts::default(),
+        })
+    }
+
+    /// A transaction of the stream begins.
+    pub(super) fn begin(&mut self, lsn: Option<Lsn>) {
+        self.number += 1;
+        self.lsn = lsn;
+        self.forget_waiting();
+    }
+
+    /// The transaction ends: no old row may be left waiting for its update.
+    ///
+    /// # Errors
+    /// [`Error::Row`].
+    pub(super) fn end(&mut self, position: Position) -> Result<(), Error> {
+        self.counts.transactions += 1;
+        match self.waiting {
+            Some(target) => self.left_waiting(target, position),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets an old row that waits: its transaction is given up.
+    pub(super) fn forget_waiting(&mut self) {
+        if let Some(target) = self.waiting.take().and_then(|at| self.targets.get_mut(at)) {
+            target.forget_old();
+        }
+    }
+
+    /// Tables whose snapshot the stream has passed need no filter any more.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub(super) fn mark_live(&mut self, lsn: Lsn) -> Result<(), Error> {
+        for target in &mut self.targets {
+            if target.snapshot.as_ref().is_some_and(|snapshot| snapshot.lsn < lsn) {
+                state::mark_live(self.db, &target.state.name)?;
+                target.snapshot = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one line.
+    ///
+    /// # Errors
+    /// [`Error::Drift`], [`Error::Row`], [`Error::Line`], [`Error::Sqlite`].
+    #[inline]
+    pub(super) fn line(&mut self, position: Position, change: &Change<'_>) -> Result<(), Error> {
+        let place = Place { position, lsn: self.lsn };
+        if !change.verb.has_table() {
+            return Ok(());
+        }
+        let Some(at) = self.target(change) else {
+            self.counts.other_tables += 1;
+            return Ok(());
+        };
+        if let Some(waiting) = self.waiting.take()
+            && (waiting != at || change.verb != Verb::Update)
+        {
+            self.left_waiting(waiting, position)?;
+        }
+        let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
+        let held = target.holds(self.number, change.xid, self.lsn);
+        let result = match change.verb {
+            Verb::Schema => target.define(change),
+            _ if held => {
+                self.counts.held += 1;
+                return Ok(());
+            }
+            _ => Ok(()),
+        };
+        if held {
+            // What the copy was made from is newer: a difference is none before it matters.
+            return Ok(());
+        }
+        let result = result.and_then(|()| apply(target, change));
+        match result {
+            Ok(()) => {
+                self.waiting = target.has_old().then_some(at);
+                self.counts.changes += u64::from(counts_as_change(change.verb));
+                if change.verb == Verb::Schema {
+                    target.store_identity()?;
+                }
+                Ok(())
+            }
+            Err(trouble) => {
+                target.forget_old();
+                self.trouble(trouble, at, place, change.line())
+            }
+        }
+    }
+
+    /// The table a line is about.
+    #[inline]
+    fn target(&mut self, change: &Change<'_>) -> Option<usize> {
+        let Some(table) = change.table else { return self.qualified(change) };
+        let schema = change.schema.map(|schema| schema.raw());
+        if self.recent.table == table.raw() && self.recent.schema.as_deref() == schema {
+            return self.recent.target;
+        }
+        self.name.clear();
+        self.name.extend_from_slice(schema.unwrap_or(b"public"));
+        self.name.push(b'\t');
+        self.name.extend_from_slice(table.raw());
+        let target = self.names.get(&self.name).copied();
+        self.recent =
+            Recent { schema: schema.map(<[u8]>::to_vec), table: table.raw().to_vec(), target };
+        target
+    }
+
+    /// The table of a line that has only its qualified name.
+    fn qualified(&self, change: &Change<'_>) -> Option<usize> {
+        let name = change.qualified_table?.decode();
+        let name = TableName::parse(std::str::from_utf8(&name).ok()?).ok()?;
+        self.names.get(&line_name(&name)).copied()
+    }
+
+    fn left_waiting(&mut self, target: usize, position: Position) -> Result<(), Error> {
+        let place = Place { position, lsn: self.lsn };
+        let message = "the line before said which row the next update rewrites, and none came";
+        let trouble = Trouble::Row { reason: Reason::Order, message: message.to_owned() };
+        if let Some(target) = self.targets.get_mut(target) {
+            target.forget_old();
+        }
+        self.trouble(trouble, target, place, b"")
+    }
+
+    /// Turns trouble into an error, or keeps it and goes on.
+    #[cold]
+    fn trouble(
+        &mut self,
+        trouble: Trouble,
+        target: usize,
+        place: Place,
+        line: &[u8],
+    ) -> Result<(), Error> {
+        let Some(target) = self.targets.get(target) else { return Ok(()) };
+        let table = target.state.name.clone();
+        let (reason, message) = match trouble {
+            Trouble::Drift(detail) => return Err(Error::Drift { table, place, detail }),
+            Trouble::Line(source) => return Err(Error::Line { place, source }),
+            Trouble::Sqlite(error) => return Err(Error::Sqlite(error)),
+            Trouble::Row { reason, message } => (reason, message),
+        };
+        let key = target.key_text(line);
+        let row = BadRow { place, table, key, reason, message };
+        match self.on_error {
+            OnError::Stop => Err(Error::Row(Box::new(row))),
+            OnError::Keep => {
+                self.counts.errors += 1;
+                state::keep_error(self.db, &row, line)
+            }
+        }
+    }
+}
+
+/// What a line does to its table.
+#[inline]
+fn apply(target: &mut Target<'_>, change: &Change<'_>) -> Result<(), Trouble> {
+    if let Some(drift) = target.drift() {
+        return Err(Trouble::Drift(drift.to_owned()));
+    }
+    match change.verb {
+        Verb::Insert => target.insert(change),
+        Verb::Update => target.update(change),
+        Verb::Replace => target.replace(change),
+        Verb::Delete => target.delete(change),
+        Verb::Truncate => target.truncate(),
+        Verb::Schema | Verb::Commit | Verb::Message => Ok(()),
+    }
+}
+
+const fn counts_as_change(verb: Verb) -> bool {
+    matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Truncate)
+}
+
+/// Schema and table as they stand in a line, with a TAB between.
+fn line_name(name: &TableName) -> Vec<u8> {
+    let mut out = Vec::new();
+    deltaflood::write::escape(&mut out, name.schema.as_bytes());
+    out.push(b'\t');
+    deltaflood::write::escape(&mut out, name.table.as_bytes());
+    out
+}

@@ -1,0 +1,410 @@
+//! One mirrored table: rows of the stream decoded, its statements prepared, its filter.
+
+use deltaflood::{Change, Lsn, Text, list};
+
+use super::definition::Definition;
+use super::error::Reason;
+use super::row::{Row, describe, recycle};
+use super::snapshot::Snapshot;
+use super::sql::{Shape, Sql};
+use super::state::{self, TableState, TableStatus};
+use super::{Error, check};
+use crate::schema::TableName;
+use crate::schema::ddl::{self, Lookup};
+use crate::schema::value::Kind;
+use crate::sqlite::{self, Db, Stmt, Value};
+
+/// Why a line was not applied.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The row is at fault; the next may be fine.
+    Row { reason: Reason, message: String },
+    /// The table is not the one that was mirrored.
+    Drift(String),
+    /// The line cannot be read.
+    Line(deltaflood::ParseError),
+    /// SQLite failed for a reason that is not the row's.
+    Sqlite(sqlite::Error),
+}
+
+impl From<sqlite::Error> for Trouble {
+    fn from(error: sqlite::Error) -> Trouble {
+        let reason = match error.reason() {
+            sqlite::Reason::Constraint => Reason::Conflict,
+            sqlite::Reason::Mismatch => Reason::Value,
+            sqlite::Reason::TooBig => Reason::TooBig,
+            _ => return Trouble::Sqlite(error),
+        };
+        Trouble::Row { reason, message: error.to_string() }
+    }
+}
+
+/// A column of the target.
+#[derive(Debug)]
+struct Column {
+    /// The name as it stands in a line, escaped.
+    raw: Vec<u8>,
+    kind: Kind,
+}
+
+/// A prepared statement and the columns that its parameters come from.
+#[derive(Debug)]
+struct Prepared<'db> {
+    stmt: Stmt<'db>,
+    new: Vec<usize>,
+    old: Vec<usize>,
+}
+
+impl<'db> Prepared<'db> {
+    fn new(db: &'db Db, sql: Sql) -> Result<Prepared<'db>, sqlite::Error> {
+        Ok(Prepared { stmt: db.prepare(&sql.text)?, new: sql.new, old: sql.old })
+    }
+}
+
+/// An update statement and what it was prepared for.
+#[derive(Debug)]
+struct Update<'db> {
+    with_key: bool,
+    unchanged: Vec<usize>,
+    prepared: Prepared<'db>,
+}
+
+/// Update statements kept per table: tables with several TOAST columns have several.
+const UPDATES_MAX: usize = 16;
+
+/// A mirrored table.
+#[derive(Debug)]
+pub(super) struct Target<'db> {
+    db: &'db Db,
+    pub(super) state: TableState,
+    shape: Shape,
+    columns: Vec<Column>,
+    /// Columns of the row that find an old one.
+    old_columns: Vec<usize>,
+    /// Transactions that this holds are left out; `None` once the stream is past it.
+    pub(super) snapshot: Option<Snapshot>,
+    /// How the stream's definition differs from the table's.
+    drift: Option<String>,
+    /// The identity columns that the file knows of.
+    stored_key: Vec<String>,
+    /// The last transaction that touched the table, and whether its copy holds that already.
+    touched: Option<(u64, bool)>,
+    insert: Option<Prepared<'db>>,
+    delete: Option<Prepared<'db>>,
+    truncate: Option<Prepared<'db>>,
+    updates: Vec<Update<'db>>,
+    new: Row,
+    old: Row,
+    has_old: bool,
+    values: Vec<Value<'static>>,
+}
+
+impl<'db> Target<'db> {
+    /// From the mirror's state; looks whether the table is what the state says.
+    pub(super) fn new(db: &'db Db, state: TableState) -> Result<Target<'db>, Error> {
+        check::columns(db, &state)?;
+        let escaped = |name: &str| {
+            let mut raw = Vec::with_capacity(name.len());
+            deltaflood::write::escape(&mut raw, name.as_bytes());
+            raw
+        };
+        let names: Vec<String> = state.definition.columns.iter().map(|c| c.0.clone()).collect();
+        let columns = names
+            .iter()
+            .zip(&state.base_types)
+            .map(|(name, oid)| Column { raw: escaped(name), kind: Kind::from_oid(*oid) });
+        let columns: Vec<Column> = columns.collect();
+        let lookup = lookup(&state);
+        let rowid = check::rowid(&names);
+        if lookup == Lookup::Row && rowid.is_none() {
+            let table = state.source.to_string();
+            return Err(crate::schema::Error::NoRowid { table }.into());
+        }
+        let rowid = rowid.unwrap_or("rowid");
+        let shape = Shape { table: state.name.clone(), columns: names, lookup, rowid };
+        Ok(Target {
+            db,
+            old_columns: shape.old_columns(),
+            snapshot: (state.status == TableStatus::Ready).then(|| state.snapshot.clone()),
+            stored_key: state.definition.key.clone(),
+            touched: None,
+            state,
+            shape,
+            columns,
+            drift: None,
+            insert: None,
+            delete: None,
+            truncate: None,
+            updates: Vec::new(),
+            new: Row::default(),
+            old: Row::default(),
+            has_old: false,
+            values: Vec::new(),
+        })
+    }
+
+    /// What differs between the stream's table and this one, if anything does.
+    pub(super) fn drift(&self) -> Option<&str> {
+        self.drift.as_deref()
+    }
+
+    /// Whether an old row waits for its update.
+    pub(super) fn has_old(&self) -> bool {
+        self.has_old
+    }
+
+    /// Forgets an old row that waits.
+    pub(super) fn forget_old(&mut self) {
+        self.has_old = false;
+    }
+
+    /// Whether the table's copy holds the transaction in hand, the `number`-th: asked once for each.
+    #[inline]
+    pub(super) fn holds(&mut self, number: u64, xid: Option<u32>, lsn: Option<Lsn>) -> bool {
+        match self.touched {
+            Some((touched, held)) if touched == number => held,
+            _ => {
+                let snapshot = self.snapshot.as_ref();
+                let held = snapshot.is_some_and(|s| xid.is_some_and(|xid| s.holds(xid, lsn)));
+                self.touched = Some((number, held));
+                held
+            }
+        }
+    }
+
+    /// Takes a `schema` line.
+    pub(super) fn define(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        let Some(now) = Definition::from_change(change) else {
+            return Err(Trouble::Drift("its definition cannot be read".to_owned()));
+        };
+        self.drift = self.state.definition.difference(&now);
+        if self.drift.is_some() || now.key == self.state.definition.key {
+            return Ok(());
+        }
+        self.state.definition.key = now.key;
+        self.shape.lookup = lookup(&self.state);
+        self.old_columns = self.shape.old_columns();
+        self.delete = None;
+        self.updates.clear();
+        Ok(())
+    }
+
+    /// Stores an identity that the stream has changed, and makes old rows be found by it.
+    pub(super) fn store_identity(&mut self) -> Result<(), Error> {
+        if self.stored_key == self.state.definition.key {
+            return Ok(());
+        }
+        self.db.exec(&ddl::drop_identity_index(&self.state.name))?;
+        if let Lookup::Key(names) = &self.shape.lookup
+            && *names != self.state.primary_key
+        {
+            self.db.exec(&ddl::identity_index(&self.state.name, names))?;
+        }
+        let TableName { schema, table } = &self.state.source;
+        let definition = self.state.definition.line(schema, table);
+        state::write_definition(self.db, &self.state.name, &definition)?;
+        self.stored_key.clone_from(&self.state.definition.key);
+        Ok(())
+    }
+
+    /// Decodes the columns of a line into a row.
+    fn decode(&mut self, change: &Change<'_>, old: bool) -> Result<(), Trouble> {
+        let row = if old { &mut self.old } else { &mut self.new };
+        row.clear(self.columns.len());
+        let line = change.line();
+        let mut next = 0;
+        for pair in change.columns() {
+            let (key, value) = pair.map_err(Trouble::Line)?;
+            // Columns come in order, those that are NULL left out: look on from the last one.
+            let at = match find(&self.columns, next, key) {
+                Some(at) => at,
+                None => return Err(unknown(key)),
+            };
+            if row.has(at) {
+                let message = format!("column \"{}\" is there twice", lossy(key));
+                return Err(Trouble::Row { reason: Reason::Order, message });
+            }
+            let Some(column) = self.columns.get(at) else { return Err(unknown(key)) };
+            if let Err(error) = row.set(at, column.kind, value, line) {
+                let message = format!("column \"{}\" is {error}", lossy(key));
+                return Err(Trouble::Row { reason: Reason::Value, message });
+            }
+            next = at + 1;
+        }
+        Ok(())
+    }
+
+    /// Applies an `insert` line.
+    pub(super) fn insert(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        self.decode(change, false)?;
+        let prepared = match &mut self.insert {
+            Some(prepared) => prepared,
+            slot => slot.insert(Prepared::new(self.db, self.shape.insert())?),
+        };
+        run(prepared, &mut self.values, &self.new, &self.new, change.line())?;
+        Ok(())
+    }
+
+    /// Keeps the old row of a `replace` line for the update that follows.
+    pub(super) fn replace(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        self.decode(change, true)?;
+        self.old.detach(change.line());
+        self.has_old = true;
+        Ok(())
+    }
+
+    /// Applies an `update` line, to the row of the `replace` line before it if there was one.
+    pub(super) fn update(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        self.decode(change, false)?;
+        let with_old = std::mem::take(&mut self.has_old);
+        let unchanged = match change.unchanged {
+            Some(names) => self.unchanged(names)?,
+            None => Vec::new(),
+        };
+        self.require_key(if with_old { &self.old } else { &self.new }, with_old)?;
+        let at = self.prepare_update(with_old, unchanged)?;
+        let Some(update) = self.updates.get_mut(at) else { return Ok(()) };
+        let old = if with_old { &self.old } else { &self.new };
+        // The old row was detached from its line: it never looks into this one.
+        let changed = run(&mut update.prepared, &mut self.values, &self.new, old, change.line())?;
+        if changed == 0 { Err(no_row("update")) } else { Ok(()) }
+    }
+
+    /// Applies a `delete` line.
+    pub(super) fn delete(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        self.decode(change, false)?;
+        self.require_key(&self.new, true)?;
+        let prepared = match &mut self.delete {
+            Some(prepared) => prepared,
+            slot => slot.insert(Prepared::new(self.db, self.shape.delete())?),
+        };
+        let changed = run(prepared, &mut self.values, &self.new, &self.new, change.line())?;
+        if changed == 0 { Err(no_row("delete")) } else { Ok(()) }
+    }
+
+    /// Applies a `truncate` line.
+    pub(super) fn truncate(&mut self) -> Result<(), Trouble> {
+        let prepared = match &mut self.truncate {
+            Some(prepared) => prepared,
+            slot => slot.insert(Prepared::new(self.db, self.shape.truncate())?),
+        };
+        prepared.stmt.execute(&[])?;
+        Ok(())
+    }
+
+    /// The key of the row in hand, for a message.
+    pub(super) fn key_text(&self, line: &[u8]) -> String {
+        let columns = if self.shape.lookup == Lookup::Row { &[] } else { &*self.old_columns };
+        let name = |c: usize| self.shape.columns.get(c).map_or("", String::as_str);
+        let row = if self.has_old { &self.old } else { &self.new };
+        describe(columns.iter().map(|c| (name(*c), row.value(*c, line))))
+    }
+
+    /// The columns of an `_unchanged` list.
+    fn unchanged(&self, names: Text<'_>) -> Result<Vec<usize>, Trouble> {
+        let decoded = names.decode();
+        let mut columns = Vec::new();
+        for name in list::names(&decoded) {
+            let name = name.map_err(|_| Trouble::Row {
+                reason: Reason::Order,
+                message: "the list in _unchanged is malformed".to_owned(),
+            })?;
+            let position = self.shape.columns.iter().position(|c| c.as_bytes() == name.as_ref());
+            match position {
+                Some(at) => columns.push(at),
+                None => {
+                    let name = String::from_utf8_lossy(&name);
+                    return Err(Trouble::Drift(format!("column \"{name}\" is new")));
+                }
+            }
+        }
+        Ok(columns)
+    }
+
+    /// An old row must be known by its whole key, and a table by whole rows needs the old one.
+    fn require_key(&self, row: &Row, is_old: bool) -> Result<(), Trouble> {
+        let fine = match &self.shape.lookup {
+            Lookup::Never => false,
+            Lookup::Row => is_old,
+            Lookup::Key(_) => self.old_columns.iter().all(|c| row.has(*c)),
+        };
+        if fine {
+            return Ok(());
+        }
+        let message = "the line does not tell which row is meant".to_owned();
+        Err(Trouble::Row { reason: Reason::Order, message })
+    }
+
+    /// Index of the update statement for these columns.
+    fn prepare_update(
+        &mut self,
+        with_key: bool,
+        unchanged: Vec<usize>,
+    ) -> Result<usize, sqlite::Error> {
+        let same =
+            |update: &Update<'_>| update.with_key == with_key && update.unchanged == unchanged;
+        if let Some(at) = self.updates.iter().position(same) {
+            return Ok(at);
+        }
+        let prepared = Prepared::new(self.db, self.shape.update(with_key, &unchanged))?;
+        if self.updates.len() >= UPDATES_MAX {
+            self.updates.remove(0);
+        }
+        self.updates.push(Update { with_key, unchanged, prepared });
+        Ok(self.updates.len() - 1)
+    }
+}
+
+/// How old rows of a table are found, from its state.
+fn lookup(state: &TableState) -> Lookup {
+    let identity = &state.definition.key;
+    let key = &state.primary_key;
+    if !key.is_empty() && key.iter().all(|column| identity.contains(column)) {
+        return Lookup::Key(key.clone());
+    }
+    if identity.is_empty() {
+        return Lookup::Never;
+    }
+    if state.definition.columns.iter().all(|(name, _)| identity.contains(name)) {
+        return Lookup::Row;
+    }
+    Lookup::Key(identity.clone())
+}
+
+/// The column called `key`, looked for from `next` on.
+#[inline]
+fn find(columns: &[Column], next: usize, key: Text<'_>) -> Option<usize> {
+    let ahead = columns.get(next..).unwrap_or_default();
+    let found = ahead.iter().position(|column| column.raw == key.raw()).map(|at| at + next);
+    found.or_else(|| columns.iter().position(|column| column.raw == key.raw()))
+}
+
+/// Runs a statement with columns of the new row, then of the old one.
+#[inline]
+fn run(
+    prepared: &mut Prepared<'_>,
+    spare: &mut Vec<Value<'static>>,
+    new: &Row,
+    old: &Row,
+    line: &[u8],
+) -> Result<u64, sqlite::Error> {
+    let mut values = recycle(std::mem::take(spare));
+    values.extend(prepared.new.iter().map(|column| new.value(*column, line)));
+    values.extend(prepared.old.iter().map(|column| old.value(*column, line)));
+    let result = prepared.stmt.execute(&values);
+    *spare = recycle(values);
+    result
+}
+
+fn no_row(verb: &str) -> Trouble {
+    let message = format!("there is no such row to {verb}");
+    Trouble::Row { reason: Reason::NoRow, message }
+}
+
+fn unknown(key: Text<'_>) -> Trouble {
+    Trouble::Drift(format!("column \"{}\" is new", lossy(key)))
+}
+
+fn lossy(text: Text<'_>) -> String {
+    String::from_utf8_lossy(&text.decode()).into_owned()
+}
