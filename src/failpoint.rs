@@ -24,6 +24,22 @@ pub const LOG_SEGMENT_CREATED: &str = "log_segment_created";
 pub const LOG_STATE_RENAME_BEFORE: &str = "log_state_rename_before";
 /// A state file has replaced the one before.
 pub const LOG_STATE_RENAME_AFTER: &str = "log_state_rename_after";
+/// Streaming from a slot has begun.
+pub const STREAM_STARTED: &str = "stream_started";
+/// Lines were rendered and are about to be queued for the log.
+pub const STREAM_RECEIVED: &str = "stream_received";
+/// A transaction is in the log writer, not yet durable.
+pub const STREAM_COMMIT: &str = "stream_commit";
+/// The capture is about to make the log durable.
+pub const STREAM_SYNC_BEFORE: &str = "stream_sync_before";
+/// The log is durable, the server does not know yet.
+pub const STREAM_SYNC_AFTER: &str = "stream_sync_after";
+/// An idle position is durable in the stream's state, the server does not know yet.
+pub const STREAM_IDLE_SAVED: &str = "stream_idle_saved";
+/// The durable position is about to be told to the server.
+pub const STREAM_ACK_BEFORE: &str = "stream_ack_before";
+/// The durable position was told to the server.
+pub const STREAM_ACK_AFTER: &str = "stream_ack_after";
 
 /// The mirror's own tables are made, nothing is copied.
 pub const MIRROR_INIT_STATE: &str = "mirror_init_state";
@@ -71,6 +87,14 @@ pub const ALL: &[&str] = &[
     MIRROR_POSITION_BEFORE,
     MIRROR_COMMIT_BEFORE,
     MIRROR_COMMIT_AFTER,
+    STREAM_STARTED,
+    STREAM_RECEIVED,
+    STREAM_COMMIT,
+    STREAM_SYNC_BEFORE,
+    STREAM_SYNC_AFTER,
+    STREAM_IDLE_SAVED,
+    STREAM_ACK_BEFORE,
+    STREAM_ACK_AFTER,
 ];
 
 /// Passes the point `name`: kills the process here when the environment asks for it.

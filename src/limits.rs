@@ -49,3 +49,34 @@ pub const MIRROR_WRITERS_MS: u64 = 600_000;
 
 /// Rows between two reports of a copy's progress.
 pub const MIRROR_PROGRESS_ROWS: u64 = 10_000;
+/// Capture: milliseconds between two fsyncs of the daystream while transactions come.
+pub const SYNC_INTERVAL_MS: u64 = 10;
+/// Capture: bytes of rendered lines that may wait for the disk; past it nothing more is received.
+/// One row larger than this still passes.
+pub const CAPTURE_QUEUE_BYTES: usize = 32 << 20;
+/// Capture: bytes of rendered lines after which a batch goes to the log's thread.
+pub const CAPTURE_BATCH_BYTES: usize = 256 << 10;
+/// Capture: longest time between two status updates to the server, in milliseconds; a quarter of
+/// the server's `wal_sender_timeout` when that is less.
+pub const STATUS_INTERVAL_MS: u64 = 5_000;
+/// Capture: time between two questions to the server how far it is, in milliseconds, when the end
+/// of the capture depends on the answer.
+pub const END_POLL_MS: u64 = 100;
+/// Capture: time between two confirmations of progress while idle, in milliseconds.
+pub const IDLE_CONFIRM_MS: u64 = 10_000;
+/// Capture: WAL passed while idle, in bytes, after which progress is confirmed at once.
+pub const IDLE_CONFIRM_BYTES: u64 = 16 << 20;
+/// Capture: first and longest pause before connecting again, in milliseconds.
+pub const RECONNECT_MIN_MS: u64 = 100;
+/// See [`RECONNECT_MIN_MS`].
+pub const RECONNECT_MAX_MS: u64 = 5_000;
+/// Capture: milliseconds for one attempt to connect.
+pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// Capture: milliseconds to wait at the start for a slot that somebody else holds, as the server's
+/// end of a process that was killed.
+pub const SLOT_WAIT_MS: u64 = 15_000;
+/// Capture: milliseconds without a word from the server, asked to answer, before the connection is
+/// given up. Long, since a server that decodes a huge transaction may not answer for a while.
+pub const STALL_TIMEOUT_MS: u64 = 300_000;
+/// Capture: longest wait at the end for the server to end its side of the stream, in milliseconds.
+pub const STREAM_END_MS: u64 = 2_000;

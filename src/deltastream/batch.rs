@@ -1,6 +1,7 @@
 //! What travels from the receiver to the recorder: rendered lines, and what to do between them.
 
 use super::pgoutput::Schema;
+use crate::daystream::Identity;
 use deltaflood::Lsn;
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub struct Mark {
 /// What a mark says.
 #[derive(Debug)]
 pub enum What {
-    /// The next lines are of this table; its `schema` line goes first where readers have not seen it.
+    /// The next lines are of this table; its `schema` line goes first where readers have not seen
+    /// it.
     Table {
         /// The transaction.
         xid: u32,
@@ -48,12 +50,30 @@ pub enum What {
         /// End of the WAL that the server has gone past.
         lsn: Lsn,
     },
+    /// The stream's identity has changed (publication, timeline): it is to be saved.
+    Identity(Box<Identity>),
 }
 
 impl Batch {
     /// Appends a mark after the lines so far.
     pub fn mark(&mut self, what: What) {
         self.marks.push(Mark { at: self.lines.len(), what });
+    }
+
+    /// Appends another batch.
+    pub fn append(&mut self, mut other: Batch) {
+        let at = self.lines.len();
+        self.lines.append(&mut other.lines);
+        self.marks.extend(other.marks.into_iter().map(|m| Mark { at: m.at + at, ..m }));
+    }
+
+    /// End of the last complete transaction in it.
+    #[must_use]
+    pub fn last_commit(&self) -> Option<Lsn> {
+        self.marks.iter().rev().find_map(|mark| match mark.what {
+            What::Commit { lsn, .. } => Some(lsn),
+            _ => None,
+        })
     }
 
     /// Whether there is nothing in it.

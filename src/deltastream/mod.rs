@@ -1,5 +1,48 @@
 //! PostgreSQL logical replication slot to daystream.
+//!
+//! ```text
+//!  slot ──► Session ──► Stream ──► pgoutput ──► Queue ──► Recorder ──► daystream
+//!           (connect)   (receive)  (messages    (bounded  (stamp, write,
+//!                       ◄─ confirm  to lines)    in bytes) fsync, say how far)
+//! ```
+//!
+//! A [`Capture`] has two threads: one owns the connection, the other the log. [`setup()`],
+//! [`status_of`] and [`drop_slot`] are single blocking calls. Nothing here knows of Tcl.
+//!
+//! What it guarantees: every transaction that touches a published table and commits after the
+//! slot's consistent point is in the log once, in commit order; the server is never told to forget
+//! what is not durable in the log. What it does not: sequences, DDL (only its effect on columns, in
+//! `schema` lines), large objects and unlogged tables are not in a slot's output. A value in the
+//! log is what the server's output function printed when the change was decoded.
+//!
+//! Limits are in [`crate::limits`]: bytes queued for the disk, time between fsyncs, reconnect
+//! pauses. Memory is bounded by the queue's cap plus one message (a row of PostgreSQL has at most 1
+//! GiB).
 #![forbid(unsafe_code)]
 
 pub mod batch;
+mod capture;
+mod decode;
+mod error;
+mod options;
 pub mod pgoutput;
+mod plugin_lines;
+mod queue;
+mod receiver;
+mod recorder;
+mod session;
+mod setup;
+mod shared;
+mod slot;
+mod slot_status;
+mod status;
+mod stream;
+pub mod tables;
+
+pub use capture::{Capture, run};
+pub use error::Error;
+pub use options::{Options, Plugin};
+pub use setup::{Dropped, Setup, SetupOptions, drop_slot, setup};
+pub use slot::Slot;
+pub use slot_status::{SlotStatus, status_of};
+pub use status::{Event, Listener, State, Status};

@@ -12,8 +12,8 @@ pub struct Conn {
     owned: bool,
 }
 
-// SAFETY: libpq allows a PGconn to be used by any thread, one at a time; `Conn` is not `Sync`, and the notice
-// hook inside the slot is `Send`.
+// SAFETY: libpq allows a PGconn to be used by any thread, one at a time; `Conn` is not `Sync`, and
+// the notice hook inside the slot is `Send`.
 unsafe impl Send for Conn {}
 
 /// What a connection's transaction is doing.
@@ -63,7 +63,8 @@ impl Conn {
         Ok(Conn { raw, notice: slot, owned: true })
     }
 
-    /// A `Conn` over a connection that somebody else owns and finishes. Its notice processor is left alone.
+    /// A `Conn` over a connection that somebody else owns and finishes. Its notice processor is
+    /// left alone.
     ///
     /// # Safety
     /// `raw` is a live connection, stays so as long as this value, and is used by this thread only.
@@ -73,7 +74,8 @@ impl Conn {
         Conn { raw, notice: slot, owned: false }
     }
 
-    /// Connects, waiting until it is done. Client encoding is set to UTF-8. Never returns a bad connection.
+    /// Connects, waiting until it is done. Client encoding is set to UTF-8. Never returns a bad
+    /// connection.
     ///
     /// # Errors
     /// `POSTGRES CONNECT` with libpq's message, `POSTGRES NUL`.
@@ -111,7 +113,8 @@ impl Conn {
         Conn::from_raw(connect(keywords.as_ptr(), values.as_ptr()))
     }
 
-    /// The `PGconn*`, for code that must hand it to another C library. It stays owned by this value.
+    /// The `PGconn*`, for code that must hand it to another C library. It stays owned by this
+    /// value.
     #[must_use]
     pub fn as_raw(&self) -> *mut pq_sys::PGconn {
         self.raw.as_ptr()
@@ -295,8 +298,8 @@ impl std::fmt::Debug for Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        // SAFETY: the connection is live when it is ours, and finished once; the slot came from a Box and
-        // nothing refers to it after PQfinish (a borrowed connection was never told of it).
+        // SAFETY: the connection is live when it is ours, and finished once; the slot came from a
+        // Box and nothing refers to it after PQfinish (a borrowed connection was never told of it).
         unsafe {
             if self.owned {
                 pq_sys::PQfinish(self.raw.as_ptr());
@@ -318,7 +321,8 @@ unsafe impl Send for Cancel {}
 unsafe impl Sync for Cancel {}
 
 impl Cancel {
-    /// Sends the request. Whether the command was cancelled is seen in its result. Blocks for one round trip.
+    /// Sends the request. Whether the command was cancelled is seen in its result. Blocks for one
+    /// round trip.
     ///
     /// # Errors
     /// `POSTGRES LIBRARY` when the request could not be sent.

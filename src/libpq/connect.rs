@@ -24,8 +24,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// Starts connecting and does not wait. Name lookup may still block for a while (libpq's documented
-    /// limit; give `hostaddr` to avoid it).
+    /// Starts connecting and does not wait. Name lookup may still block for a while (libpq's
+    /// documented limit; give `hostaddr` to avoid it).
     ///
     /// # Errors
     /// `POSTGRES LIBRARY`, `POSTGRES NUL`. A refused connection is seen in [`Connecting::poll`].
@@ -79,8 +79,9 @@ impl Connecting {
 }
 
 impl Conn {
-    /// Connects within `timeout` for the whole attempt, or until `wake` is raised. Unlike [`Conn::connect`] it
-    /// tells the server's SQLSTATE of a refusal, so that a wrong password is told from a server that is starting.
+    /// Connects within `timeout` for the whole attempt, or until `wake` is raised. Unlike
+    /// [`Conn::connect`] it tells the server's SQLSTATE of a refusal, so that a wrong password is
+    /// told from a server that is starting.
     ///
     /// # Errors
     /// `POSTGRES CONNECT`, `POSTGRES CONNECTTIMEOUT`, `POSTGRES INTERRUPTED`, `POSTGRES NUL`.

@@ -100,7 +100,8 @@ impl std::fmt::Debug for Conninfo {
 #[must_use]
 pub fn conndefaults() -> Vec<ConnDefault> {
     let mut all = Vec::new();
-    // SAFETY: PQconndefaults has no preconditions; NULL means out of memory and leaves the list empty.
+    // SAFETY: PQconndefaults has no preconditions; NULL means out of memory and leaves the list
+    // empty.
     unsafe {
         let options = pq_sys::PQconndefaults();
         if options.is_null() {
@@ -123,7 +124,8 @@ pub fn conndefaults() -> Vec<ConnDefault> {
 /// Calls `f` with the keyword of each option.
 ///
 /// # Safety
-/// `options` is an array made by libpq, ended by an option whose keyword is NULL, and not yet freed.
+/// `options` is an array made by libpq, ended by an option whose keyword is NULL, and not yet
+/// freed.
 unsafe fn each_option(
     options: *const pq_sys::PQconninfoOption,
     mut f: impl FnMut(String, &pq_sys::PQconninfoOption),

@@ -5,7 +5,8 @@ use std::ffi::{c_char, c_int};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-/// One message of a COPY: a whole row in text and csv format (with its line end), in libpq's own memory.
+/// One message of a COPY: a whole row in text and csv format (with its line end), in libpq's own
+/// memory.
 #[derive(Debug)]
 pub struct CopyData {
     start: NonNull<u8>,
@@ -44,8 +45,8 @@ pub enum CopyRead {
 }
 
 impl Conn {
-    /// The next message of a COPY OUT or a replication stream. With `wait` false it does not wait; call
-    /// [`Conn::consume_input`] in between.
+    /// The next message of a COPY OUT or a replication stream. With `wait` false it does not wait;
+    /// call [`Conn::consume_input`] in between.
     ///
     /// # Errors
     /// `POSTGRES LOST`, `POSTGRES LIBRARY` when no COPY is going on.
@@ -62,8 +63,8 @@ impl Conn {
         }
     }
 
-    /// Sends bytes of a COPY IN or a replication stream. True when taken, false when the buffers are full
-    /// (non-blocking mode only): wait for the socket and try again.
+    /// Sends bytes of a COPY IN or a replication stream. True when taken, false when the buffers
+    /// are full (non-blocking mode only): wait for the socket and try again.
     ///
     /// # Errors
     /// `POSTGRES LOST`, `POSTGRES LIBRARY` when no COPY is going on.
@@ -87,8 +88,8 @@ impl Conn {
         Ok(true)
     }
 
-    /// Ends a COPY IN; with a `failure` the server drops what it got and reports that text as the error. The
-    /// outcome is in the next [`Conn::get_result`].
+    /// Ends a COPY IN; with a `failure` the server drops what it got and reports that text as the
+    /// error. The outcome is in the next [`Conn::get_result`].
     ///
     /// # Errors
     /// `POSTGRES LOST`, `POSTGRES LIBRARY` when no COPY is going on, `POSTGRES NUL`.
@@ -115,7 +116,8 @@ impl Conn {
         }
     }
 
-    /// Begins `COPY ... FROM STDIN`; go on with [`Conn::put_copy_data`] and [`Conn::finish_copy_in`].
+    /// Begins `COPY ... FROM STDIN`; go on with [`Conn::put_copy_data`] and
+    /// [`Conn::finish_copy_in`].
     ///
     /// # Errors
     /// `POSTGRES SERVER`, `POSTGRES UNEXPECTED` when the statement is no COPY IN.

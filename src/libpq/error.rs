@@ -122,7 +122,8 @@ impl Error {
     }
 }
 
-/// Codes that a later attempt may not see: connection trouble, shutdown, too many clients, deadlock.
+/// Codes that a later attempt may not see: connection trouble, shutdown, too many clients,
+/// deadlock.
 fn sqlstate_class(sqlstate: &str) -> Class {
     match sqlstate {
         // object_in_use: a slot is still held by the walsender of a dead connection.

@@ -83,8 +83,8 @@ fn escaped_size(text: &str) -> Result<usize, Error> {
     size.ok_or_else(|| Error::Library { message: "the text is too long".to_owned() })
 }
 
-/// The inside of a string literal without a connection: libpq then goes by the settings of the connection
-/// used last in the process, and doubles backslashes before there was any.
+/// The inside of a string literal without a connection: libpq then goes by the settings of the
+/// connection used last in the process, and doubles backslashes before there was any.
 ///
 /// # Errors
 /// `POSTGRES LIBRARY` when the text is longer than memory allows.

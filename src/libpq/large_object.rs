@@ -1,5 +1,5 @@
-//! Large objects. All calls but `lo_import` and `lo_export` of libpq need a transaction block to keep a
-//! descriptor open; that is the caller's business.
+//! Large objects. All calls but `lo_import` and `lo_export` of libpq need a transaction block to
+//! keep a descriptor open; that is the caller's business.
 
 use super::{Conn, Error, Oid, text};
 use std::ffi::{c_char, c_int};

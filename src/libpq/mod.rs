@@ -1,19 +1,21 @@
 //! Safe libpq: connection, result, COPY, replication stream.
 //!
-//! The one place of the crate that calls the PostgreSQL client library. Owners release what they own when
-//! dropped; everything else borrows. Nothing here knows of Tcl, of change lines or of SQLite.
+//! The one place of the crate that calls the PostgreSQL client library. Owners release what they
+//! own when dropped; everything else borrows. Nothing here knows of Tcl, of change lines or of
+//! SQLite.
 //!
-//! - [`Conninfo`]: connection parameters, parsed by libpq itself, so that options are added or replaced
-//!   instead of pasted into a string.
-//! - [`Conn`]: a connection. Blocking calls (`exec`, `exec_params`, ...), asynchronous calls (`send_query`,
-//!   `consume_input`, `get_result`, ...), COPY in both directions, large objects, notifications.
+//! - [`Conninfo`]: connection parameters, parsed by libpq itself, so that options are added or
+//!   replaced instead of pasted into a string.
+//! - [`Conn`]: a connection. Blocking calls (`exec`, `exec_params`, ...), asynchronous calls
+//!   (`send_query`, `consume_input`, `get_result`, ...), COPY in both directions, large objects,
+//!   notifications.
 //! - [`PgResult`]: a result; values borrow from it.
 //! - [`Replication`]: a logical replication stream.
 //!
-//! Limits: a text parameter or statement must not contain a NUL byte (coded error `POSTGRES NUL`); one value
-//! is at most 1 GiB (PostgreSQL's own limit). A connection may move to another thread and is used by one at a
-//! time. Client encoding is UTF-8, whatever the environment says. Messages of the server are silent unless a
-//! hook is set ([`Conn::set_notice_hook`]).
+//! Limits: a text parameter or statement must not contain a NUL byte (coded error `POSTGRES NUL`);
+//! one value is at most 1 GiB (PostgreSQL's own limit). A connection may move to another thread and
+//! is used by one at a time. Client encoding is UTF-8, whatever the environment says. Messages of
+//! the server are silent unless a hook is set ([`Conn::set_notice_hook`]).
 //!
 //! Format source: PostgreSQL manual, "libpq - C Library" and "Streaming Replication Protocol".
 

@@ -6,8 +6,8 @@ use std::ffi::{CStr, c_char, c_void};
 /// Receives the text of a notice or warning, as libpq prints it, with its line end.
 pub type Hook = Box<dyn FnMut(&str) + Send>;
 
-/// What libpq's notice processor gets as its argument; boxed, so that its address stays while the [`Conn`]
-/// moves.
+/// What libpq's notice processor gets as its argument; boxed, so that its address stays while the
+/// [`Conn`] moves.
 #[derive(Default)]
 pub(super) struct Slot {
     hook: Option<Hook>,
@@ -19,8 +19,8 @@ pub(super) unsafe extern "C" fn processor(arg: *mut c_void, message: *const c_ch
     if arg.is_null() || message.is_null() {
         return;
     }
-    // SAFETY: `arg` is the slot that `Conn` registered and keeps alive as long as the connection; libpq
-    // calls on the thread that uses the connection, and `busy` refuses a second, nested use.
+    // SAFETY: `arg` is the slot that `Conn` registered and keeps alive as long as the connection;
+    // libpq calls on the thread that uses the connection, and `busy` refuses a second, nested use.
     let slot = unsafe { &mut *arg.cast::<Slot>() };
     // SAFETY: libpq passes a NUL-terminated message.
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy();
@@ -35,12 +35,13 @@ pub(super) unsafe extern "C" fn processor(arg: *mut c_void, message: *const c_ch
 }
 
 impl Conn {
-    /// Gives the server's notices and warnings to `hook`, or silences them with `None` (the default). The
-    /// hook runs inside libpq's calls: it must be quick and must not use this connection.
+    /// Gives the server's notices and warnings to `hook`, or silences them with `None` (the
+    /// default). The hook runs inside libpq's calls: it must be quick and must not use this
+    /// connection.
     pub fn set_notice_hook(&self, hook: Option<Hook>) {
         let slot = self.notice_slot();
-        // SAFETY: the slot belongs to this connection, which is not shared between threads; libpq is not
-        // running now, since a hook cannot hold a `Conn` (it is `Send`, `&Conn` is not).
+        // SAFETY: the slot belongs to this connection, which is not shared between threads; libpq
+        // is not running now, since a hook cannot hold a `Conn` (it is `Send`, `&Conn` is not).
         unsafe { (*slot).hook = hook };
     }
 }

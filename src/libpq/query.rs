@@ -49,7 +49,8 @@ impl Conn {
     pub fn exec_params(&self, sql: &str, params: &[Param<'_>]) -> Result<PgResult, Error> {
         let sql = text::c_string(sql, "statement")?;
         let params = Params::new(params)?;
-        // SAFETY: the connection is live; the arrays have `count` elements; text format needs no lengths.
+        // SAFETY: the connection is live; the arrays have `count` elements; text format needs no
+        // lengths.
         self.result(unsafe {
             pq_sys::PQexecParams(
                 self.as_raw(),
@@ -194,7 +195,8 @@ impl Conn {
         unsafe { pq_sys::PQisBusy(self.as_raw()) == 1 }
     }
 
-    /// The next result of what was sent; `None` when there are no more. Waits when [`Conn::is_busy`].
+    /// The next result of what was sent; `None` when there are no more. Waits when
+    /// [`Conn::is_busy`].
     #[must_use]
     pub fn get_result(&self) -> Option<PgResult> {
         // SAFETY: the connection is live.
@@ -227,7 +229,8 @@ impl Conn {
         unsafe { pq_sys::PQisnonblocking(self.as_raw()) == 1 }
     }
 
-    /// Sends what is waiting. True when all is sent, false when the socket must become writable first.
+    /// Sends what is waiting. True when all is sent, false when the socket must become writable
+    /// first.
     ///
     /// # Errors
     /// `POSTGRES LOST`.

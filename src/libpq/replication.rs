@@ -133,7 +133,8 @@ impl Replication {
         Ok(NewSlot { consistent_point, snapshot: result.text(0, 2) })
     }
 
-    /// Starts streaming from `lsn` (0: from where the slot stands) and makes the connection non-blocking.
+    /// Starts streaming from `lsn` (0: from where the slot stands) and makes the connection
+    /// non-blocking.
     ///
     /// # Errors
     /// `POSTGRES SERVER`, `POSTGRES LOST`, `POSTGRES UNEXPECTED`.
@@ -159,11 +160,12 @@ impl Replication {
         }
     }
 
-    /// The next message that has arrived, `None` when there is none; never waits. Wait for the socket and
-    /// call [`Conn::consume_input`] before trying again.
+    /// The next message that has arrived, `None` when there is none; never waits. Wait for the
+    /// socket and call [`Conn::consume_input`] before trying again.
     ///
     /// # Errors
-    /// `POSTGRES SERVER` when the server ended the stream with an error, `POSTGRES LOST`, `POSTGRES PROTOCOL`.
+    /// `POSTGRES SERVER` when the server ended the stream with an error, `POSTGRES LOST`, `POSTGRES
+    /// PROTOCOL`.
     pub fn try_receive(&self) -> Result<Option<Message>, Error> {
         let data = match self.conn.get_copy_data(false)? {
             CopyRead::Data(data) => data,
@@ -192,8 +194,8 @@ impl Replication {
         }
     }
 
-    /// Tells the server how far this side is: `written` received, `flushed` durable. True when sent, false
-    /// when the socket must take the rest later ([`Conn::flush`]).
+    /// Tells the server how far this side is: `written` received, `flushed` durable. True when
+    /// sent, false when the socket must take the rest later ([`Conn::flush`]).
     ///
     /// # Errors
     /// `POSTGRES LOST`.
@@ -221,12 +223,13 @@ impl Replication {
         self.conn.flush()
     }
 
-    /// Ends the stream in good order, waiting at most `timeout` for the server to agree, so that the slot is
-    /// free when this returns. Messages still on the way are thrown away: the server sends them again.
+    /// Ends the stream in good order, waiting at most `timeout` for the server to agree, so that
+    /// the slot is free when this returns. Messages still on the way are thrown away: the server
+    /// sends them again.
     ///
     /// # Errors
     /// `POSTGRES LOST`; the connection is then closed by dropping it.
-    pub fn stop(self, timeout: Duration) -> Result<(), Error> {
+    pub fn finish(&self, timeout: Duration) -> Result<(), Error> {
         let started = std::time::Instant::now();
         self.conn.put_copy_end(None)?;
         while let Some(left) = timeout.checked_sub(started.elapsed()) {

@@ -131,7 +131,8 @@ impl PgResult {
         PgResult { raw, owned: false }
     }
 
-    /// The `PGresult*`, for code that must hand it to another C library. It stays owned by this value.
+    /// The `PGresult*`, for code that must hand it to another C library. It stays owned by this
+    /// value.
     #[must_use]
     pub fn as_raw(&self) -> *mut pq_sys::PGresult {
         self.raw.as_ptr()
@@ -226,8 +227,8 @@ impl PgResult {
     /// As [`PgResult::value`], for a row and column known to be there.
     #[inline]
     fn value_at(&self, row: c_int, col: c_int) -> Option<&[u8]> {
-        // SAFETY: row and column exist (checked by the caller in this module); the bytes belong to the
-        // result and live as long as the borrow of self.
+        // SAFETY: row and column exist (checked by the caller in this module); the bytes belong to
+        // the result and live as long as the borrow of self.
         unsafe {
             let raw = self.raw.as_ptr();
             let length = pq_sys::PQgetlength(raw, row, col);
@@ -292,8 +293,8 @@ impl PgResult {
     /// The result itself when it is not an error.
     ///
     /// # Errors
-    /// `POSTGRES SERVER` with the SQLSTATE; `POSTGRES LOST` when libpq made the error itself because the
-    /// connection broke.
+    /// `POSTGRES SERVER` with the SQLSTATE; `POSTGRES LOST` when libpq made the error itself
+    /// because the connection broke.
     pub fn into_ok(self) -> Result<PgResult, Error> {
         if !self.status().is_error() {
             return Ok(self);
@@ -305,7 +306,8 @@ impl PgResult {
             message = self.error_message().trim_end().to_owned();
         }
         if sqlstate.is_empty() {
-            // Only libpq's own errors have no SQLSTATE, and those of results mean a broken connection.
+            // Only libpq's own errors have no SQLSTATE, and those of results mean a broken
+            // connection.
             return Err(Error::Lost { message });
         }
         let severity = self

@@ -11,8 +11,8 @@ pub(super) fn c_string(text: impl Into<Vec<u8>>, what: &'static str) -> Result<C
     CString::new(text).map_err(|_| Error::Nul { what })
 }
 
-/// The text behind a pointer that libpq gave, or empty when there is none. Invalid UTF-8 is replaced: this
-/// serves messages and names, never data.
+/// The text behind a pointer that libpq gave, or empty when there is none. Invalid UTF-8 is
+/// replaced: this serves messages and names, never data.
 ///
 /// # Safety
 /// `text` is NULL or points at a NUL-terminated string that stays alive during the call.

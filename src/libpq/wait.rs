@@ -35,7 +35,8 @@ impl Wake {
 
     /// Ends present and later waits until cleared.
     pub fn raise(&self) {
-        // The counter of an eventfd cannot be full here in any practical time; if so, it is raised anyway.
+        // The counter of an eventfd cannot be full here in any practical time; if so, it is raised
+        // anyway.
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 
@@ -53,8 +54,8 @@ impl AsFd for Wake {
     }
 }
 
-/// Waits until `socket` can be read (or written, when `write` is given), `wake` is raised, or `timeout` is
-/// over. All false means that the time is over.
+/// Waits until `socket` can be read (or written, when `write` is given), `wake` is raised, or
+/// `timeout` is over. All false means that the time is over.
 ///
 /// # Errors
 /// `POSTGRES LIBRARY` when the system refuses the wait.
@@ -70,8 +71,9 @@ pub fn wait(
     flags.set(PollFlags::IN, read);
     flags.set(PollFlags::OUT, write);
     if let Some(raw) = socket.filter(|fd| *fd >= 0) {
-        // SAFETY: the descriptor is not negative, and the caller got it from a live connection that it
-        // keeps during this call; a closed number would make poll report POLLNVAL, nothing worse.
+        // SAFETY: the descriptor is not negative, and the caller got it from a live connection that
+        // it keeps during this call; a closed number would make poll report POLLNVAL, nothing
+        // worse.
         let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
         fds.push(PollFd::from_borrowed_fd(borrowed, flags));
     }

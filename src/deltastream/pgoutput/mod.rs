@@ -1,10 +1,11 @@
 //! From the messages of the built-in plugin pgoutput to change lines.
 //!
-//! A pure function of bytes and of the names of types: no connection, no clock, no file. Protocol version 1:
-//! whole transactions in commit order, rows in text format. Origin and Type messages are passed over.
+//! A pure function of bytes and of the names of types: no connection, no clock, no file. Protocol
+//! version 1: whole transactions in commit order, rows in text format. Origin and Type messages are
+//! passed over.
 //!
-//! Values are taken as the server prints them; the session's settings (ISO dates, UTC, hex bytea, ...) are
-//! the caller's business. Booleans, and domains over them, become `1` and `0`.
+//! Values are taken as the server prints them; the session's settings (ISO dates, UTC, hex bytea,
+//! ...) are the caller's business. Booleans, and domains over them, become `1` and `0`.
 //!
 //! Format source: PostgreSQL manual, "Logical Replication Message Formats".
 
@@ -119,12 +120,18 @@ impl Decoder {
         self.transaction.is_some_and(|t| t.written)
     }
 
+    /// Gives up a transaction that has begun.
+    pub fn leave_transaction(&mut self) {
+        self.transaction = None;
+    }
+
     /// Says that the next lines go into another batch, which needs its own table marks.
     pub fn new_batch(&mut self) {
         self.marked = None;
     }
 
-    /// Renders one message at the end of `batch`. After an error nothing of the message is in the batch.
+    /// Renders one message at the end of `batch`. After an error nothing of the message is in the
+    /// batch.
     ///
     /// # Errors
     /// [`DecodeError::Types`] asks for names; everything else is a broken stream.
@@ -251,7 +258,8 @@ impl Decoder {
         if transactional {
             return Ok(Step::Within);
         }
-        // A message outside of any transaction is a transaction of its own, ended by its own position.
+        // A message outside of any transaction is a transaction of its own, ended by its own
+        // position.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let time_us = now.map_or(0, |t| i64::try_from(t.as_micros()).unwrap_or(i64::MAX));
         batch.mark(What::Commit { xid, lsn, time_us });

@@ -4,7 +4,7 @@ use super::wire::Wire;
 use super::{DecodeError, TypeNames};
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
-use deltaflood::{Verb, list};
+use deltaflood::{Change, Verb, list};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ const FLAG_IDENTITY: u8 = 1;
 /// `boolean`, whose text `t`, `f` becomes `1`, `0`.
 const BOOL: Oid = 16;
 
-/// Types whose text never needs an escape: int8 int2 int4 oid float4 float8 date time timestamp timestamptz
-/// timetz numeric uuid.
+/// Types whose text never needs an escape: int8 int2 int4 oid float4 float8 date time timestamp
+/// timestamptz timetz numeric uuid.
 const PLAIN: [Oid; 13] = [20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1266, 1700, 2950];
 
 /// A table's definition, as its `schema` line says it.
@@ -39,10 +39,21 @@ impl Schema {
         line
     }
 
-    /// The head's `_table` and `_schema` fields as they stand in its lines.
+    /// The definition in a `schema` line that a plugin wrote; `head` are its table's fields.
     #[must_use]
-    pub fn table_fields(&self) -> &[u8] {
-        &self.head
+    pub fn of_line(relation: Oid, head: Vec<u8>, change: &Change<'_>) -> Schema {
+        let mut tail = Vec::new();
+        if let Some(key) = change.key {
+            tail.extend_from_slice(b"\t_key\t");
+            tail.extend_from_slice(key.raw());
+        }
+        tail.extend_from_slice(b"\t_action\tschema");
+        let columns = change.line().get(change.columns_offset()..).unwrap_or_default();
+        if !columns.is_empty() {
+            tail.push(b'\t');
+            tail.extend_from_slice(columns);
+        }
+        Schema { relation, head, tail }
     }
 }
 

@@ -16,7 +16,8 @@ pub struct TypeName {
     pub base: Oid,
 }
 
-/// Names of types known so far. Not bounded: one entry per type and modifier that the published tables have.
+/// Names of types known so far. Not bounded: one entry per type and modifier that the published
+/// tables have.
 #[derive(Debug, Default)]
 pub struct TypeNames {
     known: HashMap<TypeKey, TypeName>,
@@ -39,7 +40,8 @@ impl TypeNames {
         self.known.clear();
     }
 
-    /// Asks the server for the names of `keys`. A type that is gone gets PostgreSQL's name for that, `???`.
+    /// Asks the server for the names of `keys`. A type that is gone gets PostgreSQL's name for
+    /// that, `???`.
     ///
     /// # Errors
     /// Those of the query.

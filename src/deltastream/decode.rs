@@ -1,0 +1,108 @@
+//! The decoder of the slot's plugin: messages of pgoutput, or change lines.
+
+use super::Error;
+use super::batch::Batch;
+use super::options::Plugin;
+use super::pgoutput::{self, DecodeError, TypeKey, TypeNames};
+use super::plugin_lines::LineDecoder;
+use deltaflood::Lsn;
+
+/// What a message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Part of a transaction, or nothing of interest.
+    Within,
+    /// A transaction is complete, be it of interest or not.
+    Committed {
+        /// End of its commit record.
+        lsn: Lsn,
+    },
+}
+
+/// Why a message was not decoded.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Learn the names of these types and try again.
+    Types(Vec<TypeKey>),
+    /// The stream is broken.
+    Error(Error),
+}
+
+/// A decoder of either kind.
+pub(super) enum Decoder {
+    Pgoutput(Box<pgoutput::Decoder>),
+    Lines(Box<LineDecoder>, TypeNames),
+}
+
+impl Decoder {
+    pub(super) fn new(plugin: Plugin, types: TypeNames, resume: Lsn) -> Decoder {
+        match plugin {
+            Plugin::Pgoutput => Decoder::Pgoutput(Box::new(pgoutput::Decoder::new(types, resume))),
+            Plugin::Deltaflood => Decoder::Lines(Box::new(LineDecoder::new(resume)), types),
+        }
+    }
+
+    /// Renders a message at the end of `batch`; `after` is the end of the last transaction, for
+    /// errors.
+    pub(super) fn decode(
+        &mut self,
+        payload: &[u8],
+        batch: &mut Batch,
+        after: Lsn,
+    ) -> Result<Step, Stop> {
+        match self {
+            Decoder::Pgoutput(decoder) => match decoder.decode(payload, batch) {
+                Ok(pgoutput::Step::Within) => Ok(Step::Within),
+                Ok(pgoutput::Step::Committed { lsn, .. }) => Ok(Step::Committed { lsn }),
+                Err(DecodeError::Types(keys)) => Err(Stop::Types(keys)),
+                Err(source) => Err(Stop::Error(Error::Protocol { lsn: after, source })),
+            },
+            Decoder::Lines(decoder, _) => decoder.decode(payload, batch).map_err(|why| {
+                let plugin = Plugin::Deltaflood.name().to_owned();
+                Stop::Error(Error::PluginLine { plugin, lsn: after, why })
+            }),
+        }
+    }
+
+    pub(super) fn in_transaction(&self) -> bool {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.in_transaction(),
+            Decoder::Lines(decoder, _) => decoder.in_transaction(),
+        }
+    }
+
+    pub(super) fn has_half_transaction(&self) -> bool {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.has_half_transaction(),
+            Decoder::Lines(decoder, _) => decoder.in_transaction(),
+        }
+    }
+
+    pub(super) fn new_batch(&mut self) {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.new_batch(),
+            Decoder::Lines(decoder, _) => decoder.new_batch(),
+        }
+    }
+
+    pub(super) fn leave_transaction(&mut self) {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.leave_transaction(),
+            Decoder::Lines(decoder, _) => decoder.leave_transaction(),
+        }
+    }
+
+    pub(super) fn types(&mut self) -> &mut TypeNames {
+        match self {
+            Decoder::Pgoutput(decoder) => &mut decoder.types,
+            Decoder::Lines(_, types) => types,
+        }
+    }
+
+    pub(super) fn into_types(self) -> TypeNames {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.types,
+            Decoder::Lines(_, types) => types,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What can go wrong between a slot and its daystream: codes `PGSQLITE STREAM <REASON>`; errors of
+//! the layers below keep their own (`POSTGRES`, `DAYSTREAM`).
+
+use super::pgoutput::DecodeError;
+use crate::error::{Class, Code, Coded};
+use crate::{daystream, libpq};
+use deltaflood::Lsn;
+
+/// An error of a capture, of setup, of status or of drop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server or the way to it.
+    #[error(transparent)]
+    Postgres(#[from] libpq::Error),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] daystream::Error),
+    /// The slot does not exist.
+    #[error(
+        "replication slot \"{slot}\" does not exist on the server; nothing was created in its \
+         place, since a new slot would leave a gap: make one by setup, with a new stream folder"
+    )]
+    SlotMissing {
+        /// The slot.
+        slot: String,
+    },
+    /// Somebody else reads the slot.
+    #[error("replication slot \"{slot}\" is in use by another connection ({message})")]
+    SlotInUse {
+        /// The slot.
+        slot: String,
+        /// The server's words, with its process id.
+        message: String,
+    },
+    /// The server has removed WAL that the slot needs, or invalidated it.
+    #[error(
+        "replication slot \"{slot}\" is lost ({why}): changes since {confirmed} cannot be had \
+         from it; drop it, make a new slot and a new stream, and fill the mirrors anew"
+    )]
+    SlotLost {
+        /// The slot.
+        slot: String,
+        /// The server's reason.
+        why: String,
+        /// Last position confirmed.
+        confirmed: Lsn,
+    },
+    /// The slot is a physical one.
+    #[error("replication slot \"{slot}\" is a physical slot; a stream needs a logical one")]
+    NotLogical {
+        /// The slot.
+        slot: String,
+    },
+    /// The slot was made with another output plugin.
+    #[error("replication slot \"{slot}\" has plugin {plugin}, where {wanted} is wanted")]
+    WrongPlugin {
+        /// The slot.
+        slot: String,
+        /// Its plugin.
+        plugin: String,
+        /// The plugin wanted.
+        wanted: String,
+    },
+    /// The slot belongs to another database of the cluster.
+    #[error("replication slot \"{slot}\" belongs to database \"{database}\", not \"{wanted}\"")]
+    WrongDatabase {
+        /// The slot.
+        slot: String,
+        /// Its database.
+        database: String,
+        /// The database connected to, or that of the stream.
+        wanted: String,
+    },
+    /// The stream was written from another cluster.
+    #[error(
+        "the stream was written from the database cluster {wanted}, and this server is {system}"
+    )]
+    WrongSystem {
+        /// This server's system identifier.
+        system: String,
+        /// The stream's.
+        wanted: String,
+    },
+    /// The stream was written from another slot.
+    #[error("the stream was written from slot \"{wanted}\", not \"{slot}\"")]
+    WrongSlot {
+        /// The slot given.
+        slot: String,
+        /// The stream's.
+        wanted: String,
+    },
+    /// The slot was confirmed further than the stream reaches: changes in between are not in it.
+    #[error(
+        "replication slot \"{slot}\" is ahead of the stream: confirmed up to {confirmed}, while \
+         the stream ends at {have}; the changes between are missing in it: start a new stream"
+    )]
+    Ahead {
+        /// The slot.
+        slot: String,
+        /// What the slot has confirmed.
+        confirmed: Lsn,
+        /// What the stream has.
+        have: Lsn,
+    },
+    /// The server is on a timeline that left the stream's before the stream's end.
+    #[error(
+        "the server is on timeline {timeline}, which left the stream's timeline {recorded} at \
+         {switch}, before the stream's end {have}: the stream has changes that this server never \
+         had; start a new stream"
+    )]
+    Timeline {
+        /// The server's timeline.
+        timeline: u32,
+        /// The stream's.
+        recorded: u32,
+        /// Where they parted, or `an unknown position`.
+        switch: String,
+        /// What the stream has.
+        have: Lsn,
+    },
+    /// The publication does not exist (or did not where the slot stands).
+    #[error("publication \"{publication}\" does not exist; make it by setup")]
+    PublicationMissing {
+        /// The publication.
+        publication: String,
+    },
+    /// A table is not in the publication.
+    #[error("table {table} is not in publication \"{publication}\"; add it by setup -tables")]
+    TableNotPublished {
+        /// The table.
+        table: String,
+        /// The publication.
+        publication: String,
+    },
+    /// A table does not exist.
+    #[error("table {table} does not exist in database \"{database}\"")]
+    TableMissing {
+        /// The table as given.
+        table: String,
+        /// The database.
+        database: String,
+    },
+    /// Publishing these tables would make their UPDATE and DELETE fail.
+    #[error(
+        "no replica identity: {tables}; once published, UPDATE and DELETE on them would fail: \
+         give each a primary key or ALTER TABLE ... REPLICA IDENTITY FULL"
+    )]
+    NoIdentity {
+        /// The tables, separated by commas.
+        tables: String,
+    },
+    /// The server does not write what logical decoding needs.
+    #[error("the server's wal_level is {level}; set it to logical and restart the server")]
+    WalLevel {
+        /// The level.
+        level: String,
+    },
+    /// The role may not replicate.
+    #[error("role \"{role}\" may not replicate; ALTER ROLE ... REPLICATION as a superuser")]
+    NotPermitted {
+        /// The role.
+        role: String,
+    },
+    /// The server sent something that is not in the protocol.
+    #[error("malformed replication message after {lsn}")]
+    Protocol {
+        /// End of the last transaction received.
+        lsn: Lsn,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// The plugin wrote a line that is no change line.
+    #[error("plugin {plugin} wrote what is not a change line after {lsn}: {why}")]
+    PluginLine {
+        /// The plugin.
+        plugin: String,
+        /// End of the last transaction received.
+        lsn: Lsn,
+        /// What is wrong, with its byte.
+        why: String,
+    },
+    /// Nothing came from the server for too long.
+    #[error("nothing came from the server for {timeout_ms} ms, not even an answer")]
+    Stalled {
+        /// The time limit.
+        timeout_ms: u64,
+    },
+    /// The server ended the stream.
+    #[error("the server ended the replication stream")]
+    Ended,
+    /// The system refused a thread or a descriptor.
+    #[error("the system refused {what}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Error::Postgres(_) | Error::Log(_) => "",
+            Error::SlotMissing { .. } => "SLOTMISSING",
+            Error::SlotInUse { .. } => "SLOTINUSE",
+            Error::SlotLost { .. } => "SLOTLOST",
+            Error::NotLogical { .. } => "NOTLOGICAL",
+            Error::WrongPlugin { .. } => "WRONGPLUGIN",
+            Error::WrongDatabase { .. } => "WRONGDATABASE",
+            Error::WrongSystem { .. } => "WRONGSYSTEM",
+            Error::WrongSlot { .. } => "WRONGSLOT",
+            Error::Ahead { .. } => "AHEAD",
+            Error::Timeline { .. } => "TIMELINE",
+            Error::PublicationMissing { .. } => "NOPUBLICATION",
+            Error::TableNotPublished { .. } => "NOTPUBLISHED",
+            Error::TableMissing { .. } => "NOTABLE",
+            Error::NoIdentity { .. } => "NOIDENTITY",
+            Error::WalLevel { .. } => "WALLEVEL",
+            Error::NotPermitted { .. } => "NOREPLICATION",
+            Error::Protocol { .. } => "PROTOCOL",
+            Error::PluginLine { .. } => "PLUGINLINE",
+            Error::Stalled { .. } => "STALLED",
+            Error::Ended => "ENDED",
+            Error::System { .. } => "SYSTEM",
+        }
+    }
+
+    /// Whether connecting again may help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.class() == Class::Retry
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        let code = Code::new("STREAM", self.reason());
+        match self {
+            Error::Postgres(e) => e.code(),
+            Error::Log(e) => e.code(),
+            Error::SlotMissing { slot }
+            | Error::SlotInUse { slot, .. }
+            | Error::NotLogical { slot } => code.with("slot", slot),
+            Error::SlotLost { slot, confirmed, .. } => {
+                code.with("slot", slot).with("confirmed", confirmed)
+            }
+            Error::WrongPlugin { slot, plugin, .. } => {
+                code.with("slot", slot).with("plugin", plugin)
+            }
+            Error::WrongDatabase { slot, database, .. } => {
+                code.with("slot", slot).with("database", database)
+            }
+            Error::WrongSystem { system, wanted } => {
+                code.with("system", system).with("wanted", wanted)
+            }
+            Error::WrongSlot { slot, wanted } => code.with("slot", slot).with("wanted", wanted),
+            Error::Ahead { slot, confirmed, have } => {
+                code.with("slot", slot).with("confirmed", confirmed).with("have", have)
+            }
+            Error::Timeline { timeline, recorded, .. } => {
+                code.with("timeline", timeline).with("recorded", recorded)
+            }
+            Error::PublicationMissing { publication } => code.with("publication", publication),
+            Error::TableNotPublished { table, publication } => {
+                code.with("table", table).with("publication", publication)
+            }
+            Error::TableMissing { table, .. } => code.with("table", table),
+            Error::NoIdentity { tables } => code.with("tables", tables),
+            Error::WalLevel { level } => code.with("level", level),
+            Error::NotPermitted { role } => code.with("role", role),
+            Error::Protocol { lsn, .. } => code.with("lsn", lsn),
+            Error::PluginLine { plugin, lsn, .. } => code.with("plugin", plugin).with("lsn", lsn),
+            Error::Stalled { timeout_ms } => code.with("timeout_ms", timeout_ms),
+            Error::Ended | Error::System { .. } => code,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::Postgres(e) => e.class(),
+            Error::Log(e) => e.class(),
+            Error::SlotInUse { .. } | Error::Stalled { .. } | Error::Ended => Class::Retry,
+            Error::System { .. } => Class::Retry,
+            Error::SlotMissing { .. }
+            | Error::SlotLost { .. }
+            | Error::Ahead { .. }
+            | Error::Timeline { .. }
+            | Error::WrongSystem { .. }
+            | Error::WrongSlot { .. } => Class::Drift,
+            Error::PublicationMissing { .. } | Error::TableNotPublished { .. } => Class::Drift,
+            Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
+            Error::NotLogical { .. }
+            | Error::WrongPlugin { .. }
+            | Error::WrongDatabase { .. }
+            | Error::TableMissing { .. }
+            | Error::NoIdentity { .. }
+            | Error::WalLevel { .. }
+            | Error::NotPermitted { .. } => Class::Usage,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a capture is asked to do, with its defaults.
+
+use crate::limits;
+use deltaflood::Lsn;
+use std::path::PathBuf;
+
+/// Output plugin of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plugin {
+    /// Built into PostgreSQL.
+    #[default]
+    Pgoutput,
+    /// The plugin of this project, which writes change lines itself.
+    Deltaflood,
+}
+
+impl Plugin {
+    /// Its name on the server.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Plugin::Pgoutput => "pgoutput",
+            Plugin::Deltaflood => "deltaflood",
+        }
+    }
+
+    /// The plugin of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Plugin> {
+        [Plugin::Pgoutput, Plugin::Deltaflood].into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// What to capture, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connection parameters: conninfo string or URI. Not shown in any message.
+    pub conninfo: String,
+    /// The slot.
+    pub slot: String,
+    /// The stream's folder.
+    pub stream: PathBuf,
+    /// The publication; `None`: that of the stream's state, else the slot's name.
+    pub publication: Option<String>,
+    /// The plugin; `None`: that of the stream's state, else pgoutput.
+    pub plugin: Option<Plugin>,
+    /// Tables that must be in the publication; empty: whatever it has.
+    pub tables: Vec<String>,
+    /// Milliseconds between two fsyncs while transactions come.
+    pub sync_interval_ms: u64,
+    /// End when everything committed before this is durable.
+    pub until_lsn: Option<Lsn>,
+    /// End when the server had nothing new for this many milliseconds and everything is durable.
+    pub until_idle_ms: Option<u64>,
+    /// Milliseconds to wait for a slot that somebody else holds.
+    pub slot_wait_ms: u64,
+    /// Milliseconds for one attempt to connect.
+    pub connect_timeout_ms: u64,
+    /// Milliseconds without any word from the server, asked to answer, before the connection is
+    /// given up; 0: never.
+    pub stall_timeout_ms: u64,
+    /// Milliseconds between two confirmations of progress while idle.
+    pub idle_confirm_ms: u64,
+    /// Bytes of rendered lines that may wait for the disk.
+    pub queue_bytes: usize,
+    /// Size at which a segment is cut, in bytes.
+    pub segment_bytes: u64,
+}
+
+impl Options {
+    /// Options with defaults.
+    #[must_use]
+    pub fn new(conninfo: &str, slot: &str, stream: impl Into<PathBuf>) -> Options {
+        Options {
+            conninfo: conninfo.to_owned(),
+            slot: slot.to_owned(),
+            stream: stream.into(),
+            publication: None,
+            plugin: None,
+            tables: Vec::new(),
+            sync_interval_ms: limits::SYNC_INTERVAL_MS,
+            until_lsn: None,
+            until_idle_ms: None,
+            slot_wait_ms: limits::SLOT_WAIT_MS,
+            connect_timeout_ms: limits::CONNECT_TIMEOUT_MS,
+            stall_timeout_ms: limits::STALL_TIMEOUT_MS,
+            idle_confirm_ms: limits::IDLE_CONFIRM_MS,
+            queue_bytes: limits::CAPTURE_QUEUE_BYTES,
+            segment_bytes: limits::SEGMENT_BYTES,
+        }
+    }
+}

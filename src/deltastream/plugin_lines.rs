@@ -1,0 +1,132 @@
+//! Lines that an output plugin wrote itself: checked, and taken over as they are.
+//!
+//! The plugin must write commit lines with `_lsn` (its option `include-transaction`): without them
+//! nobody could say how far the stream is.
+
+use super::batch::{Batch, What};
+use super::decode::Step;
+use super::pgoutput::Schema;
+use deltaflood::{Change, Lsn, Verb};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Takes over lines. One per connection.
+#[derive(Debug)]
+pub(super) struct LineDecoder {
+    resume: Lsn,
+    in_transaction: bool,
+    /// Definitions by the table's fields of the head, each with a number that stands for its object
+    /// id.
+    tables: HashMap<Vec<u8>, Arc<Schema>>,
+    marked: Option<Arc<Schema>>,
+}
+
+impl LineDecoder {
+    pub(super) fn new(resume: Lsn) -> LineDecoder {
+        LineDecoder { resume, in_transaction: false, tables: HashMap::new(), marked: None }
+    }
+
+    pub(super) const fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
+    pub(super) fn new_batch(&mut self) {
+        self.marked = None;
+    }
+
+    pub(super) fn leave_transaction(&mut self) {
+        self.in_transaction = false;
+    }
+
+    /// Takes over the lines of one message (ended by LF or by the message's end).
+    pub(super) fn decode(&mut self, payload: &[u8], batch: &mut Batch) -> Result<Step, String> {
+        let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
+        let mut step = Step::Within;
+        for line in payload.split(|byte| *byte == b'\n') {
+            let change = Change::parse(line).map_err(|error| error.to_string())?;
+            if change.verb == Verb::Commit {
+                step = self.commit(&change, batch)?;
+            } else {
+                self.line(&change, batch);
+            }
+        }
+        Ok(step)
+    }
+
+    fn commit(&mut self, change: &Change<'_>, batch: &mut Batch) -> Result<Step, String> {
+        let lsn = change.lsn.ok_or("a commit line without _lsn")?;
+        let (xid, time_us) = (change.xid.unwrap_or(0), change.time.unwrap_or(0));
+        if std::mem::take(&mut self.in_transaction) {
+            let before = lsn <= self.resume;
+            batch.mark(if before { What::Abandon } else { What::Commit { xid, lsn, time_us } });
+        }
+        self.marked = None;
+        Ok(Step::Committed { lsn })
+    }
+
+    fn line(&mut self, change: &Change<'_>, batch: &mut Batch) {
+        self.in_transaction = true;
+        let xid = change.xid.unwrap_or(0);
+        let Some(fields) = table_fields(change) else {
+            push(change, batch);
+            return;
+        };
+        if change.verb == Verb::Schema {
+            // The recorder writes it where readers need it.
+            let number = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
+            let relation = self.tables.get(&fields).map_or(number, |known| known.relation);
+            let schema = Schema::of_line(relation, fields.clone(), change);
+            self.tables.insert(fields, Arc::new(schema));
+            return;
+        }
+        if let Some(schema) = self.tables.get(&fields)
+            && !self.marked.as_ref().is_some_and(|last| Arc::ptr_eq(last, schema))
+        {
+            batch.mark(What::Table { xid, schema: Arc::clone(schema) });
+            self.marked = Some(Arc::clone(schema));
+        }
+        push(change, batch);
+    }
+}
+
+fn push(change: &Change<'_>, batch: &mut Batch) {
+    batch.lines.extend_from_slice(change.line());
+    batch.lines.push(b'\n');
+}
+
+/// `_table` and `_schema` as they stand in a head.
+fn table_fields(change: &Change<'_>) -> Option<Vec<u8>> {
+    let mut fields = b"_table\t".to_vec();
+    fields.extend_from_slice(change.table?.raw());
+    if let Some(schema) = change.schema {
+        fields.extend_from_slice(b"\t_schema\t");
+        fields.extend_from_slice(schema.raw());
+    }
+    Some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_over_and_commits_become_marks() {
+        let mut decoder = LineDecoder::new(Lsn(0));
+        let mut batch = Batch::default();
+        let lines = [
+            "_table\tt\t_xid\t5\t_key\ta\t_action\tschema\ta\tinteger",
+            "_table\tt\t_xid\t5\t_action\tinsert\ta\t1\n",
+            "_xid\t5\t_lsn\t0/10\t_time\t7\t_action\tcommit",
+        ];
+        for line in lines {
+            decoder.decode(line.as_bytes(), &mut batch).expect("decodes");
+        }
+        assert_eq!(batch.lines, b"_table\tt\t_xid\t5\t_action\tinsert\ta\t1\n");
+        let [table, commit] = batch.marks.as_slice() else { panic!("{:?}", batch.marks) };
+        let What::Table { schema, xid } = &table.what else { panic!("{table:?}") };
+        assert_eq!(String::from_utf8_lossy(&schema.line(*xid)), lines[0]);
+        assert!(matches!(commit.what, What::Commit { xid: 5, lsn: Lsn(16), time_us: 7 }));
+        assert!(decoder.decode(b"_xid\t6\t_action\tcommit", &mut batch).is_err());
+        assert!(decoder.decode(b"garbage", &mut batch).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! The thread that owns the connection: receives, renders, confirms; connects again when it breaks.
+
+use super::batch::{Batch, What};
+use super::capture::defect;
+use super::pgoutput::TypeNames;
+use super::recorder::Recorder;
+use super::session::{self, Session};
+use super::shared::Shared;
+use super::status::Event;
+use super::stream::{Ended, Stream};
+use super::{Error, Options};
+use crate::daystream::{Identity, Writer, WriterOptions};
+use crate::error::{Class, Coded};
+use crate::failpoint;
+use crate::libpq::{Conn, wait};
+use crate::limits;
+use deltaflood::Lsn;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Receives from a slot, over as many connections as it takes.
+pub(super) struct Receiver<'a> {
+    shared: &'a Arc<Shared>,
+    /// The stream's identity, known once the first connection was made.
+    identity: Option<Identity>,
+    /// The writer, until the recorder has it.
+    writer: Option<Writer>,
+    recorder: Option<JoinHandle<()>>,
+    /// Everything before this was handed to the recorder, or is in the stream.
+    have: Lsn,
+    types: TypeNames,
+    backoff: Duration,
+    /// Whether this capture has streamed.
+    connected: bool,
+    /// Since when the slot is found in use.
+    in_use_since: Option<Instant>,
+    /// Milliseconds after which the server gives up a connection that says nothing.
+    sender_timeout_ms: u64,
+}
+
+impl Receiver<'_> {
+    /// Receives until told to end.
+    pub(super) fn run(shared: &Arc<Shared>) -> Result<(), Error> {
+        let options = &shared.options;
+        let mut writer_options = WriterOptions::default();
+        writer_options.segment_bytes = options.segment_bytes;
+        let writer = Writer::open(&options.stream, writer_options)?;
+        let identity = Identity::load(&options.stream)?;
+        let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
+        let have = writer.last_lsn().unwrap_or_default().max(confirmed);
+        shared.set_durable(have);
+        shared.status().position = writer.last_position();
+        let mut receiver = Receiver {
+            shared,
+            identity,
+            writer: Some(writer),
+            recorder: None,
+            have,
+            types: TypeNames::default(),
+            backoff: Duration::from_millis(limits::RECONNECT_MIN_MS),
+            connected: false,
+            in_use_since: None,
+            sender_timeout_ms: 0,
+        };
+        let ended = receiver.connections();
+        shared.queue.close();
+        if let Some(recorder) = receiver.recorder.take() {
+            let _ = recorder.join();
+        }
+        match shared.take_failure() {
+            Some(failure) => Err(failure),
+            None => ended,
+        }
+    }
+
+    /// One connection after the other.
+    fn connections(&mut self) -> Result<(), Error> {
+        while !self.shared.stopping() && !self.shared.has_failed() {
+            let error = match self.connection() {
+                Ok(Ended::Done) => return Ok(()),
+                Err(_) if self.shared.stopping() || self.shared.has_failed() => return Ok(()),
+                Err(error) => error,
+            };
+            if !self.may_retry(&error) {
+                return Err(error);
+            }
+            self.shared.tell(&Event::Retrying { error: &error, after: self.backoff });
+            self.pause(self.backoff)?;
+            let longest = Duration::from_millis(limits::RECONNECT_MAX_MS);
+            self.backoff = (self.backoff * 2).min(longest);
+        }
+        Ok(())
+    }
+
+    /// Whether to connect again after `error`.
+    fn may_retry(&mut self, error: &Error) -> bool {
+        if error.class() != Class::Retry {
+            return false;
+        }
+        match error {
+            // Its holder may be the server's end of a connection that died, with its process or our
+            // own last one, of which the server hears at its time limit.
+            Error::SlotInUse { .. } => {
+                let own = if self.connected { 2 * self.sender_timeout_ms } else { 0 };
+                let wait_ms = self.shared.options.slot_wait_ms.max(own);
+                let since = *self.in_use_since.get_or_insert_with(Instant::now);
+                since.elapsed() < Duration::from_millis(wait_ms)
+            }
+            // Never connected: wrong parameters rather than a server that is away, unless it says
+            // it starts.
+            Error::Postgres(e) if !self.connected => {
+                matches!(e.sqlstate(), Some("57P03" | "53300"))
+            }
+            _ => true,
+        }
+    }
+
+    /// Waits before the next attempt, ended by stop or a failed recorder.
+    fn pause(&self, pause: Duration) -> Result<(), Error> {
+        let started = Instant::now();
+        while let Some(left) = pause.checked_sub(started.elapsed()) {
+            if wait(None, false, false, Some(&self.shared.quit), Some(left))?.woken {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects, and receives until the connection ends.
+    fn connection(&mut self) -> Result<Ended, Error> {
+        let shared = Arc::clone(self.shared);
+        let mut session = Session::open(&shared.options, self.identity.as_ref(), &shared.quit)?;
+        self.ready(&session).map_err(|error| session.explain(error))?;
+        session.start(self.have)?;
+        (self.in_use_since, self.connected) = (None, true);
+        self.sender_timeout_ms = session.sender_timeout_ms;
+        failpoint::pass(failpoint::STREAM_STARTED);
+        shared.tell(&Event::Streaming { from: self.have });
+        let types = std::mem::take(&mut self.types);
+        let mut stream = Stream::new(&shared, &mut session, types, self.have);
+        let ended = stream.run();
+        let half = stream.has_half_transaction();
+        let batch = stream.take_batch();
+        let heard = stream.heard();
+        self.have = stream.have();
+        self.types = stream.into_types();
+        if heard {
+            self.backoff = Duration::from_millis(limits::RECONNECT_MIN_MS);
+        }
+        if ended.is_err() {
+            self.leave(batch, half);
+        }
+        ended.map_err(|error| session.explain(error))
+    }
+
+    /// Compares slot and stream, and on the first connection starts the recorder.
+    fn ready(&mut self, session: &Session) -> Result<(), Error> {
+        session.prepare(&mut self.types)?;
+        if self.identity.is_some() || self.have > Lsn(0) {
+            session.check_position(self.have, self.identity.as_ref())?;
+        } else {
+            // A new stream begins where the slot stands.
+            self.have = session.slot.confirmed;
+        }
+        let mut identity = self.identity.clone().unwrap_or_default();
+        identity.system_id = session.system.system_id.parse().unwrap_or(0);
+        identity.database.clone_from(&session.system.database);
+        identity.slot.clone_from(&session.slot.name);
+        session.plugin.name().clone_into(&mut identity.plugin);
+        identity.publication.clone_from(&session.publication);
+        if identity.confirmed.is_none() {
+            identity.confirmed = Some(self.have);
+        }
+        let from = std::mem::replace(&mut identity.timeline, session.system.timeline);
+        if self.identity.as_ref() != Some(&identity) {
+            self.save(&identity)?;
+            if from != 0 && from != identity.timeline {
+                let to = identity.timeline;
+                self.shared.tell(&Event::Timeline { from, to });
+            }
+        }
+        self.identity = Some(identity.clone());
+        match self.writer.take() {
+            Some(writer) => self.start_recorder(writer, identity),
+            None => Ok(()),
+        }
+    }
+
+    /// DURABILITY: the identity is in the stream before anything is received under it.
+    fn save(&self, identity: &Identity) -> Result<(), Error> {
+        if let Some(writer) = &self.writer {
+            writer.save_identity(identity)?;
+        } else {
+            let mut batch = Batch::default();
+            batch.mark(What::Identity(Box::new(identity.clone())));
+            self.push(batch);
+        }
+        Ok(())
+    }
+
+    fn start_recorder(&mut self, writer: Writer, identity: Identity) -> Result<(), Error> {
+        self.shared.set_durable(self.have);
+        let shared = Arc::clone(self.shared);
+        let recorder = Recorder::new(Arc::clone(self.shared), writer, identity);
+        let thread = std::thread::Builder::new()
+            .name("deltastream-log".to_owned())
+            .spawn(move || {
+                let run = std::panic::catch_unwind(AssertUnwindSafe(|| recorder.run()));
+                if let Err(error) = run.unwrap_or_else(|_| Err(defect())) {
+                    shared.fail(error);
+                }
+            })
+            .map_err(|source| Error::System { what: "a thread", source })?;
+        self.recorder = Some(thread);
+        Ok(())
+    }
+
+    /// Hands over what was rendered before the connection ended, and takes back a half transaction.
+    fn leave(&self, batch: Batch, half: bool) {
+        let mut batch = batch;
+        if half {
+            batch.mark(What::Abandon);
+        }
+        if !batch.is_empty() {
+            self.push(batch);
+        }
+    }
+
+    /// Puts a batch in the queue, waiting for room as long as somebody makes some.
+    fn push(&self, batch: Batch) {
+        let mut batch = batch;
+        while let Err(back) = self.shared.queue.push(batch) {
+            batch = back;
+            if self.shared.has_failed() {
+                return;
+            }
+            let second = Some(Duration::from_secs(1));
+            // A wait that fails only makes this loop turn faster.
+            let _ = wait(None, false, false, Some(&self.shared.wake), second);
+            self.shared.wake.clear();
+        }
+    }
+}
+
+/// An ordinary connection, for questions while the other one streams.
+pub(super) fn side_connection(options: &Options, shared: &Shared) -> Result<Conn, Error> {
+    let timeout = Duration::from_millis(options.connect_timeout_ms);
+    let info = session::conninfo(options)?;
+    Ok(Conn::connect_within(&info, timeout, Some(&shared.quit))?)
+}

@@ -1,0 +1,180 @@
+//! The thread that owns the log: stamps and writes lines, makes them durable, says how far.
+//!
+//! Lines become visible to followers as soon as nothing more waits to be written, and durable at
+//! most `sync_interval_ms` after their commit. The durable position moves only after the fsync of
+//! everything before it.
+
+use super::Error;
+use super::batch::{Batch, What};
+use super::pgoutput::Schema;
+use super::queue::Taken;
+use super::shared::Shared;
+use super::status::Event;
+use crate::daystream::{Commit, Identity, Position, Writer};
+use crate::failpoint;
+use crate::libpq::Oid;
+use deltaflood::Lsn;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Written and not yet durable.
+#[derive(Debug, Clone, Copy)]
+struct Unsynced {
+    count: u64,
+    lines: u64,
+    position: Position,
+    lsn: Lsn,
+    time_us: i64,
+}
+
+/// Owns the log.
+pub(super) struct Recorder {
+    shared: Arc<Shared>,
+    writer: Writer,
+    identity: Identity,
+    /// Definitions of tables that the present segment has.
+    seen: HashMap<Oid, Arc<Schema>>,
+    /// Lines of the open transaction.
+    lines: u64,
+    unsynced: Option<Unsynced>,
+    synced_at: Option<Instant>,
+}
+
+impl Recorder {
+    pub(super) fn new(shared: Arc<Shared>, writer: Writer, identity: Identity) -> Recorder {
+        let seen = HashMap::new();
+        Recorder { shared, writer, identity, seen, lines: 0, unsynced: None, synced_at: None }
+    }
+
+    /// Writes what comes until the queue is closed.
+    ///
+    /// # Errors
+    /// Those of the log; what is not durable then was never confirmed.
+    pub(super) fn run(mut self) -> Result<(), Error> {
+        loop {
+            match self.shared.queue.take(self.sync_due()) {
+                Taken::Batch(batch, wanted) => {
+                    if wanted {
+                        self.shared.wake.raise();
+                    }
+                    self.write(&batch)?;
+                }
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if self.shared.queue.is_empty() {
+                self.writer.flush()?;
+            }
+            if self.sync_due().is_some_and(|due| due.is_zero()) {
+                self.sync()?;
+            }
+        }
+        self.writer.abandon()?;
+        self.sync()
+    }
+
+    /// How long until the next fsync is due; `None` when there is nothing to make durable.
+    fn sync_due(&self) -> Option<Duration> {
+        self.unsynced?;
+        let interval = Duration::from_millis(self.shared.options.sync_interval_ms);
+        let waited = self.synced_at.map_or(interval, |at| at.elapsed());
+        Some(interval.saturating_sub(waited))
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+        let mut rest = batch.lines.as_slice();
+        let mut at = 0;
+        for mark in &batch.marks {
+            let (lines, after) = rest.split_at_checked(mark.at - at).unwrap_or((rest, &[]));
+            self.write_lines(lines)?;
+            (rest, at) = (after, mark.at);
+            self.mark(&mark.what)?;
+        }
+        self.write_lines(rest)
+    }
+
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), Error> {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            self.writer.line(lines.get(from..end).unwrap_or_default())?;
+            from = end + 1;
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, what: &What) -> Result<(), Error> {
+        match what {
+            What::Table { xid, schema } => self.describe(*xid, schema),
+            What::Commit { xid, lsn, time_us } => self.commit(*xid, *lsn, *time_us),
+            What::Abandon => {
+                self.lines = 0;
+                Ok(self.writer.abandon()?)
+            }
+            What::Idle { lsn } => self.confirm_idle(*lsn),
+            What::Identity(identity) => {
+                let confirmed = self.identity.confirmed.max(identity.confirmed);
+                self.save(Identity { confirmed, ..Identity::clone(identity) })
+            }
+        }
+    }
+
+    /// Writes a table's `schema` line where the segment has not got it.
+    fn describe(&mut self, xid: u32, schema: &Arc<Schema>) -> Result<(), Error> {
+        if self.lines == 0 && self.writer.begin()?.fresh {
+            self.seen.clear();
+        }
+        let seen = self.seen.get(&schema.relation);
+        if seen.is_some_and(|old| Arc::ptr_eq(old, schema) || old == schema) {
+            return Ok(());
+        }
+        self.writer.line(&schema.line(xid))?;
+        self.lines += 1;
+        self.seen.insert(schema.relation, Arc::clone(schema));
+        Ok(())
+    }
+
+    fn commit(&mut self, xid: u32, lsn: Lsn, time_us: i64) -> Result<(), Error> {
+        let commit = Commit { xid: Some(xid), lsn: Some(lsn), time_us: Some(time_us) };
+        let lines = std::mem::take(&mut self.lines);
+        if let Some(position) = self.writer.commit(commit)? {
+            failpoint::pass(failpoint::STREAM_COMMIT);
+            let (count, before) = self.unsynced.map_or((0, 0), |u| (u.count, u.lines));
+            let (count, lines) = (count + 1, before + lines);
+            self.unsynced = Some(Unsynced { count, lines, position, lsn, time_us });
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable and says so.
+    fn sync(&mut self) -> Result<(), Error> {
+        failpoint::pass(failpoint::STREAM_SYNC_BEFORE);
+        // DURABILITY: before the position that the receiver confirms to the server moves.
+        self.writer.sync()?;
+        self.synced_at = Some(Instant::now());
+        failpoint::pass(failpoint::STREAM_SYNC_AFTER);
+        if let Some(Unsynced { count, lines, position, lsn, time_us }) = self.unsynced.take() {
+            self.shared.set_durable(lsn);
+            self.shared.tell(&Event::Transactions { count, lines, position, lsn, time_us });
+        }
+        Ok(())
+    }
+
+    /// Nothing of interest up to `lsn`: saved in the stream's state before it may be confirmed, or
+    /// the slot would be ahead of the stream after a crash.
+    fn confirm_idle(&mut self, lsn: Lsn) -> Result<(), Error> {
+        self.sync()?;
+        // DURABILITY: file, rename and folder, before the server may forget what is before `lsn`.
+        self.save(Identity { confirmed: Some(lsn), ..self.identity.clone() })?;
+        failpoint::pass(failpoint::STREAM_IDLE_SAVED);
+        self.shared.set_durable(lsn);
+        Ok(())
+    }
+
+    fn save(&mut self, identity: Identity) -> Result<(), Error> {
+        self.writer.save_identity(&identity)?;
+        self.identity = identity;
+        Ok(())
+    }
+}

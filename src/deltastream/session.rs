@@ -1,0 +1,262 @@
+//! A connection made ready for streaming: who the server is, whether slot and stream fit together,
+//! settings that fix the text of values, names of types.
+
+use super::options::Plugin;
+use super::pgoutput::TypeNames;
+use super::slot::Slot;
+use super::{Error, Options};
+use crate::daystream::Identity;
+use crate::libpq::{Conninfo, Replication, SystemIdentity, Wake};
+use deltaflood::Lsn;
+use std::time::Duration;
+
+/// `messages` of pgoutput came with this server version.
+const VERSION_MESSAGES: i32 = 140_000;
+
+/// The form of values (the line format's contract), and limits that must not end a stream.
+const SETTINGS: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; \
+    set timezone = 'UTC'; set extra_float_digits = 1; set bytea_output = 'hex'; \
+    set lc_monetary = 'C'; set statement_timeout = 0; set lock_timeout = 0; \
+    set idle_in_transaction_session_timeout = 0";
+
+/// Options of the plugin deltaflood that turn on the lines which pgoutput's messages become as
+/// well.
+const DELTAFLOOD_LINES: [&str; 4] =
+    ["include-transaction", "include-truncate", "include-schema", "include-messages"];
+
+/// A connection that is ready to stream.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) link: Replication,
+    pub(super) system: SystemIdentity,
+    pub(super) slot: Slot,
+    pub(super) plugin: Plugin,
+    pub(super) publication: String,
+    /// Milliseconds within which the server wants to hear of us, 0: no limit.
+    pub(super) sender_timeout_ms: u64,
+}
+
+/// Connection parameters with defaults that make a dead peer noticed within about a minute.
+pub(super) fn conninfo(options: &Options) -> Result<Conninfo, Error> {
+    let mut info = Conninfo::parse(&options.conninfo)?;
+    info.set_default("keepalives_idle", "30");
+    info.set_default("keepalives_interval", "10");
+    info.set_default("keepalives_count", "3");
+    info.set_default("fallback_application_name", "deltastream");
+    Ok(info)
+}
+
+impl Session {
+    /// Connects and looks at slot and publication, and whether they fit the stream's identity.
+    ///
+    /// # Errors
+    /// `POSTGRES ...`, and the `STREAM` errors of a slot, publication or server that does not fit.
+    pub(super) fn open(
+        options: &Options,
+        identity: Option<&Identity>,
+        wake: &Wake,
+    ) -> Result<Session, Error> {
+        let timeout = Duration::from_millis(options.connect_timeout_ms);
+        let link = Replication::connect(&conninfo(options)?, timeout, Some(wake))?;
+        let system = link.identify_system()?;
+        if let Some(identity) = identity {
+            check_identity(identity, &system, &options.slot)?;
+        }
+        let from_state =
+            |field: fn(&Identity) -> &str| identity.map(field).filter(|s| !s.is_empty());
+        let plugin = options
+            .plugin
+            .or_else(|| Plugin::from_name(from_state(|i| &i.plugin)?))
+            .unwrap_or_default();
+        let publication = options
+            .publication
+            .as_deref()
+            .or_else(|| from_state(|i| &i.publication))
+            .unwrap_or(&options.slot)
+            .to_owned();
+        let slot = Slot::read(link.conn(), &options.slot)?
+            .ok_or_else(|| Error::SlotMissing { slot: options.slot.clone() })?;
+        slot.check(plugin.name(), &system.database)?;
+        let sender_timeout_ms = setting(&link, "wal_sender_timeout")?.parse().unwrap_or(60_000);
+        let session = Session { link, system, slot, plugin, publication, sender_timeout_ms };
+        if plugin == Plugin::Pgoutput {
+            session.check_publication(&options.tables)?;
+        }
+        Ok(session)
+    }
+
+    fn check_publication(&self, tables: &[String]) -> Result<(), Error> {
+        let conn = self.link.conn();
+        let publication = self.publication.clone();
+        let quoted = conn.escape_literal(&publication)?;
+        let sql = format!("select 1 from pg_catalog.pg_publication where pubname = {quoted}");
+        if conn.query(&sql)?.ntuples() == 0 {
+            return Err(Error::PublicationMissing { publication });
+        }
+        for table in tables {
+            let found = super::tables::find(conn, table)?;
+            if !super::tables::is_published(conn, &publication, &found)? {
+                return Err(Error::TableNotPublished { table: found.to_string(), publication });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees that the slot is not ahead of what the stream has, and that the server's history is the
+    /// stream's.
+    ///
+    /// # Errors
+    /// `STREAM AHEAD`, `STREAM TIMELINE`.
+    pub(super) fn check_position(
+        &self,
+        have: Lsn,
+        identity: Option<&Identity>,
+    ) -> Result<(), Error> {
+        if let Some(identity) = identity
+            && identity.timeline != self.system.timeline
+        {
+            self.check_timeline(identity.timeline, have)?;
+        }
+        if self.slot.confirmed > have {
+            let (slot, confirmed) = (self.slot.name.clone(), self.slot.confirmed);
+            return Err(Error::Ahead { slot, confirmed, have });
+        }
+        Ok(())
+    }
+
+    /// The server's timeline may continue the stream's: then it left it at or after the stream's
+    /// end.
+    fn check_timeline(&self, recorded: u32, have: Lsn) -> Result<(), Error> {
+        let timeline = self.system.timeline;
+        let history = self.link.conn().exec(&format!("TIMELINE_HISTORY {timeline}"))?.into_ok();
+        let text = history.ok().and_then(|result| result.text(0, 1)).unwrap_or_default();
+        let switch = switch_point(&text, recorded);
+        if switch.is_some_and(|switch| have <= switch) {
+            return Ok(());
+        }
+        let switch = switch.map_or_else(|| "an unknown position".to_owned(), |s| s.to_string());
+        Err(Error::Timeline { timeline, recorded, switch, have })
+    }
+
+    /// Fixes the form of values and learns the names of the published tables' types.
+    ///
+    /// # Errors
+    /// `POSTGRES ...`.
+    pub(super) fn prepare(&self, types: &mut TypeNames) -> Result<(), Error> {
+        let conn = self.link.conn();
+        conn.query(SETTINGS)?;
+        types.clear();
+        if self.plugin == Plugin::Pgoutput {
+            types.ask_publication(conn, &self.publication)?;
+        }
+        Ok(())
+    }
+
+    /// Starts streaming from `from`.
+    ///
+    /// # Errors
+    /// `STREAM SLOTINUSE`, `SLOTMISSING`, `SLOTLOST`, `POSTGRES ...`.
+    pub(super) fn start(&self, from: Lsn) -> Result<(), Error> {
+        let quoted = format!("\"{}\"", self.publication.replace('"', "\"\""));
+        let mut arguments = Vec::new();
+        match self.plugin {
+            Plugin::Pgoutput => {
+                arguments.push(("proto_version", "1"));
+                arguments.push(("publication_names", quoted.as_str()));
+                if self.link.conn().server_version() >= VERSION_MESSAGES {
+                    arguments.push(("messages", "true"));
+                }
+            }
+            Plugin::Deltaflood => {
+                // Everything that pgoutput sends as well: the lines must be the same.
+                arguments.extend(DELTAFLOOD_LINES.map(|name| (name, "on")));
+            }
+        }
+        let started = self.link.start(&self.slot.name, from.0, &arguments);
+        started.map_err(|error| self.explain(error.into()))
+    }
+
+    /// Says in this stage's words what the server means, where it is about the slot or the
+    /// publication.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let Error::Postgres(crate::libpq::Error::Server(server)) = &error else { return error };
+        let slot = self.slot.name.clone();
+        let message = server.message.clone();
+        match server.sqlstate.as_str() {
+            // object_in_use
+            "55006" => Error::SlotInUse { slot, message },
+            // undefined_object: the message names the kind of object, the words may be translated.
+            // The words may be translated, the names are not; slot and publication may have one
+            // name.
+            "42704" if names_publication(&message, &self.publication, &slot) => {
+                Error::PublicationMissing { publication: self.publication.clone() }
+            }
+            "42704" => Error::SlotMissing { slot },
+            // object_not_in_prerequisite_state (invalidated), undefined_file (WAL segment removed)
+            "55000" | "58P01" => {
+                Error::SlotLost { slot, why: message, confirmed: self.slot.confirmed }
+            }
+            _ => error,
+        }
+    }
+}
+
+fn setting(link: &Replication, name: &str) -> Result<String, Error> {
+    let name = link.conn().escape_literal(name)?;
+    let sql = format!("select setting from pg_catalog.pg_settings where name = {name}");
+    Ok(link.conn().query(&sql)?.text(0, 0).unwrap_or_default())
+}
+
+/// Whether a message about a missing object means the publication rather than the slot.
+fn names_publication(message: &str, publication: &str, slot: &str) -> bool {
+    let named = message.contains(&format!("\"{publication}\""));
+    named && (publication != slot || message.contains("publication"))
+}
+
+/// Sees that the stream was written from this slot of this system.
+///
+/// # Errors
+/// `STREAM WRONGSLOT`, `WRONGSYSTEM`, `WRONGDATABASE`.
+pub(super) fn check_identity(
+    identity: &Identity,
+    system: &SystemIdentity,
+    slot: &str,
+) -> Result<(), Error> {
+    let slot = slot.to_owned();
+    if identity.slot != slot {
+        return Err(Error::WrongSlot { slot, wanted: identity.slot.clone() });
+    }
+    let wanted = identity.system_id.to_string();
+    if wanted != system.system_id {
+        return Err(Error::WrongSystem { system: system.system_id.clone(), wanted });
+    }
+    if identity.database != system.database {
+        let (database, wanted) = (system.database.clone(), identity.database.clone());
+        return Err(Error::WrongDatabase { slot, database, wanted });
+    }
+    Ok(())
+}
+
+/// Where timeline `timeline` was left, by a timeline history file (parent, position, reason per
+/// line).
+fn switch_point(history: &str, timeline: u32) -> Option<Lsn> {
+    history.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let parent: u32 = words.next()?.parse().ok()?;
+        let switch = words.next()?.parse().ok()?;
+        (parent == timeline).then_some(switch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_point_is_read_from_a_history_file() {
+        let history = "1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tx\n";
+        assert_eq!(switch_point(history, 1), Some(Lsn(0x300_0148)));
+        assert_eq!(switch_point(history, 2), Some(Lsn(0x500_0000)));
+        assert_eq!(switch_point(history, 3), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! What the threads of a capture share: stop, progress, status, the queue, and the way to be heard.
+
+use super::queue::Queue;
+use super::status::{Event, Listener, State, Status};
+use super::{Error, Options};
+use crate::libpq::Wake;
+use deltaflood::Lsn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Shared by the handle, the receiver and the recorder.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) queue: Queue,
+    /// Ends the receiver's wait: stop, room in the queue, progress on the disk, a failed recorder.
+    pub(super) wake: Wake,
+    /// Ends waits that have nothing to do with the queue: stop, a failed recorder. Stays raised.
+    pub(super) quit: Wake,
+    stop: AtomicBool,
+    /// Everything before this is durable; what may be confirmed.
+    durable: AtomicU64,
+    status: Mutex<Status>,
+    /// Why the recorder ended early.
+    failure: Mutex<Option<Error>>,
+    failed: AtomicBool,
+    listener: Listener,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("slot", &self.options.slot).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, listener: Listener) -> Result<Shared, Error> {
+        let wake =
+            || Wake::new().map_err(|source| Error::System { what: "an event descriptor", source });
+        Ok(Shared {
+            queue: Queue::new(options.queue_bytes),
+            options,
+            wake: wake()?,
+            quit: wake()?,
+            stop: AtomicBool::new(false),
+            durable: AtomicU64::new(0),
+            status: Mutex::default(),
+            failure: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            listener,
+        })
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.quit.raise();
+        self.wake.raise();
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::SeqCst))
+    }
+
+    /// Only after everything before `lsn` was made durable.
+    pub(super) fn set_durable(&self, lsn: Lsn) {
+        self.durable.fetch_max(lsn.0, Ordering::SeqCst);
+        self.status().durable = self.durable();
+        self.wake.raise();
+    }
+
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+        // Status is a set of independent values: a panic elsewhere leaves nothing half changed in
+        // it.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        {
+            let mut status = self.status();
+            match event {
+                Event::Streaming { .. } => {
+                    status.state = State::Streaming;
+                    status.connections += 1;
+                }
+                Event::Retrying { error, .. } => {
+                    status.state = State::Waiting;
+                    status.error = crate::error::Coded::report(*error);
+                }
+                Event::Transactions { count, lines, position, time_us, .. } => {
+                    status.transactions += count;
+                    status.lines += lines;
+                    status.position = Some(*position);
+                    status.commit_time_us = Some(*time_us);
+                }
+                Event::Stopped => status.state = State::Stopped,
+                Event::Failed { error } => {
+                    status.state = State::Failed;
+                    status.error = crate::error::Coded::report(*error);
+                }
+                Event::Timeline { .. } => {}
+            }
+        }
+        // NOTE: outside of the lock, so that a listener may ask for the status.
+        (self.listener)(event);
+    }
+
+    /// The recorder ended early: `error` ends the capture.
+    pub(super) fn fail(&self, error: Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.failed.store(true, Ordering::SeqCst);
+        self.quit.raise();
+        self.wake.raise();
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

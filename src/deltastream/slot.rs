@@ -1,0 +1,91 @@
+//! A replication slot as the server sees it.
+
+use super::Error;
+use crate::libpq::{Conn, PgResult};
+use deltaflood::Lsn;
+
+/// A slot's row in `pg_replication_slots`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// Output plugin; empty for a physical slot.
+    pub plugin: String,
+    /// Its database; empty for a physical slot.
+    pub database: String,
+    /// Process id of the backend that reads it.
+    pub active_pid: Option<i32>,
+    /// Confirmed by the reader.
+    pub confirmed: Lsn,
+    /// From where the server keeps WAL for it.
+    pub restart: Option<Lsn>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: String,
+    /// Bytes of WAL that may still be written before it can be lost; `None`: no limit is set.
+    pub safe_wal_bytes: Option<i64>,
+    /// Why it is lost, where it is.
+    pub lost: Option<String>,
+}
+
+impl Slot {
+    /// Reads a slot's state; `None` when there is no such slot.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn read(conn: &Conn, name: &str) -> Result<Option<Slot>, Error> {
+        let quoted = conn.escape_literal(name)?;
+        let sql =
+            format!("select * from pg_catalog.pg_replication_slots where slot_name = {quoted}");
+        let result = conn.query(&sql)?;
+        Ok((result.ntuples() > 0).then(|| Slot::of_row(&result, name)))
+    }
+
+    fn of_row(row: &PgResult, name: &str) -> Slot {
+        // By name, since the columns differ between versions.
+        let field = |column: &str| row.text(0, row.fnumber(column)?);
+        let text = |column| field(column).unwrap_or_default();
+        let lsn = |column| field(column)?.parse::<Lsn>().ok();
+        let wal_status = text("wal_status");
+        let lost = if let Some(reason) = field("invalidation_reason") {
+            Some(reason)
+        } else if wal_status == "lost" {
+            Some("wal_removed".to_owned())
+        } else {
+            (text("conflicting") == "t").then(|| "conflict with recovery".to_owned())
+        };
+        Slot {
+            name: name.to_owned(),
+            plugin: text("plugin"),
+            database: text("database"),
+            active_pid: field("active_pid").and_then(|pid| pid.parse().ok()),
+            confirmed: lsn("confirmed_flush_lsn").unwrap_or_default(),
+            restart: lsn("restart_lsn"),
+            wal_status,
+            safe_wal_bytes: field("safe_wal_size").and_then(|n| n.parse().ok()),
+            lost,
+        }
+    }
+
+    /// Sees that the slot can feed a stream of `database` written by `plugin`.
+    ///
+    /// # Errors
+    /// `STREAM NOTLOGICAL`, `WRONGPLUGIN`, `WRONGDATABASE`, `SLOTLOST`.
+    pub fn check(&self, plugin: &str, database: &str) -> Result<(), Error> {
+        let slot = self.name.clone();
+        if self.plugin.is_empty() {
+            return Err(Error::NotLogical { slot });
+        }
+        if self.plugin != plugin {
+            let (plugin, wanted) = (self.plugin.clone(), plugin.to_owned());
+            return Err(Error::WrongPlugin { slot, plugin, wanted });
+        }
+        if self.database != database {
+            let (database, wanted) = (self.database.clone(), database.to_owned());
+            return Err(Error::WrongDatabase { slot, database, wanted });
+        }
+        match &self.lost {
+            Some(why) => Err(Error::SlotLost { slot, why: why.clone(), confirmed: self.confirmed }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a capture tells while it runs: state, counts, events.
+
+use super::Error;
+use crate::daystream::Position;
+use deltaflood::Lsn;
+use std::time::Duration;
+
+/// What a capture is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Opening the stream, connecting for the first time.
+    #[default]
+    Starting,
+    /// Receiving.
+    Streaming,
+    /// The connection broke; waiting to connect again.
+    Waiting,
+    /// Ended as asked.
+    Stopped,
+    /// Ended by an error.
+    Failed,
+}
+
+impl State {
+    /// The lower-case word of this state.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Streaming => "streaming",
+            State::Waiting => "waiting",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// A capture's state and counts. Counts begin with the capture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// Transactions that are durable.
+    pub transactions: u64,
+    /// Their lines, without commit lines.
+    pub lines: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// Position of the last durable line.
+    pub position: Option<Position>,
+    /// Everything before this is durable or of no interest; what the server is told.
+    pub durable: Lsn,
+    /// End of the last transaction received.
+    pub received: Lsn,
+    /// End of the WAL as last told by the server.
+    pub wal_end: Lsn,
+    /// Commit time of the last durable transaction, microseconds since the Unix epoch.
+    pub commit_time_us: Option<i64>,
+    /// Last error, with its causes; empty when there was none.
+    pub error: String,
+}
+
+/// Something that happened. Events come from the capture's threads, in order of each.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Connected and receiving from this position.
+    Streaming {
+        /// From where.
+        from: Lsn,
+    },
+    /// The connection broke, or could not be made; another attempt follows.
+    Retrying {
+        /// Why.
+        error: &'a Error,
+        /// After how long.
+        after: Duration,
+    },
+    /// The server is on a new timeline that continues the stream's.
+    Timeline {
+        /// The stream's timeline so far.
+        from: u32,
+        /// The server's.
+        to: u32,
+    },
+    /// Transactions became durable.
+    Transactions {
+        /// How many since the last such event.
+        count: u64,
+        /// Their lines, without commit lines.
+        lines: u64,
+        /// Position of the last.
+        position: Position,
+        /// End of the last one's commit record.
+        lsn: Lsn,
+        /// The last one's commit time, microseconds since the Unix epoch.
+        time_us: i64,
+    },
+    /// Ended as asked; everything received is durable.
+    Stopped,
+    /// Ended by an error.
+    Failed {
+        /// The error.
+        error: &'a Error,
+    },
+}
+
+/// Hears of events, on the capture's threads: it must not block for long.
+pub type Listener = Box<dyn Fn(&Event<'_>) + Send + Sync>;

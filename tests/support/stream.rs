@@ -1,0 +1,135 @@
+//! A database with a slot, and the stream that is written from it.
+
+use super::Cluster;
+use deltaflood::{Lsn, Verb};
+use pgsqlite::daystream::{Reader, ReaderOptions, Start};
+use pgsqlite::deltastream::{
+    Capture, Error, Options, Plugin, SetupOptions, State, Status, run, setup,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A database of a cluster, with publication, slot and stream of the same name.
+pub struct Source {
+    pub cluster: Arc<Cluster>,
+    pub client: postgres::Client,
+    pub name: String,
+    dir: tempfile::TempDir,
+}
+
+impl Source {
+    /// Makes a database and runs `sql` in it; nothing is captured yet.
+    pub fn new(cluster: Arc<Cluster>, name: &str, sql: &str) -> Source {
+        let mut client = cluster.database(name);
+        client.batch_execute(sql).expect("tables");
+        let dir = tempfile::tempdir().expect("folder");
+        Source { cluster, client, name: name.to_owned(), dir }
+    }
+
+    /// As [`Source::new`], with everything set up for all tables.
+    pub fn set_up(cluster: Arc<Cluster>, name: &str, sql: &str) -> Source {
+        let source = Source::new(cluster, name, sql);
+        setup(&source.setup_options()).expect("setup");
+        source
+    }
+
+    pub fn stream(&self) -> PathBuf {
+        self.dir.path().join("stream")
+    }
+
+    pub fn conninfo(&self) -> String {
+        self.cluster.conninfo(&self.name)
+    }
+
+    pub fn setup_options(&self) -> SetupOptions {
+        SetupOptions {
+            conninfo: self.conninfo(),
+            slot: self.name.clone(),
+            stream: Some(self.stream()),
+            tables: Vec::new(),
+            publication: None,
+            plugin: Plugin::Pgoutput,
+        }
+    }
+
+    pub fn options(&self) -> Options {
+        Options::new(&self.conninfo(), &self.name, self.stream())
+    }
+
+    pub fn execute(&mut self, sql: &str) {
+        self.client.batch_execute(sql).expect(sql);
+    }
+
+    /// One text from the server.
+    pub fn text(&mut self, sql: &str) -> String {
+        self.client.query_one(sql, &[]).expect(sql).get(0)
+    }
+
+    pub fn wal_lsn(&mut self) -> Lsn {
+        self.text("select pg_current_wal_lsn()::text").parse().expect("LSN")
+    }
+
+    /// What the server was told for this slot.
+    pub fn confirmed(&mut self) -> Lsn {
+        let sql = "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1";
+        let row = self.client.query_one(sql, &[&self.name]).expect("slot");
+        row.get::<_, String>(0).parse().expect("LSN")
+    }
+
+    /// Captures everything committed so far and ends.
+    pub fn catch_up(&mut self) -> Result<Status, Error> {
+        let mut options = self.options();
+        options.until_lsn = Some(self.wal_lsn());
+        run(options, Box::new(|_| {}))
+    }
+
+    /// Starts a capture that runs until it is stopped.
+    pub fn start(&self) -> Capture {
+        let capture = Capture::start(self.options(), Box::new(|_| {})).expect("start");
+        wait_streaming(&capture);
+        capture
+    }
+
+    /// The lines of the stream with their verbs, without stamps and transaction ids, with `|` for
+    /// TAB. Commit lines are cut to their verb.
+    pub fn entries(&self) -> Vec<(Verb, String)> {
+        let mut lines = Vec::new();
+        let options = ReaderOptions::default();
+        let mut reader = Reader::open(self.stream(), Start::Begin, options).expect("reader");
+        while let Some(entry) = reader.next().expect("line") {
+            let change = entry.change;
+            change.validate().expect("valid");
+            let line = std::str::from_utf8(change.line()).expect("UTF-8");
+            let line = line.splitn(5, '\t').nth(4).expect("a line after its stamp");
+            let xid = format!("_xid\t{}\t", change.xid.expect("a transaction"));
+            let mut line = line.replacen(&xid, "", 1).replace('\t', "|");
+            if change.verb == Verb::Commit {
+                line = "commit".to_owned();
+            }
+            lines.push((change.verb, line));
+        }
+        lines
+    }
+
+    /// The changes of the stream: [`Source::entries`] without commit and schema lines.
+    pub fn changes(&self) -> Vec<String> {
+        let other = |verb| !matches!(verb, Verb::Schema | Verb::Commit);
+        self.entries().into_iter().filter(|(v, _)| other(*v)).map(|(_, line)| line).collect()
+    }
+
+    /// The lines of one verb.
+    pub fn of_verb(&self, wanted: Verb) -> Vec<String> {
+        let entries = self.entries().into_iter();
+        entries.filter(|(verb, _)| *verb == wanted).map(|(_, line)| line).collect()
+    }
+}
+
+/// Waits until a capture receives.
+pub fn wait_streaming(capture: &Capture) {
+    super::wait_for("the capture to stream", Duration::from_secs(20), || {
+        let status = capture.status();
+        assert!(status.state != State::Failed, "the capture failed: {}", status.error);
+        (status.state == State::Streaming).then_some(())
+    });
+}
