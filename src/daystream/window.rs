@@ -36,7 +36,7 @@ pub(super) struct Window {
     start: u64,
     /// Bytes from this offset on are kept as long as there is room for half a buffer of them.
     keep: u64,
-    /// Offset of the line looked for last.
+    /// Offset of the line that was looked for and is not whole yet.
     looked: u64,
     /// No line feed lies between that and this offset.
     searched: u64,
@@ -113,7 +113,7 @@ impl Window {
             let from = (self.searched - self.start) as usize;
             let unseen = self.buffer.get(from..self.len).unwrap_or_default();
             if let Some(step) = memchr::memchr(b'\n', unseen) {
-                self.searched = self.start + (from + step) as u64 + 1;
+                self.looked = u64::MAX;
                 return Ok(Line::Whole(begin..from + step));
             }
             self.searched = self.end();

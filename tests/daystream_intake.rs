@@ -1,0 +1,116 @@
+//! Lines from elsewhere into a stream.
+
+mod log;
+
+use std::io::{Read, Result};
+
+use log::{all, open, reason};
+use pgsqlite::daystream::{Error, Taken, take_in};
+use pgsqlite::error::Coded;
+
+/// A pipe that gives a few bytes at a time.
+struct Drip<'a>(&'a [u8], usize);
+
+impl Read for Drip<'_> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+        let length = self.0.len().min(self.1).min(out.len());
+        let (now, later) = self.0.split_at(length);
+        out[..length].copy_from_slice(now);
+        self.0 = later;
+        Ok(length)
+    }
+}
+
+fn row(xid: u32) -> String {
+    format!("_table\tz\t_xid\t{xid}\t_action\tinsert\tid\t1\n")
+}
+
+fn commit(xid: u32) -> String {
+    format!("_xid\t{xid}\t_lsn\t0/{xid}00\t_time\t-5\t_action\tcommit\n")
+}
+
+/// What comes of an input, in pieces of every size.
+fn take(input: &str) -> (std::result::Result<Taken, Error>, Vec<(u32, usize)>) {
+    let mut result = None;
+    for size in [1, 2, 7, 1000] {
+        let dir = log::folder();
+        let mut writer = open(dir.path());
+        let taken = take_in(Drip(input.as_bytes(), size), &mut writer);
+        let found = all(dir.path());
+        if let Some((_, other)) = &result {
+            assert_eq!(other, &found);
+        }
+        result = Some((taken, found));
+    }
+    result.unwrap()
+}
+
+#[test]
+fn transactions_end_at_their_commit_lines() {
+    let input = [row(1), row(1), commit(1), commit(2), row(3), commit(3), row(4)].concat();
+    let (taken, found) = take(&input);
+    let expected = Taken { lines: 7, transactions: 2, repeated: 0, unfinished: 1 };
+    assert_eq!(taken.unwrap(), expected);
+    assert_eq!(found, [(1, 2), (3, 1)]);
+}
+
+#[test]
+fn without_commit_lines_transactions_end_where_the_xid_changes() {
+    let (taken, found) = take(&[row(1), row(1), row(2), row(3)].concat());
+    assert_eq!(taken.unwrap().transactions, 3);
+    assert_eq!(found, [(1, 2), (2, 1), (3, 1)]);
+}
+
+#[test]
+fn what_the_stream_has_is_not_written_again() {
+    let dir = log::folder();
+    let input = [row(1), commit(1), row(2), commit(2)].concat();
+    take_in(input.as_bytes(), &mut open(dir.path())).unwrap();
+    let again = [input, row(3) + &commit(3)].concat();
+    let taken = take_in(again.as_bytes(), &mut open(dir.path())).unwrap();
+    assert_eq!((taken.repeated, taken.transactions), (2, 1));
+    assert_eq!(all(dir.path()), [(1, 1), (2, 1), (3, 1)]);
+}
+
+#[test]
+fn the_lines_of_another_stream_get_new_stamps() {
+    let (from, to) = (log::folder(), log::folder());
+    let mut writer = open(from.path());
+    log::write(&mut writer, 1, 3).unwrap();
+    log::write(&mut writer, 2, 1).unwrap();
+    writer.sync().unwrap();
+    let (lines, _) = log::lines(from.path());
+    let text = lines.join(&b'\n');
+    let mut text = text.as_slice().to_vec();
+    text.push(b'\n');
+    let mut other = log::Hand::at(1_600_000_000);
+    let options = log::options(&mut other);
+    let mut writer = pgsqlite::daystream::Writer::open(to.path(), options).unwrap();
+    take_in(text.as_slice(), &mut writer).unwrap();
+    assert_eq!(all(to.path()), [(1, 3), (2, 1)]);
+    assert_eq!(writer.last_lsn().map(|lsn| lsn.0), Some(200));
+}
+
+#[test]
+fn an_error_names_line_and_byte_and_keeps_what_came_before() {
+    let good = [row(1), commit(1), row(2)].concat();
+    for (bad, word, line, byte) in [
+        ("_table\tz\t_action\tinsert\ta\t\\q\n", "BADESCAPE", 4, 26),
+        ("_table\tz\t_action\tinsert\ta\n", "ODDFIELDS", 4, 25),
+        ("_table\tz\t_xid\t2\t_action\tfrobnicate\n", "UNKNOWNVERB", 4, 24),
+        ("_table\tz", "NOLINEFEED", 4, 8),
+        ("\n", "NOVERB", 4, 0),
+    ] {
+        let (taken, found) = take(&[&good, bad].concat());
+        let error = taken.unwrap_err();
+        assert_eq!(reason(&error), "INPUT");
+        let details = error.code().details;
+        let expected = [("line", line.to_string()), ("byte", byte.to_string())];
+        assert_eq!(details[..2], expected, "{bad}");
+        assert_eq!(details[2].1, word);
+        assert_eq!(found, [(1, 1)]);
+    }
+    let (taken, found) = take(&[good, row(3)].concat());
+    assert_eq!(reason(&taken.unwrap_err()), "INPUTCOMMIT");
+    assert_eq!(found, [(1, 1)]);
+}
