@@ -226,15 +226,18 @@ fn bytea(text: &[u8], bytes: &mut Vec<u8>) -> Result<(), ValueError> {
         return escaped(text, bytes);
     };
     let digit = |c: u8| (c as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let (pairs, rest) = hex.as_chunks::<2>();
-    bytes.reserve(pairs.len());
-    for [high, low] in pairs {
+    if hex.len() % 2 == 1 {
+        return Err(ValueError::NotBytea);
+    }
+    bytes.reserve(hex.len() / 2);
+    for pair in hex.chunks_exact(2) {
+        let [high, low] = pair else { continue };
         match (digit(*high), digit(*low)) {
             (Some(high), Some(low)) => bytes.push(high << 4 | low),
             _ => return Err(ValueError::NotBytea),
         }
     }
-    if rest.is_empty() { Ok(()) } else { Err(ValueError::NotBytea) }
+    Ok(())
 }
 
 fn escaped(mut text: &[u8], bytes: &mut Vec<u8>) -> Result<(), ValueError> {

@@ -174,7 +174,7 @@ impl Db {
     #[must_use]
     pub fn total_changes(&self) -> u32 {
         // SAFETY: an open connection.
-        unsafe { ffi::sqlite3_total_changes(self.raw()) }.cast_unsigned()
+        (unsafe { ffi::sqlite3_total_changes(self.raw()) }) as u32
     }
 
     /// Rows changed by the last INSERT, UPDATE or DELETE, without its triggers.

@@ -307,7 +307,7 @@ impl<'s, S: RowSource> Callbacks<'s, S> {
         rowid: *mut ffi::sqlite3_int64,
     ) -> c_int {
         // SAFETY: one of our cursors; `rowid` takes the answer.
-        unsafe { *rowid = Self::shared(cursor).rows().cast_signed() };
+        unsafe { *rowid = Self::shared(cursor).rows() as i64 };
         ffi::SQLITE_OK
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn integer_prefix(text: &[u8]) -> Option<i64> {
         let digit = u64::from(c.wrapping_sub(b'0'));
         value = value.saturating_mul(10).saturating_add(digit);
     }
-    let value = value.cast_signed();
+    let value = value as i64;
     (value != 0).then_some(if negative { value.wrapping_neg() } else { value })
 }
 
