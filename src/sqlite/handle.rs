@@ -305,6 +305,24 @@ unsafe fn connection(
     }
 }
 
+/// Takes every hook off a connection whose handle is being deleted while a statement of ours keeps it
+/// open: the hooks belong to the handle, which is freed before we have rolled back.
+pub fn forget_owner(db: &Db) {
+    let (raw, none) = (db.raw(), std::ptr::null_mut());
+    // SAFETY: an open connection; each call replaces a hook by none.
+    unsafe {
+        ffi::sqlite3_set_authorizer(raw, None, none);
+        ffi::sqlite3_trace_v2(raw, 0, None, none);
+        ffi::sqlite3_busy_handler(raw, None, none);
+        ffi::sqlite3_progress_handler(raw, 0, None, none);
+        ffi::sqlite3_commit_hook(raw, None, none);
+        ffi::sqlite3_rollback_hook(raw, None, none);
+        ffi::sqlite3_update_hook(raw, None, none);
+        ffi::sqlite3_wal_hook(raw, None, none);
+        ffi::sqlite3_collation_needed(raw, none, None);
+    }
+}
+
 /// Closes the connection of a handle that was deleted while a statement of ours kept `sqlite3_close`
 /// from doing so; without this it would stay open for ever.
 ///

@@ -57,7 +57,6 @@ pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
 /// does. The script may delete the handle: SQLite then cannot close the connection, so the last of
 /// us does.
 pub struct Watched {
-    db: Db,
     interp: InterpRef,
     watch: Rc<Watch>,
     trace: Command,
@@ -65,6 +64,7 @@ pub struct Watched {
 
 /// What the command trace has seen.
 struct Watch {
+    db: Db,
     name: RefCell<Obj>,
     deleted: Cell<bool>,
 }
@@ -73,7 +73,7 @@ impl Watched {
     /// The connection, as long as no other script than the callbacks runs.
     #[must_use]
     pub fn db(&self) -> &Db {
-        &self.db
+        &self.watch.db
     }
 
     /// Whether a script has deleted the handle.
@@ -90,7 +90,7 @@ impl Watched {
 pub fn recover_watched(interp: Interp, name: &Obj) -> CmdResult<Watched> {
     let (db, own_name) = handle::resolve(&mut TclHost(interp), &name.as_text()?)?;
     let watch =
-        Rc::new(Watch { name: RefCell::new(Obj::text(&own_name)), deleted: Cell::new(false) });
+        Rc::new(Watch { db, name: RefCell::new(Obj::text(&own_name)), deleted: Cell::new(false) });
     let seen = Rc::clone(&watch);
     let address = Rc::as_ptr(&watch).addr();
     let command =
@@ -99,11 +99,15 @@ pub fn recover_watched(interp: Interp, name: &Obj) -> CmdResult<Watched> {
                 [_, _, new, operation] if operation.internal() == b"rename" => {
                     seen.name.replace(new.clone());
                 }
-                _ => seen.deleted.set(true),
+                _ => {
+                    // The handle is still there now, and freed next, with all that its hooks need.
+                    handle::forget_owner(&seen.db);
+                    seen.deleted.set(true);
+                }
             }
             Ok(Obj::empty().into())
         })?;
-    let watched = Watched { db, interp: InterpRef::new(interp), watch, trace: command };
+    let watched = Watched { interp: InterpRef::new(interp), watch, trace: command };
     watched.trace_command(interp, "add");
     Ok(watched)
 }
@@ -122,7 +126,7 @@ impl Drop for Watched {
         if self.is_closed() {
             // SAFETY: the trace saw the deletion while a statement of the work was alive, which only
             // a callback in its middle can do; the work is over, so that none is.
-            unsafe { handle::close_abandoned(&self.db) };
+            unsafe { handle::close_abandoned(&self.watch.db) };
         } else if let Some(interp) = self.interp.get() {
             self.trace_command(interp, "remove");
         }
