@@ -18,6 +18,8 @@ enum Cell {
 pub(super) struct Batch {
     bytes: Vec<u8>,
     cells: Vec<Cell>,
+    /// Cells of complete rows.
+    complete: usize,
 }
 
 impl Batch {
@@ -30,7 +32,20 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.cells.clear();
+        self.complete = 0;
         self.bytes.shrink_to(IMPORT_BATCH_BYTES * 2);
+    }
+
+    /// The row is complete.
+    #[inline]
+    pub(super) fn end_row(&mut self) {
+        self.complete = self.cells.len();
+    }
+
+    /// Takes away the cells of a row that is not complete. Their bytes stay until the next
+    /// [`Batch::clear`].
+    pub(super) fn drop_partial_row(&mut self) {
+        self.cells.truncate(self.complete);
     }
 
     /// Time to hand it over?

@@ -49,8 +49,9 @@ impl Converter {
     /// # Errors
     /// It has fewer columns than it should.
     #[inline]
-    pub(super) fn end_row(&self) -> Result<()> {
+    pub(super) fn end_row(&self, batch: &mut Batch) -> Result<()> {
         if self.column == self.columns.len() {
+            batch.end_row();
             Ok(())
         } else {
             Err(Error::ColumnCount { expected: self.columns.len(), found: self.column })

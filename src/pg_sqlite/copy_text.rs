@@ -36,7 +36,7 @@ pub(super) fn row(
             converter.push(batch, Some(cell))?;
         }
     }
-    converter.end_row()
+    converter.end_row(batch)
 }
 
 fn unescape<'a>(

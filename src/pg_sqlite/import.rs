@@ -93,14 +93,14 @@ impl<'a> Import<'a> {
                 let columns = self.columns.resolve(Some(result))?;
                 let converter = self.converter(&columns, limit);
                 let reader = ResultRows { result, converter, row: 0 };
-                self.write(db, &columns, &mut Here { reader, more: true })
+                self.write(db, &columns, &mut Here::new(reader))
             }
             Source::StreamHere(conn) => {
                 let first = first_result(conn)?;
                 let columns = self.columns.resolve(Some(&first));
                 let columns = columns.inspect_err(|_| conn.drain())?;
                 let reader = StreamRows::new(conn, first, self.converter(&columns, limit));
-                self.write(db, &columns, &mut Here { reader, more: true })
+                self.write(db, &columns, &mut Here::new(reader))
             }
             Source::Stream(conn) => {
                 let first = first_result(conn)?;

@@ -18,20 +18,53 @@ pub(super) trait Batches {
     fn next(&mut self, spent: Batch) -> Result<Option<Batch>>;
 }
 
-/// Reads when a batch is asked for.
-pub(super) struct Here<R> {
-    pub(super) reader: R,
-    pub(super) more: bool,
+/// A reader's rows in batches; those before a bad one come first, then the error.
+struct Filler<R> {
+    reader: R,
+    failed: Option<Error>,
+    more: bool,
 }
 
-impl<R: Reader> Batches for Here<R> {
-    fn next(&mut self, mut spent: Batch) -> Result<Option<Batch>> {
+impl<R: Reader> Filler<R> {
+    fn new(reader: R) -> Self {
+        Filler { reader, failed: None, more: true }
+    }
+
+    fn next(&mut self, mut batch: Batch) -> Result<Option<Batch>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         if !self.more {
             return Ok(None);
         }
-        spent.clear();
-        self.more = self.reader.fill(&mut spent)?;
-        Ok(Some(spent))
+        batch.clear();
+        match self.reader.fill(&mut batch) {
+            Ok(more) => self.more = more,
+            Err(error) => {
+                self.more = false;
+                batch.drop_partial_row();
+                if batch.cells() == 0 {
+                    return Err(error);
+                }
+                self.failed = Some(error);
+            }
+        }
+        Ok(Some(batch))
+    }
+}
+
+/// Reads when a batch is asked for.
+pub(super) struct Here<R>(Filler<R>);
+
+impl<R: Reader> Here<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Here(Filler::new(reader))
+    }
+}
+
+impl<R: Reader> Batches for Here<R> {
+    fn next(&mut self, spent: Batch) -> Result<Option<Batch>> {
+        self.0.next(spent)
     }
 }
 
@@ -70,7 +103,9 @@ where
         let reading = thread::Builder::new()
             .name("pgsqlite-read".to_owned())
             .spawn_scoped(scope, move || match make() {
-                Ok(mut reader) => pump(&mut reader, &full_sender, &spent_receiver),
+                Ok(reader) => {
+                    pump(Filler::new(reader), &full_sender, &spent_receiver);
+                }
                 Err(error) => {
                     let _ = full_sender.send(Err(error));
                 }
@@ -94,15 +129,14 @@ where
     })
 }
 
-fn pump(reader: &mut impl Reader, full: &SyncSender<Result<Batch>>, spent: &Receiver<Batch>) {
-    loop {
-        let mut batch = spent.try_recv().unwrap_or_default();
-        batch.clear();
-        let (message, more) = match reader.fill(&mut batch) {
-            Ok(more) => (Ok(batch), more),
-            Err(error) => (Err(error), false),
-        };
-        if full.send(message).is_err() || !more {
+fn pump(
+    mut filler: Filler<impl Reader>,
+    full: &SyncSender<Result<Batch>>,
+    spent: &Receiver<Batch>,
+) {
+    while let Some(next) = filler.next(spent.try_recv().unwrap_or_default()).transpose() {
+        let failed = next.is_err();
+        if full.send(next).is_err() || failed {
             return;
         }
     }

@@ -29,7 +29,8 @@ pub(super) trait Reader {
     /// Fills an empty batch; `false` when there are no more rows after it.
     ///
     /// # Errors
-    /// PostgreSQL's, or a value that cannot be converted.
+    /// PostgreSQL's, or a value that cannot be converted. The batch holds the rows before it, and
+    /// perhaps a part of that row.
     fn fill(&mut self, batch: &mut Batch) -> Result<bool>;
 }
 
@@ -61,7 +62,7 @@ fn push_row(
     for cell in result.row(row) {
         converter.push(batch, cell)?;
     }
-    converter.end_row()
+    converter.end_row(batch)
 }
 
 /// The first result of the command just sent, in single-row mode: it describes the rows.

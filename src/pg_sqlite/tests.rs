@@ -95,6 +95,7 @@ impl Reader for Counting {
         for _ in 0..rows {
             self.next += 1;
             batch.push(Value::Int(self.next));
+            batch.end_row();
         }
         self.left -= rows;
         Ok(self.left > 0)

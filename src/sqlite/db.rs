@@ -237,14 +237,16 @@ impl Db {
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
-    /// The SQL of every statement of this connection that has begun and not ended, whoever prepared it.
+    /// The SQL of every statement of this connection that has begun and not ended, whoever prepared
+    /// it.
     #[must_use]
     pub fn running(&self) -> Vec<String> {
         let mut found = Vec::new();
         // SAFETY: an open connection; null asks for its first statement.
         let mut stmt = unsafe { ffi::sqlite3_next_stmt(self.raw(), std::ptr::null_mut()) };
         while !stmt.is_null() {
-            // SAFETY: a statement of this connection; its text lives as long as it does and is copied at once.
+            // SAFETY: a statement of this connection; its text lives as long as it does and is
+            // copied at once.
             unsafe {
                 let sql = ffi::sqlite3_sql(stmt);
                 if ffi::sqlite3_stmt_busy(stmt) != 0 && !sql.is_null() {

@@ -305,8 +305,8 @@ unsafe fn connection(
     }
 }
 
-/// Takes every hook off a connection whose handle is being deleted while a statement of ours keeps it
-/// open: the hooks belong to the handle, which is freed before we have rolled back.
+/// Takes every hook off a connection whose handle is being deleted while a statement of ours keeps
+/// it open: the hooks belong to the handle, which is freed before we have rolled back.
 pub fn forget_owner(db: &Db) {
     let (raw, none) = (db.raw(), std::ptr::null_mut());
     // SAFETY: an open connection; each call replaces a hook by none.
@@ -323,8 +323,8 @@ pub fn forget_owner(db: &Db) {
     }
 }
 
-/// Closes the connection of a handle that was deleted while a statement of ours kept `sqlite3_close`
-/// from doing so; without this it would stay open for ever.
+/// Closes the connection of a handle that was deleted while a statement of ours kept
+/// `sqlite3_close` from doing so; without this it would stay open for ever.
 ///
 /// # Safety
 /// The handle of `db` was deleted while a statement was alive on it, and none is alive now; `db` is
