@@ -80,3 +80,10 @@ pub const SLOT_WAIT_MS: u64 = 15_000;
 pub const STALL_TIMEOUT_MS: u64 = 300_000;
 /// Capture: longest wait at the end for the server to end its side of the stream, in milliseconds.
 pub const STREAM_END_MS: u64 = 2_000;
+
+/// Size to which the WAL of a mirror's own connection is cut back after a checkpoint, in bytes.
+pub const MIRROR_WAL_BYTES: u64 = 64 << 20;
+
+/// Longest pause of a follower between two tries after a failure that may pass (a locked database,
+/// a full disk), in milliseconds.
+pub const MIRROR_RETRY_MS_MAX: u64 = 5_000;

@@ -145,6 +145,11 @@ impl<'db> Applier<'db> {
         &self.stream
     }
 
+    /// Number of tables in the mirror.
+    pub(super) fn tables(&self) -> usize {
+        self.tables.targets.len()
+    }
+
     pub(super) fn counts(&self) -> &Counts {
         &self.tables.counts
     }

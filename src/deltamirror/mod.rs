@@ -2,6 +2,8 @@
 //!
 //! - [`init`] makes the tables and fills them from a snapshot, while the stream runs on;
 //! - [`apply()`] applies what the stream has, transaction by transaction;
+//! - [`Follower`] goes on applying on a thread of its own, with a connection of its own;
+//! - [`status()`] tells how far a mirror is;
 //! - [`StreamSource`] is the stream.
 //!
 //! Readers of the SQLite file see whole transactions of the source, in commit order. Rows and
@@ -19,9 +21,11 @@
 mod apply;
 mod busy;
 mod check;
+pub mod connection;
 mod definition;
 mod error;
 mod fill;
+mod follow;
 mod init;
 mod latency;
 mod row;
@@ -29,13 +33,16 @@ mod snapshot;
 mod source;
 mod sql;
 pub mod state;
+mod status;
 mod tables;
 mod target;
 
 pub use apply::{Applied, Ended, Options, apply};
 pub use definition::Definition;
 pub use error::{BadRow, Error, Place, Reason};
+pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};
 pub use init::{Filled, InitOptions, Progress, init};
 pub use snapshot::Snapshot;
 pub use source::StreamSource;
+pub use status::{MirrorStatus, status};
 pub use tables::{Counts, OnError};

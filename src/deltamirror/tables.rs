@@ -53,6 +53,19 @@ impl Counts {
         self.repeated += other.repeated;
         self.errors += other.errors;
     }
+
+    /// What came since these counts were `before`.
+    #[must_use]
+    pub fn since(&self, before: &Counts) -> Counts {
+        Counts {
+            transactions: self.transactions.saturating_sub(before.transactions),
+            changes: self.changes.saturating_sub(before.changes),
+            other_tables: self.other_tables.saturating_sub(before.other_tables),
+            held: self.held.saturating_sub(before.held),
+            repeated: self.repeated.saturating_sub(before.repeated),
+            errors: self.errors.saturating_sub(before.errors),
+        }
+    }
 }
 
 /// The tables and the transaction in hand.

@@ -1,0 +1,56 @@
+//! Connections of the mirror's own to its file.
+
+use std::path::Path;
+
+use super::Error;
+use crate::limits;
+use crate::sqlite::{Access, Db};
+
+/// Opens a file to apply changes to it; makes it when it is not there. A new file gets a WAL, so
+/// that readers and the mirror do not hinder each other; one that has tables keeps what it has.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn open(file: &Path) -> Result<Db, Error> {
+    let db = Db::open(file, Access::Create)?;
+    if db.query_int("SELECT count(*) FROM main.sqlite_master", &[])? == Some(0) {
+        db.exec("PRAGMA main.journal_mode = WAL")?;
+    }
+    tune(&db)?;
+    Ok(db)
+}
+
+/// Opens a file that must be there, to apply changes to it.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn open_existing(file: &Path) -> Result<Db, Error> {
+    let db = Db::open(file, Access::Write)?;
+    tune(&db)?;
+    Ok(db)
+}
+
+/// Opens a file that must be there, to look at it.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn open_read_only(file: &Path) -> Result<Db, Error> {
+    let db = Db::open(file, Access::Read)?;
+    db.busy_timeout(std::time::Duration::from_millis(limits::MIRROR_BUSY_MS));
+    Ok(db)
+}
+
+/// A cache that fits the work, and no more fsyncs than needed: with a WAL and NORMAL a power loss
+/// can take the last commits, whole and with their positions, and the stream brings them again.
+fn tune(db: &Db) -> Result<(), Error> {
+    let cache_kib = limits::MIRROR_CACHE_BYTES >> 10;
+    let wal_bytes = limits::MIRROR_WAL_BYTES;
+    db.exec(&format!(
+        "PRAGMA cache_size = -{cache_kib}; PRAGMA journal_size_limit = {wal_bytes}; \
+         PRAGMA temp_store = FILE"
+    ))?;
+    if db.query_text("PRAGMA main.journal_mode", &[])?.as_deref() == Some("wal") {
+        db.exec("PRAGMA main.synchronous = NORMAL")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,357 @@
+//! Following a stream: a thread with a connection of its own applies each transaction as it comes.
+//!
+//! A failure that may pass (a locked database, a full disk) is reported and tried again, with
+//! growing pauses; any other ends the thread and is reported as its last event.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use deltaflood::Lsn;
+
+use super::apply::{Applier, Committed, Ended, Options};
+use super::busy::Patience;
+use super::latency::Latency;
+use super::status::{now_us, since_ms};
+use super::tables::Counts;
+use super::{Error, StreamSource, connection, state};
+use crate::daystream::{Position, Woken};
+use crate::error::{Class, Coded};
+use crate::libpq::Wake;
+use crate::limits;
+use crate::sqlite::Db;
+
+/// What a follower is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowState {
+    /// Applying what is there.
+    Applying,
+    /// At the end of the stream.
+    Waiting,
+    /// Waiting to try again after a failure that may pass.
+    Retrying,
+    /// Stopped when asked to.
+    Stopped,
+    /// Stopped by an error.
+    Failed,
+}
+
+impl FollowState {
+    /// The word for it in a status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            FollowState::Applying => "applying",
+            FollowState::Waiting => "waiting",
+            FollowState::Retrying => "retrying",
+            FollowState::Stopped => "stopped",
+            FollowState::Failed => "failed",
+        }
+    }
+}
+
+/// How a follower is.
+#[derive(Debug, Clone)]
+pub struct FollowStatus {
+    /// What it is doing.
+    pub state: FollowState,
+    /// Everything up to this position is visible in the file.
+    pub position: Position,
+    /// End of the last commit that is.
+    pub lsn: Lsn,
+    /// Its time, microseconds since the Unix epoch.
+    pub commit_time: i64,
+    /// How old the last applied commit was when it became visible, in milliseconds; 0 at the end
+    /// of the stream.
+    pub lag_ms: u64,
+    /// Number of tables in the mirror.
+    pub tables: usize,
+    /// What was done since the follower was started.
+    pub counts: Counts,
+    /// Rows kept as not applied, since the mirror was made.
+    pub errors: i64,
+    /// From commit in PostgreSQL to visible in SQLite, in microseconds: median and 99th percentile
+    /// of the last 4,096 transactions; by the clocks of the two machines.
+    pub latency_us: Option<[u64; 2]>,
+    /// The last failure, in words.
+    pub last_error: Option<String>,
+}
+
+/// What a follower tells.
+#[derive(Debug)]
+pub enum Event {
+    /// Transactions became visible in SQLite.
+    Applied {
+        /// Where the mirror is now.
+        position: Position,
+        /// End of the last commit.
+        lsn: Lsn,
+        /// Transactions since the last such event.
+        transactions: u64,
+        /// Changes since the last such event.
+        changes: u64,
+        /// Rows kept as not applied since the last such event.
+        errors: u64,
+    },
+    /// A failure that may pass; it is tried again after a pause.
+    Retrying {
+        /// The failure.
+        error: Error,
+        /// The pause, in milliseconds.
+        pause_ms: u64,
+    },
+    /// The thread has ended: stopped when asked to, or by an error.
+    Ended {
+        /// The error.
+        error: Option<Error>,
+    },
+}
+
+/// Hears events, on the follower's thread: it must be quick.
+pub type OnEvent = Box<dyn Fn(Event) + Send>;
+
+/// A running follower. Dropped, it stops, and waits for its thread.
+#[derive(Debug)]
+pub struct Follower {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stop: AtomicBool,
+    wake: Wake,
+    status: Mutex<(FollowStatus, Latency)>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, (FollowStatus, Latency)> {
+        // What is in it is plain numbers: whole also after a panic elsewhere.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    /// Starts to follow `source` into the SQLite file, from where the mirror in it is.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`], [`Error::OtherServer`], [`Error::State`], [`Error::Sqlite`],
+    /// [`Error::Daystream`], [`Error::Io`]: those that show at once. Later ones are events.
+    pub fn start(
+        file: PathBuf,
+        source: StreamSource,
+        options: Options,
+        on_event: OnEvent,
+    ) -> Result<Follower, Error> {
+        let io = |what| move |source| Error::Io { what, source };
+        let status = FollowStatus {
+            state: FollowState::Applying,
+            position: Position::MIN,
+            lsn: Lsn(0),
+            commit_time: 0,
+            lag_ms: 0,
+            tables: 0,
+            counts: Counts::default(),
+            errors: 0,
+            latency_us: None,
+            last_error: None,
+        };
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            wake: Wake::new().map_err(io("cannot make an event descriptor"))?,
+            status: Mutex::new((status, Latency::default())),
+        });
+        let (ready, started) = mpsc::channel();
+        let work = Work { shared: Arc::clone(&shared), source, options, on_event };
+        let thread = std::thread::Builder::new().name("deltamirror".to_owned());
+        let thread = thread
+            .spawn(move || work.run(&file, ready))
+            .map_err(io("cannot start a thread to follow the stream"))?;
+        let follower = Follower { shared, thread: Some(thread) };
+        match started.recv() {
+            Ok(Ok(())) => Ok(follower),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Defect { what: "the follower's thread is gone".to_owned() }),
+        }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> FollowStatus {
+        let guard = self.shared.lock();
+        let (status, latency) = &*guard;
+        let mut status = status.clone();
+        status.latency_us = latency.percentiles([50, 99]);
+        status
+    }
+
+    /// Asks it to stop, between two transactions or by giving up the one in hand; does not wait.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.wake.raise();
+    }
+
+    /// Waits until the thread has ended. Call [`Follower::stop`] first.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by its last event missing.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop();
+        self.join();
+    }
+}
+
+/// The follower's thread.
+struct Work {
+    shared: Arc<Shared>,
+    source: StreamSource,
+    options: Options,
+    on_event: OnEvent,
+}
+
+impl Work {
+    fn run(&self, file: &std::path::Path, ready: mpsc::Sender<Result<(), Error>>) {
+        let opened = connection::open_existing(file).and_then(|db| {
+            // A lock may pass: that is reported later.
+            match self.look(&db) {
+                Err(error) if error.class() != Class::Retry => Err(error),
+                _ => Ok(db),
+            }
+        });
+        let db = match opened {
+            Ok(db) => db,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        // Who started it may be gone already; then it is stopped, too.
+        let _ = ready.send(Ok(()));
+        let error = self.follow(&db).err();
+        // Readers later find everything in the file itself; what fails here fails nobody.
+        let _ = db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+        drop(db);
+        let failed = error.as_ref().map(Coded::report);
+        let mut guard = self.shared.lock();
+        guard.0.state = if failed.is_some() { FollowState::Failed } else { FollowState::Stopped };
+        if failed.is_some() {
+            guard.0.last_error = failed;
+        }
+        drop(guard);
+        (self.on_event)(Event::Ended { error });
+    }
+
+    fn patience(&self) -> Patience<'_> {
+        Patience { budget: self.options.busy, stop: &self.shared.stop }
+    }
+
+    /// Makes sure that there is a mirror, and that the stream is its stream.
+    fn look(&self, db: &Db) -> Result<(), Error> {
+        let applier = Applier::open(db, self.options, self.patience())?;
+        applier.reader(&self.source)?;
+        let stream = applier.stream();
+        let errors = state::errors(db)?;
+        let tables = applier.tables();
+        let mut guard = self.shared.lock();
+        guard.0.position = stream.position;
+        guard.0.lsn = stream.lsn;
+        guard.0.commit_time = stream.commit_time;
+        guard.0.errors = errors;
+        guard.0.tables = tables;
+        Ok(())
+    }
+
+    /// Follows until stopped; tries again what may pass.
+    fn follow(&self, db: &Db) -> Result<(), Error> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let began = self.shared.lock().0.position;
+            let error = match self.follow_once(db) {
+                Ok(()) | Err(Error::Stopped) => return Ok(()),
+                Err(error) if error.class() == Class::Retry => error,
+                Err(error) => return Err(error),
+            };
+            let mut guard = self.shared.lock();
+            if guard.0.position > began {
+                pause = Duration::from_millis(100);
+            }
+            guard.0.state = FollowState::Retrying;
+            guard.0.last_error = Some(error.report());
+            drop(guard);
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            (self.on_event)(Event::Retrying { error, pause_ms });
+            if self.sleep(pause)? {
+                return Ok(());
+            }
+            pause = (pause * 2).min(Duration::from_millis(limits::MIRROR_RETRY_MS_MAX));
+        }
+    }
+
+    /// Sleeps, or until woken to stop; true when stopped.
+    fn sleep(&self, pause: Duration) -> Result<bool, Error> {
+        crate::libpq::wait(None, false, false, Some(&self.shared.wake), Some(pause))?;
+        Ok(self.shared.stop.load(Ordering::Relaxed))
+    }
+
+    fn follow_once(&self, db: &Db) -> Result<(), Error> {
+        let mut applier = Applier::open(db, self.options, self.patience())?;
+        let mut reader = applier.reader(&self.source)?;
+        let mut told = *applier.counts();
+        loop {
+            self.shared.lock().0.state = FollowState::Applying;
+            let mut on_commit = |committed: &Committed<'_>| self.publish(committed, &mut told);
+            let patience = self.patience();
+            let ended = applier.run(&self.source, &mut reader, None, patience, &mut on_commit)?;
+            if ended == Ended::Stopped {
+                return Ok(());
+            }
+            {
+                let mut guard = self.shared.lock();
+                guard.0.state = FollowState::Waiting;
+                guard.0.lag_ms = 0;
+                guard.0.tables = applier.tables();
+            }
+            use std::os::fd::AsFd;
+            match reader.wait(None, Some(self.shared.wake.as_fd()))? {
+                Woken::Wake if self.shared.stop.load(Ordering::Relaxed) => return Ok(()),
+                Woken::Wake => self.shared.wake.clear(),
+                Woken::Change | Woken::Timeout => {}
+            }
+        }
+    }
+
+    /// Tells of a commit.
+    fn publish(&self, committed: &Committed<'_>, told: &mut Counts) {
+        let now = now_us();
+        let (stream, counts) = (committed.stream, committed.counts);
+        let mut guard = self.shared.lock();
+        let (status, latency) = &mut *guard;
+        for time in committed.commit_times {
+            latency.add(u64::try_from(now.saturating_sub(*time)).unwrap_or(0));
+        }
+        status.position = stream.position;
+        status.lsn = stream.lsn;
+        status.commit_time = stream.commit_time;
+        status.lag_ms = since_ms(stream.commit_time);
+        let new = counts.since(told);
+        status.counts.add(&new);
+        status.errors += new.errors.cast_signed();
+        drop(guard);
+        *told = *counts;
+        (self.on_event)(Event::Applied {
+            position: stream.position,
+            lsn: stream.lsn,
+            transactions: new.transactions,
+            changes: new.changes,
+            errors: new.errors,
+        });
+    }
+}
