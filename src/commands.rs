@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::tcl::{CmdResult, Interp, serve, signal};
-use crate::{pg_sqlite, pgtcl, schema};
+use crate::{daystream, deltastream, pg_sqlite, pgtcl, schema};
 
 /// The package's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,6 +28,8 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
     if kind == Kind::Trusted {
         signal::register(interp)?;
         serve::register(interp)?;
+        daystream::command::register(interp)?;
+        deltastream::command::register(interp)?;
         pg_sqlite::command::register(interp)?;
         schema::command::register(interp)?;
     }

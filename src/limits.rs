@@ -87,3 +87,6 @@ pub const MIRROR_WAL_BYTES: u64 = 64 << 20;
 /// Longest pause of a follower between two tries after a failure that may pass (a locked database,
 /// a full disk), in milliseconds.
 pub const MIRROR_RETRY_MS_MAX: u64 = 5_000;
+
+/// Milliseconds that closing a capture waits for its clean end, before it is left to itself.
+pub const CAPTURE_CLOSE_MS: u64 = 10_000;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,11 @@ impl Watch {
             new = true;
         }
         Ok(new)
+    }
+
+    /// The descriptor that is readable when there are reports.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     /// Takes all reports; whether there was any, and whether one was about names.

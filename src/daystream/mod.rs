@@ -18,6 +18,7 @@
 
 mod ahead;
 mod clock;
+pub mod command;
 mod error;
 mod filter;
 mod follow;

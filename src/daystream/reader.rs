@@ -14,7 +14,7 @@
 //! stream will get again, at a later position: know it by its LSN.
 
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -377,6 +377,33 @@ impl Reader {
         self.look = true;
         let over = timeout.is_some_and(|timeout| timeout <= slow);
         Ok(if over { Woken::Timeout } else { Woken::Change })
+    }
+
+    /// For event loops: a descriptor that is readable when there may be more to read. Call it when
+    /// [`Reader::next`] has said `None`; `None` here means to call that again at once. The
+    /// descriptor stays the same. File systems that do not report need a look, by
+    /// [`Reader::look_again`], every [`FOLLOW_POLL_MS`].
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn watch(&mut self) -> Result<Option<RawFd>, Error> {
+        let watching = self.watch_folders();
+        if watching.map_err(|error| Error::io(&self.dir, "watch", error))? {
+            self.look = true;
+            return Ok(None);
+        }
+        Ok(self.watch.as_ref().map(Watch::descriptor))
+    }
+
+    /// Before [`Reader::next`] is called because the descriptor is readable, or time has passed:
+    /// takes the kernel's reports.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn look_again(&mut self) -> Result<(), Error> {
+        self.names_changed()?;
+        self.look = true;
+        Ok(())
     }
 
     /// Watches the open segment's day and the newest; whether a watch is new, so that something may

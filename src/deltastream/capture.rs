@@ -1,18 +1,22 @@
 //! A running capture: its handle, and the life of its threads.
 
-use super::receiver::Receiver;
+use super::receiver;
 use super::shared::Shared;
 use super::status::{Event, Listener, Status};
 use super::{Error, Options};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A capture that runs in threads of its own. Dropping it stops it and waits.
 #[derive(Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), Error>>>,
+    /// Says nothing, and is disconnected when the thread is at its end.
+    ended: Receiver<()>,
 }
 
 impl Capture {
@@ -25,11 +29,15 @@ impl Capture {
         super::session::conninfo(&options)?;
         let shared = Arc::new(Shared::new(options, listener)?);
         let inner = Arc::clone(&shared);
+        let (alive, ended) = channel();
         let thread = std::thread::Builder::new()
             .name("deltastream".to_owned())
-            .spawn(move || life(&inner))
+            .spawn(move || {
+                let _alive = alive;
+                life(&inner)
+            })
             .map_err(|source| Error::System { what: "a thread", source })?;
-        Ok(Capture { shared, thread: Some(thread) })
+        Ok(Capture { shared, thread: Some(thread), ended })
     }
 
     /// Asks the capture to end: what was received of whole transactions becomes durable and is
@@ -48,6 +56,17 @@ impl Capture {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Asks it to end and waits for that, but not longer than `within`; then it is left to itself,
+    /// and ends when the server or the disk lets it. Whether it has ended.
+    pub fn close(mut self, within: Duration) -> bool {
+        self.shared.stop();
+        let ended = self.ended.recv_timeout(within) != Err(RecvTimeoutError::Timeout);
+        if !ended {
+            self.thread = None;
+        }
+        ended
     }
 
     /// Waits until it has ended.
@@ -81,7 +100,7 @@ pub fn run(options: Options, listener: Listener) -> Result<Status, Error> {
 }
 
 fn life(shared: &Arc<Shared>) -> Result<(), Error> {
-    let received = std::panic::catch_unwind(AssertUnwindSafe(|| Receiver::run(shared)));
+    let received = std::panic::catch_unwind(AssertUnwindSafe(|| receiver::Receiver::run(shared)));
     let ended = received.unwrap_or_else(|_| Err(defect()));
     match &ended {
         Ok(()) => shared.tell(&Event::Stopped),

@@ -22,6 +22,7 @@
 
 pub mod batch;
 mod capture;
+pub mod command;
 mod decode;
 mod error;
 mod options;

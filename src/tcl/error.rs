@@ -114,8 +114,9 @@ pub fn class_name(class: Class) -> &'static str {
     }
 }
 
-impl<E: Coded> From<E> for Failure {
-    fn from(error: E) -> Failure {
+impl Failure {
+    /// The failure of an error that stays where it is.
+    pub fn of(error: &impl Coded) -> Failure {
         let code = error.code();
         let mut words = vec!["PGSQLITE".to_owned(), code.stage.to_owned(), code.reason.to_owned()];
         for (key, value) in code.details {
@@ -123,6 +124,12 @@ impl<E: Coded> From<E> for Failure {
             words.push(value);
         }
         Failure { message: error.report(), code: words }
+    }
+}
+
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::of(&error)
     }
 }
 

@@ -127,6 +127,18 @@ impl Interp {
         self.checked(code)
     }
 
+    /// Runs `work` so that result, errorInfo and errorCode are afterwards as they were: for what is
+    /// undone after an error that a command is about to return.
+    pub fn undisturbed<T>(self, work: impl FnOnce() -> T) -> T {
+        // SAFETY: live interpreter; the state is restored once. A panic in between would leak it.
+        unsafe {
+            let state = sys::Tcl_SaveInterpState(self.raw(), sys::TCL_OK);
+            let value = work();
+            sys::Tcl_RestoreInterpState(self.raw(), state);
+            value
+        }
+    }
+
     /// Runs a callback from the event loop: `prefix` is a command prefix, `extra` words are appended; errors go to
     /// `bgerror`.
     pub fn call_back(self, prefix: &Obj, extra: &[Obj]) {

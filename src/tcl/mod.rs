@@ -8,6 +8,7 @@
 //! save [`mailbox::Sender`].
 
 pub mod body;
+pub mod callback;
 pub mod channel;
 pub mod command;
 pub mod ensemble;

@@ -1,0 +1,204 @@
+//! `daystream`: the log of changes, read.
+//!
+//! ```text
+//! daystream open    SOURCE ?name? ?option ...?
+//! daystream foreach arrayVar SOURCE ?option ...? body
+//! daystream cat     SOURCE ?option ...? ?-channel stdout? ?-follow 0|1?
+//! daystream info    SOURCE
+//! daystream verify  SOURCE
+//! ```
+//! SOURCE is the folder of a stream. Options:
+//!
+//! | option | meaning |
+//! |---|---|
+//! | `-from begin\|end\|CLOCK\|{CLOCK SEQ}` | where to begin; default `begin`. With the transaction that holds the position, or has a line of that clock (epoch seconds) or later |
+//! | `-after {CLOCK SEQ}` | behind the transaction that ends there: to go on from a stored `position` |
+//! | `-to CLOCK\|{CLOCK SEQ}` | no transaction that ends beyond |
+//! | `-tables {t schema.t ...}` | only these tables; `commit` and `message` lines come all the same |
+//! | `-quiet_ms N` | in a stream without commit lines: the last transaction counts as whole after N ms without growth |
+//!
+//! Only whole transactions are ever seen, in commit order.
+//!
+//! `open` makes a handle command, `daystreamN` unless named:
+//!
+//! ```text
+//! $stream next arrayVar               1 and the next change in the array, or 0 at the end for now
+//! $stream foreach arrayVar body       each change that is there now; yield, break, return work
+//! $stream position                    {clock seq} where the last transaction given out ended, or {}
+//! $stream follow -command cb          from the event loop, as the stream grows
+//! $stream stop                        ends `follow`
+//! $stream close
+//! ```
+//! The array is emptied before each change. It then has the pseudo-columns `_c _s _table _xid
+//! _action` (and `_schema _lsn _time _unchanged _key ...` where there) and the table's columns, all
+//! decoded; a NULL or unchanged column has no element. Where a column is called as a pseudo-column,
+//! the element `_columns` is a list of names and values of all columns.
+//!
+//! `follow` calls `cb change NAME VALUE ...`, `cb end` beyond `-to`, and `cb error message M code C`
+//! when reading fails; after the last two nothing follows. Errors of cb go to `interp bgerror`.
+//!
+//! `cat` writes the lines as they are; it blocks. With `-follow 1` it serves events and goes on as
+//! the stream grows, until `-to` or `pgsqlite::stop`. `info` reads the stream and returns a dict:
+//! `first last segments bytes transactions lines tables`, the last a dict of line counts. `verify`
+//! does so too and checks every field of every line; the first damage is its error.
+//!
+//! Errors: `PGSQLITE DAYSTREAM NOTFOUND|EMPTY|CORRUPT segment F byte N damage D|GAP|...`.
+#![forbid(unsafe_code)]
+
+mod cat;
+mod change;
+mod follow;
+mod options;
+mod walk;
+
+use self::follow::Follow;
+use self::options::{NAMES, Selection, folder};
+use self::walk::{Changes, Walk};
+use super::{Info, Position};
+use crate::tcl::callback::Callback;
+use crate::tcl::ensemble::{self, Handle, Method, Sub};
+use crate::tcl::{Body, CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const SUBS: &[(&str, Sub)] =
+    &[("open", open), ("foreach", foreach), ("cat", cat::cat), ("info", info), ("verify", verify)];
+
+const METHODS: &[(&str, Method<Stream>)] = &[
+    ("next", next),
+    ("foreach", foreach_here),
+    ("position", position),
+    ("follow", follow_here),
+    ("stop", stop),
+];
+
+/// Registers `daystream`.
+///
+/// # Errors
+/// None in practice: the name is a constant.
+pub fn register(interp: Interp) -> CmdResult<()> {
+    ensemble::register(interp, "::daystream", SUBS)
+}
+
+/// What is behind a handle.
+struct Stream {
+    walk: Rc<Walk>,
+    follow: RefCell<Option<Rc<Follow>>>,
+}
+
+impl Handle for Stream {
+    fn close(&self) {
+        let follow = self.follow.take();
+        if let Some(follow) = follow {
+            follow.stop();
+        }
+    }
+}
+
+impl Stream {
+    /// Reading on by hand is not possible while events do it.
+    fn idle(&self) -> CmdResult<()> {
+        if self.follow.borrow().as_ref().is_some_and(|follow| !follow.has_ended()) {
+            let message = "the stream is being followed: stop that first";
+            return Err(Failure::new(message, &["PGSQLITE", "USAGE", "FOLLOWING"]).into());
+        }
+        Ok(())
+    }
+}
+
+fn usage(text: &str) -> Exception {
+    Failure::wrong_args(text).into()
+}
+
+fn open(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [source, rest @ ..] = words else {
+        return Err(usage("daystream open source ?name? ?-option value ...?"));
+    };
+    let (name, rest) = ensemble::optional_name(rest);
+    let selection = Selection::new(interp, source, &Options::parse(rest, &NAMES)?)?;
+    let walk = Rc::new(Walk::open(&selection)?);
+    let stream = Rc::new(Stream { walk, follow: RefCell::default() });
+    Ok(ensemble::create(interp, "daystream", name, stream, METHODS)?.into())
+}
+
+fn foreach(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [array, source, rest @ .., body] = words else {
+        return Err(usage("daystream foreach arrayVar source ?-option value ...? body"));
+    };
+    let selection = Selection::new(interp, source, &Options::parse(rest, &NAMES)?)?;
+    let walk = Rc::new(Walk::open(&selection)?);
+    let changes = Changes { walk, array: array.clone() };
+    Ok(Flow::Body(Body::new("daystream foreach", body.clone(), changes)))
+}
+
+fn next(stream: &Rc<Stream>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [array] = words else { return Err(usage("stream next arrayVar")) };
+    stream.idle()?;
+    Ok(stream.walk.set_next(interp, array)?.into())
+}
+
+fn foreach_here(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [array, body] = words else { return Err(usage("stream foreach arrayVar body")) };
+    stream.idle()?;
+    let changes = Changes { walk: Rc::clone(&stream.walk), array: array.clone() };
+    Ok(Flow::Body(Body::new("daystream foreach", body.clone(), changes)))
+}
+
+fn position(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [] = words else { return Err(usage("stream position")) };
+    Ok(position_value(stream.walk.position()).into())
+}
+
+fn follow_here(stream: &Rc<Stream>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let options = Options::parse(words, &["-command"])?;
+    let Some(callback) = options.get("-command") else {
+        return Err(usage("stream follow -command prefix"));
+    };
+    stream.idle()?;
+    let callback = Callback::new(Some(callback));
+    let follow = Follow::start(interp, Rc::clone(&stream.walk), callback);
+    drop(stream.follow.replace(Some(follow)));
+    Ok(Obj::empty().into())
+}
+
+fn stop(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [] = words else { return Err(usage("stream stop")) };
+    stream.close();
+    Ok(Obj::empty().into())
+}
+
+/// `{clock seq}`, or the empty list.
+pub(crate) fn position_value(position: Option<Position>) -> Obj {
+    let Some(position) = position else { return Obj::empty() };
+    Obj::list(&[Obj::int(position.clock), Obj::unsigned(position.seq)])
+}
+
+fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [source] = words else { return Err(usage("daystream info source")) };
+    Ok(info_dict(&super::info(&folder(source)?)?).into())
+}
+
+fn verify(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [source] = words else { return Err(usage("daystream verify source")) };
+    let (info, damage) = super::verify(&folder(source)?)?;
+    match damage {
+        Some(damage) => Err(damage.into()),
+        None => Ok(info_dict(&info).into()),
+    }
+}
+
+fn info_dict(info: &Info) -> Obj {
+    let tables = info.tables.iter().map(|((schema, table), lines)| {
+        let name = if schema == "public" { table.clone() } else { format!("{schema}.{table}") };
+        (name, Obj::unsigned(*lines))
+    });
+    Obj::dict([
+        ("first", position_value(info.first)),
+        ("last", position_value(info.last)),
+        ("segments", Obj::unsigned(info.segments)),
+        ("bytes", Obj::unsigned(info.bytes)),
+        ("transactions", Obj::unsigned(info.transactions)),
+        ("lines", Obj::unsigned(info.lines)),
+        ("tables", Obj::dict(tables)),
+    ])
+}

@@ -1,0 +1,144 @@
+//! The options that say what to read of a stream.
+
+use crate::daystream::{Error, Position, Reader, ReaderOptions, Start, TableFilter};
+use crate::schema::TableName;
+use crate::tcl::{CmdResult, Failure, Interp, Obj, Options};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The options' names, in the order in which messages list them.
+pub const NAMES: [&str; 5] = ["-from", "-after", "-to", "-tables", "-quiet_ms"];
+
+/// What to read.
+pub struct Selection {
+    /// The stream's folder.
+    pub dir: PathBuf,
+    /// Where to begin.
+    pub start: Start,
+    /// No transaction that ends beyond this.
+    pub to: Option<Position>,
+    /// Which tables, and how.
+    pub options: ReaderOptions,
+}
+
+impl Selection {
+    /// From SOURCE and the options.
+    ///
+    /// # Errors
+    /// What is no folder's name, position or table list.
+    pub fn new(interp: Interp, source: &Obj, options: &Options) -> CmdResult<Selection> {
+        let quiet = options.count(interp, "-quiet_ms")?.map(Duration::from_millis);
+        let tables = options.list(interp, "-tables")?.map(|names| filter(&names));
+        Ok(Selection {
+            dir: folder(source)?,
+            start: start(interp, options)?,
+            to: options.get("-to").map(|to| end(interp, to)).transpose()?,
+            options: ReaderOptions { tables, quiet, ..ReaderOptions::default() },
+        })
+    }
+
+    /// Opens the reader.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Reader::open(&self.dir, self.start, self.options.clone())
+    }
+}
+
+/// The folder of a stream.
+///
+/// # Errors
+/// `PGSQLITE USAGE SOURCE` for a URL, which this version cannot read.
+pub fn folder(source: &Obj) -> CmdResult<PathBuf> {
+    let text = source.as_text()?;
+    if text.is_empty() || text.contains("://") {
+        let message = format!("\"{text}\" is not the folder of a daystream");
+        let code = ["PGSQLITE", "USAGE", "SOURCE", "source", &text];
+        return Err(Failure::new(message, &code).into());
+    }
+    Ok(PathBuf::from(&*text))
+}
+
+fn start(interp: Interp, options: &Options) -> CmdResult<Start> {
+    match (options.get("-from"), options.get("-after")) {
+        (Some(_), Some(_)) => {
+            let message = "use one of -from and -after";
+            Err(Failure::new(message, &["PGSQLITE", "USAGE", "CONFLICT"]).into())
+        }
+        (None, None) => Ok(Start::Begin),
+        (None, Some(after)) => match words(interp, "-after", after)? {
+            Place::Position(position) => Ok(Start::After(position)),
+            _ => Err(bad_position("-after", after)),
+        },
+        (Some(from), None) => Ok(match words(interp, "-from", from)? {
+            Place::Begin => Start::Begin,
+            Place::End => Start::End,
+            Place::Clock(clock) => Start::Clock(clock),
+            Place::Position(position) => Start::At(position),
+        }),
+    }
+}
+
+fn end(interp: Interp, to: &Obj) -> CmdResult<Position> {
+    match words(interp, "-to", to)? {
+        Place::Clock(clock) => Ok(Position { clock, seq: u64::MAX }),
+        Place::Position(position) => Ok(position),
+        Place::Begin | Place::End => Err(bad_position("-to", to)),
+    }
+}
+
+/// A place as it is written.
+enum Place {
+    Begin,
+    End,
+    Clock(i64),
+    Position(Position),
+}
+
+fn words(interp: Interp, option: &str, value: &Obj) -> CmdResult<Place> {
+    let bad = || bad_position(option, value);
+    match value.as_list(interp).map_err(|_| bad())?.as_slice() {
+        [word] => match &*word.text_lossy() {
+            "begin" => Ok(Place::Begin),
+            "end" => Ok(Place::End),
+            _ => match word.as_int(interp) {
+                Ok(clock @ 0..) => Ok(Place::Clock(clock)),
+                _ => Err(bad()),
+            },
+        },
+        [clock, seq] => {
+            let text = format!("{} {}", clock.text_lossy(), seq.text_lossy());
+            text.parse().map(Place::Position).map_err(|_| bad())
+        }
+        _ => Err(bad()),
+    }
+}
+
+fn bad_position(option: &str, value: &Obj) -> crate::tcl::Exception {
+    let value = value.text_lossy();
+    let what = match option {
+        "-from" => "begin, end, a clock or {clock seq}",
+        "-after" => "{clock seq}",
+        _ => "a clock or {clock seq}",
+    };
+    let message = format!("bad {option} \"{value}\": must be {what}");
+    Failure::new(message, &["PGSQLITE", "USAGE", "POSITION", "option", option]).into()
+}
+
+/// A filter that lets the tables pass: as they are called (`table` of schema public, or
+/// `schema.table`), and by PostgreSQL's rules (`"Odd Name"`, lower case).
+#[must_use]
+pub fn filter(names: &[String]) -> TableFilter {
+    let mut filter = TableFilter::new();
+    for name in names {
+        filter = filter.with("public", name);
+        if let Some((schema, table)) = name.split_once('.') {
+            filter = filter.with(schema, table);
+        }
+        if let Ok(parsed) = TableName::parse(name) {
+            filter = filter.with(&parsed.schema, &parsed.table);
+        }
+    }
+    filter
+}

@@ -1,0 +1,204 @@
+//! `deltastream`: a PostgreSQL replication slot into a daystream.
+//!
+//! ```text
+//! deltastream setup  -conninfo C -slot S -stream DIR ?-tables {t1 schema.t2 ...}?
+//!                    ?-publication P? ?-plugin pgoutput|deltaflood?
+//! deltastream run    -conninfo C -slot S -stream DIR ?-command cb? ?capture option ...?
+//! deltastream open   ?name? -conninfo C -slot S -stream DIR ?capture option ...?
+//! deltastream read   -stream DIR ?-channel stdin? ?-quiet_ms N?
+//! deltastream status -conninfo C -slot S ?-stream DIR? ?-publication P?
+//! deltastream drop   -conninfo C -slot S ?-publication P?
+//! ```
+//! `setup`, `status` and `drop` block until the server has answered; making a slot waits for the
+//! transactions that are running.
+//!
+//! `setup` makes the publication (default: called as the slot; default tables: all) or adds tables
+//! to it, makes the slot, and notes in the stream where it comes from. It may be run again. A dict:
+//! `slot publication consistent_point slot_created publication_created added tables warnings`.
+//! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
+//! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn`, where what is unknown
+//! is empty; `state` is `streaming`, `idle` or `lost`. `drop` drops slot and publication as far as
+//! they exist, and says so in a dict: `slot 0|1 publication 0|1`.
+//!
+//! Capture options:
+//!
+//! | option | meaning |
+//! |---|---|
+//! | `-sync_interval_ms N` | time between two fsyncs while transactions come; default 10 |
+//! | `-until_lsn L` | ends when everything committed before L is durable |
+//! | `-until_idle_ms N` | ends when nothing new came for N ms and everything is durable |
+//! | `-publication P`, `-plugin P` | default: those of the stream |
+//! | `-tables {...}` | must be in the publication |
+//! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
+//!
+//! `open` makes a handle command, `deltastreamN` unless named. Nothing in it blocks but `close`:
+//!
+//! ```text
+//! $capture start ?-command cb?        captures in threads of its own; tells cb from the event loop
+//! $capture stop                       asks it to end; `end` is told when it has
+//! $capture status                     a dict, see below
+//! $capture close                      ends it, everything received made durable (at most 10 s)
+//! ```
+//! `cb` is called as `cb EVENT name value ...`; its errors go to `interp bgerror`:
+//!
+//! | event | details |
+//! |---|---|
+//! | `connected` | `lsn`: from where |
+//! | `reconnecting` | `message code class after_ms`: why, and when it is tried again |
+//! | `timeline` | `from to`: the server was promoted |
+//! | `transactions` | `count lines position lsn time_us`: became durable |
+//! | `end` | `transactions lines lsn`: ended as asked |
+//! | `error` | `message code class`: ended by an error |
+//!
+//! The status dict: `state` (`opened starting streaming waiting stopped failed`), `transactions
+//! lines connections position durable_lsn received_lsn wal_lsn lag_bytes commit_time_us error`.
+//! Counts begin with `start`.
+//!
+//! `run` captures too, but blocks and serves events, until `-until_...`, an error, or
+//! `pgsqlite::stop`; it returns the status dict. `read` takes lines in from a channel, those of
+//! `pg_recvlogical ... -f -` or any deltaflood lines, until its end; it blocks and serves events. It
+//! returns a dict: `lines transactions repeated unfinished`. In lines without commit lines a
+//! transaction ends where `_xid` changes, at the end, and with `-quiet_ms` after a pause.
+//!
+//! Errors: `PGSQLITE STREAM SLOTMISSING|SLOTINUSE|SLOTLOST|AHEAD|... slot S`,
+//! `PGSQLITE DAYSTREAM LOCKED|...`, `PGSQLITE POSTGRES ...`.
+#![forbid(unsafe_code)]
+
+mod events;
+mod handle;
+mod read;
+
+use super::{Options as Capturing, Plugin, SetupOptions, Slot, drop_slot, setup, status_of};
+use crate::tcl::ensemble::{self, Sub};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
+use std::path::PathBuf;
+
+const SUBS: &[(&str, Sub)] = &[
+    ("setup", set_up),
+    ("run", handle::run),
+    ("open", handle::open),
+    ("read", read::read),
+    ("status", status),
+    ("drop", drop_both),
+];
+
+const CAPTURE: [&str; 10] = [
+    "-conninfo",
+    "-slot",
+    "-stream",
+    "-publication",
+    "-plugin",
+    "-tables",
+    "-sync_interval_ms",
+    "-until_lsn",
+    "-until_idle_ms",
+    "-segment_bytes",
+];
+
+/// Registers `deltastream`.
+///
+/// # Errors
+/// None in practice: the name is a constant.
+pub fn register(interp: Interp) -> CmdResult<()> {
+    ensemble::register(interp, "::deltastream", SUBS)
+}
+
+/// What a capture needs, from its options.
+fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
+    let conninfo = options.required("-conninfo")?;
+    let slot = options.required("-slot")?;
+    let mut capture = Capturing::new(&conninfo, &slot, options.required("-stream")?);
+    capture.publication = options.text("-publication")?;
+    capture.plugin = plugin(options)?;
+    capture.tables = options.list(interp, "-tables")?.unwrap_or_default();
+    if let Some(ms) = options.count(interp, "-sync_interval_ms")? {
+        capture.sync_interval_ms = ms;
+    }
+    if let Some(text) = options.text("-until_lsn")? {
+        capture.until_lsn = Some(text.parse().map_err(|_| bad_lsn(&text))?);
+    }
+    capture.until_idle_ms = options.count(interp, "-until_idle_ms")?;
+    if let Some(bytes) = options.count(interp, "-segment_bytes")? {
+        capture.segment_bytes = bytes;
+    }
+    Ok(capture)
+}
+
+fn bad_lsn(text: &str) -> Failure {
+    let message = format!("\"{text}\" is not an LSN: it must look like 16/B374D848");
+    Failure::new(message, &["PGSQLITE", "USAGE", "LSN", "option", "-until_lsn"])
+}
+
+fn plugin(options: &Options) -> CmdResult<Option<Plugin>> {
+    let Some(name) = options.text("-plugin")? else { return Ok(None) };
+    match Plugin::from_name(&name) {
+        Some(plugin) => Ok(Some(plugin)),
+        None => Err(Failure::bad_word("plugin", &name, &["pgoutput", "deltaflood"]).into()),
+    }
+}
+
+fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let known = ["-conninfo", "-slot", "-stream", "-tables", "-publication", "-plugin"];
+    let options = Options::parse(words, &known)?;
+    let wanted = SetupOptions {
+        conninfo: options.required("-conninfo")?,
+        slot: options.required("-slot")?,
+        stream: Some(PathBuf::from(options.required("-stream")?)),
+        tables: options.list(interp, "-tables")?.unwrap_or_default(),
+        publication: options.text("-publication")?,
+        plugin: plugin(&options)?.unwrap_or_default(),
+    };
+    let done = setup(&wanted)?;
+    let dict = Obj::dict([
+        ("slot", Obj::text(&wanted.slot)),
+        ("publication", Obj::text(&done.publication)),
+        ("consistent_point", Obj::text(&done.consistent_point.to_string())),
+        ("slot_created", done.slot_created.into()),
+        ("publication_created", done.publication_created.into()),
+        ("added", Obj::text_list(&done.added)),
+        ("tables", Obj::text_list(&done.tables)),
+        ("warnings", Obj::text_list(&done.warnings)),
+    ]);
+    Ok(dict.into())
+}
+
+fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let options = Options::parse(words, &["-conninfo", "-slot", "-stream", "-publication"])?;
+    let stream = options.text("-stream")?.map(PathBuf::from);
+    let (conninfo, slot) = (options.required("-conninfo")?, options.required("-slot")?);
+    let publication = options.text("-publication")?;
+    let status = status_of(&conninfo, &slot, stream.as_deref(), publication.as_deref())?;
+    let Slot { name, plugin, database, active_pid, confirmed, wal_status, safe_wal_bytes, .. } =
+        &status.slot;
+    let optional = |value: Option<String>| Obj::text(&value.unwrap_or_default());
+    let known = status.stream.as_ref().and_then(|identity| identity.confirmed);
+    let dict = Obj::dict([
+        ("slot", Obj::text(name)),
+        ("state", Obj::text(status.state)),
+        ("plugin", Obj::text(plugin)),
+        ("database", Obj::text(database)),
+        ("confirmed_lsn", Obj::text(&confirmed.to_string())),
+        ("wal_lsn", Obj::text(&status.wal_lsn.to_string())),
+        ("lag_bytes", status.lag_bytes.into()),
+        ("lag_s", status.lag_s.map_or_else(Obj::empty, Obj::real)),
+        ("kept_bytes", status.kept_bytes.into()),
+        ("wal_status", Obj::text(wal_status)),
+        ("safe_wal_bytes", optional(safe_wal_bytes.map(|bytes| bytes.to_string()))),
+        ("lost", optional(status.slot.lost.clone())),
+        ("active_pid", optional(active_pid.map(|pid| pid.to_string()))),
+        ("publication", Obj::text(&status.publication)),
+        ("tables", Obj::text_list(&status.tables)),
+        ("stream_lsn", optional(known.map(|lsn| lsn.to_string()))),
+    ]);
+    Ok(dict.into())
+}
+
+fn drop_both(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let options = Options::parse(words, &["-conninfo", "-slot", "-publication"])?;
+    let (conninfo, slot) = (options.required("-conninfo")?, options.required("-slot")?);
+    let publication = options.text("-publication")?;
+    let dropped = drop_slot(&conninfo, &slot, publication.as_deref())?;
+    let dict =
+        Obj::dict([("slot", dropped.slot.into()), ("publication", dropped.publication.into())]);
+    Ok(dict.into())
+}
