@@ -32,8 +32,8 @@
 //! Errors: `PGSQLITE IMPORT VALUE column C row N type T`, `PGSQLITE IMPORT COLUMNS|TYPE|KEY|...`,
 //! `PGSQLITE SQLITE ...`, `PGSQLITE POSTGRES ...`, `PGSQLITE USAGE ...`.
 //!
-//! `info` is a list of key and value: `filename F`, the file of the database NAME (default `main`; empty for
-//! one in memory), and
+//! `info` is a list of key and value: `filename F`, the file of the database NAME (default `main`;
+//! empty for one in memory), and
 //! `busy {SQL ...}`, the statements that are running now, when there are any. The flags choose;
 //! without them both.
 //!

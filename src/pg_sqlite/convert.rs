@@ -37,6 +37,21 @@ impl Converter {
         self.row
     }
 
+    /// Columns that the current row still lacks.
+    pub(super) fn missing(&self) -> usize {
+        self.columns.len().saturating_sub(self.column)
+    }
+
+    /// Are values that do not fit errors?
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// The number of the column called `name`.
+    pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
+        self.columns.iter().position(|column| column.name.as_bytes() == name)
+    }
+
     /// A new row begins.
     #[inline]
     pub(super) fn begin_row(&mut self) {
@@ -54,7 +69,8 @@ impl Converter {
             batch.end_row();
             Ok(())
         } else {
-            Err(Error::ColumnCount { expected: self.columns.len(), found: self.column })
+            let (row, expected, found) = (self.row, self.columns.len(), self.column);
+            Err(Error::RowColumns { row, expected, found })
         }
     }
 
@@ -66,7 +82,8 @@ impl Converter {
     pub(super) fn push(&mut self, batch: &mut Batch, text: Option<&[u8]>) -> Result<()> {
         let Some(column) = self.columns.get(self.column) else {
             let expected = self.columns.len();
-            return Err(Error::ColumnCount { expected, found: expected.saturating_add(1) });
+            let found = expected.saturating_add(1);
+            return Err(Error::RowColumns { row: self.row, expected, found });
         };
         self.column = self.column.wrapping_add(1);
         let text = match text {

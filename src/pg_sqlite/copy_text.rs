@@ -103,7 +103,7 @@ mod tests {
     fn damage_is_an_error_with_the_row() {
         assert!(matches!(cells(b"a\\q\n", 1), Err(Error::CopyText { row: 1, .. })));
         assert!(matches!(cells(b"a\\", 1), Err(Error::CopyText { row: 1, .. })));
-        assert!(matches!(cells(b"a\tb", 1), Err(Error::ColumnCount { expected: 1, found: 2 })));
-        assert!(matches!(cells(b"a", 2), Err(Error::ColumnCount { expected: 2, found: 1 })));
+        assert!(matches!(cells(b"a\tb", 1), Err(Error::RowColumns { expected: 1, found: 2, .. })));
+        assert!(matches!(cells(b"a", 2), Err(Error::RowColumns { expected: 2, found: 1, .. })));
     }
 }

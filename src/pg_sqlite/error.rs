@@ -50,6 +50,44 @@ pub enum Error {
         /// Columns of the rows.
         found: usize,
     },
+    /// A row has more or fewer cells than there are columns.
+    #[error("row {row} has {found} columns, but {expected} are named")]
+    RowColumns {
+        /// Number of the row, the first being 1.
+        row: u64,
+        /// Columns named by the caller.
+        expected: usize,
+        /// Cells of the row; of too many only the first one too many is counted.
+        found: usize,
+    },
+    /// A key of a line that is no column.
+    #[error("row {row}: unknown key \"{key}\"; with -unknown it goes to a column of its own")]
+    UnknownColumn {
+        /// Number of the row, the first being 1.
+        row: u64,
+        /// The key.
+        key: String,
+    },
+    /// The text between two cells cannot be nothing, nor hold what is escaped.
+    #[error("the separator must not be empty, nor contain a backslash or a line end")]
+    Separator,
+    /// The comparison with stored rows needs a key to find them by.
+    #[error("-check needs the primary key: name its columns by -pkey")]
+    CheckWithoutKey,
+    /// The column whose maximum is wanted is not among the columns.
+    #[error("the column \"{column}\" of -max is not among the columns")]
+    UnknownMax {
+        /// The column's name.
+        column: String,
+    },
+    /// Lines could not be read or written.
+    #[error("after {row} rows: {message}")]
+    Lines {
+        /// Rows so far.
+        row: u64,
+        /// What the file or channel said.
+        message: String,
+    },
     /// A type that Pgtcl does not know.
     #[error("Unknown type {word}: it must be integer, int, real, double, boolean, bool or text")]
     UnknownType {
@@ -129,6 +167,16 @@ impl Coded for Error {
             Error::ColumnCount { expected, found } => {
                 import("COLUMNS").with("expected", expected).with("found", found)
             }
+            Error::RowColumns { row, expected, found } => {
+                import("COLUMNS").with("row", row).with("expected", expected).with("found", found)
+            }
+            Error::UnknownColumn { row, key } => {
+                import("UNKNOWNKEY").with("key", key).with("row", row)
+            }
+            Error::Separator => import("SEPARATOR"),
+            Error::CheckWithoutKey => import("KEY").with("option", "-check"),
+            Error::UnknownMax { column } => import("MAX").with("column", column),
+            Error::Lines { row, .. } => import("LINES").with("row", row),
             Error::UnknownType { word } => import("TYPE").with("type", word),
             Error::UnknownKey { column } => import("KEY").with("column", column),
             Error::KeyOrder { word } => import("KEY").with("order", word),
@@ -145,8 +193,14 @@ impl Coded for Error {
 
     fn class(&self) -> Class {
         match self {
-            Error::Value { .. } | Error::TooBig { .. } => Class::Poison,
+            Error::Value { .. }
+            | Error::TooBig { .. }
+            | Error::RowColumns { .. }
+            | Error::UnknownColumn { .. } => Class::Poison,
             Error::ColumnCount { .. }
+            | Error::Separator
+            | Error::CheckWithoutKey
+            | Error::UnknownMax { .. }
             | Error::UnknownType { .. }
             | Error::UnknownKey { .. }
             | Error::KeyOrder { .. }
@@ -154,7 +208,7 @@ impl Coded for Error {
             | Error::NoRows { .. }
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,
-            Error::Thread { .. } => Class::Retry,
+            Error::Thread { .. } | Error::Lines { .. } => Class::Retry,
             Error::Postgres(error) => error.class(),
             Error::Sqlite(source) | Error::Row { source, .. } => source.class(),
         }

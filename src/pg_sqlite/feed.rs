@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::pump::Batches;
-use super::{Error, Result};
+use super::{Error, Max, Result};
 use crate::sqlite::{RowSource, Value};
 
 /// Called every so many rows with the number of rows so far; `false` stops the import.
@@ -20,6 +20,8 @@ pub(super) struct Feed<'a, B> {
     at: usize,
     rows: u64,
     progress: Option<Progress<'a>>,
+    /// The column whose greatest value is kept, and that value.
+    max: Option<(usize, Option<Max>)>,
     /// Rows at the last call of the progress.
     reported: u64,
     /// Rows at which `advance` says "end" for a moment: a part is to be committed.
@@ -38,6 +40,7 @@ impl<'a, B: Batches> Feed<'a, B> {
             at: 0,
             rows: 0,
             progress,
+            max: None,
             reported: 0,
             pause_at: None,
             ended: false,
@@ -52,6 +55,16 @@ impl<'a, B: Batches> Feed<'a, B> {
     /// Did the source come to its end?
     pub(super) fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Keeps the greatest value of a column.
+    pub(super) fn watch(&mut self, column: usize) {
+        self.max = Some((column, None));
+    }
+
+    /// The greatest value of the column watched.
+    pub(super) fn max(&self) -> Option<Max> {
+        self.max.as_ref().and_then(|(_, max)| max.clone())
     }
 
     /// Pauses after `rows` more rows.
@@ -100,6 +113,9 @@ impl<B: Batches> RowSource for Feed<'_, B> {
             self.at = 0;
         }
         self.rows = self.rows.wrapping_add(1);
+        if let Some((column, max)) = &mut self.max {
+            Max::update(max, self.batch.value(self.at.wrapping_add(*column)));
+        }
         Ok(true)
     }
 

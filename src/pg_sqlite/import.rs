@@ -1,11 +1,14 @@
 //! The import: options, and how it runs.
 
+use super::check::Changed;
 use super::convert::Converter;
 use super::feed::{Feed, Progress};
+use super::lines::LineRows;
 use super::pump::{Ahead, Batches, Here, read_ahead};
 use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
-use super::{Column, Columns, Error, KeyPart, Result, TableName, table};
+use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
 use crate::libpq::{PgResult, Status};
+use crate::schema::value::Kind;
 use crate::sqlite::{Db, InsertError, RowSource, Value};
 
 /// Where the rows go.
@@ -39,17 +42,27 @@ pub struct Import<'a> {
     /// the calling thread, between two rows; it may use the connection, but not end the
     /// transaction.
     pub progress: Option<&'a mut dyn FnMut(u64) -> bool>,
+    /// Leave rows alone that the table holds already with the same values; others of the same key
+    /// are replaced. Needs the key.
+    pub skip_identical: bool,
+    /// The column whose greatest value is wanted.
+    pub max_column: Option<String>,
     /// Commit every so many rows (only outside of the caller's transaction); `None`: all or
     /// nothing.
     pub commit_every: Option<u64>,
 }
 
 /// What was imported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Imported {
     /// Rows written.
     pub rows: u64,
+    /// Rows left alone, since the table held them already.
+    pub identical: u64,
+    /// The greatest value of [`Import::max_column`] among all rows; `None` when there is none but
+    /// NULL.
+    pub max: Option<Max>,
 }
 
 /// The outcome of SQLite's side, with the number of the row it was at.
@@ -74,6 +87,8 @@ impl<'a> Import<'a> {
             strict: true,
             progress_every: 0,
             progress: None,
+            skip_identical: false,
+            max_column: None,
             commit_every: None,
         }
     }
@@ -111,6 +126,17 @@ impl<'a> Import<'a> {
                 let make = move || Ok(StreamRows::new(conn, first, converter));
                 read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
             }
+            Source::Lines(lines) => {
+                let mut columns = self.columns.resolve(None)?;
+                if let LineForm::Keys { unknown: Some(name) } = &lines.form
+                    && !columns.iter().any(|column| column.name == *name)
+                {
+                    columns.push(Column::new(name, Kind::Text));
+                }
+                let converter = Converter::new(columns.clone(), None, self.strict, limit);
+                let reader = LineRows::new(lines, self.null.as_deref(), converter)?;
+                self.write(db, &columns, &mut Here::new(reader))
+            }
             Source::Copy { conn, sql } => {
                 let columns = self.columns.resolve(None)?;
                 let converter = self.converter(&columns, limit);
@@ -142,35 +168,52 @@ impl<'a> Import<'a> {
             Some(rows) if rows > 0 && !db.in_transaction() => Some(rows),
             _ => None,
         };
+        if let Some(name) = &self.max_column {
+            let position = columns.iter().position(|column| column.name == *name);
+            feed.watch(position.ok_or_else(|| Error::UnknownMax { column: name.clone() })?);
+        }
         let mut made = false;
+        let mut identical: u64 = 0;
         while !feed.ended() {
             if let Some(rows) = part {
                 feed.pause_after(rows);
             }
-            db.atomically(|| {
+            let skipped = db.atomically(|| {
                 if let (Target::Create(name), false) = (&self.target, made) {
                     table::create(db, name, columns, &self.key)?;
                 }
                 self.insert(db, columns, &mut feed)
             })?;
             made = true;
+            identical = identical.saturating_add(skipped);
         }
-        Ok(Imported { rows: feed.rows() })
+        Ok(Imported { rows: feed.rows().saturating_sub(identical), identical, max: feed.max() })
     }
 
+    /// Inserts what the feed gives; returns the rows left alone.
     fn insert<B: Batches>(
         &self,
         db: &Db,
         columns: &[Column],
         feed: &mut Feed<'_, B>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         match &self.target {
+            Target::Create(name) | Target::Into(name) if self.skip_identical => {
+                let mut changed = Changed::new(db, name, columns, &self.key, feed)?;
+                let inserted = table::insert(name, &names, true).run(db, &mut changed);
+                let skipped = changed.skipped();
+                drop(changed);
+                inserted.map(|_| skipped).map_err(|error| at_row(feed, error))
+            }
             Target::Create(name) | Target::Into(name) => {
                 let inserted = table::insert(name, &names, self.or_replace).run(db, feed);
-                inserted.map(|_| ()).map_err(|error| at_row(feed, error))
+                inserted.map(|_| 0).map_err(|error| at_row(feed, error))
             }
-            Target::Statement(sql) => run_for_each_row(db, sql, columns.len(), feed),
+            Target::Statement(sql) => {
+                run_for_each_row(db, sql, columns.len(), feed)?;
+                Ok(0)
+            }
         }
     }
 }

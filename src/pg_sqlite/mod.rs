@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod check;
 mod columns;
 pub mod command;
 mod convert;
@@ -24,14 +25,20 @@ mod copy_text;
 mod error;
 mod feed;
 mod import;
+mod lines;
+mod max;
 mod pump;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use columns::{Column, Columns, kind_of_word};
 pub use error::{Error, Result};
 pub use import::{Import, Imported, Target};
+pub use lines::{LineForm, Lines, NextLine};
+pub use max::Max;
 pub use source::Source;
 pub use table::{KeyPart, Order, TableName};
+pub use write::WriteTabsep;

@@ -2,11 +2,10 @@
 
 use super::batch::Batch;
 use super::convert::Converter;
-use super::{Error, Result, copy_text};
+use super::{Error, Lines, Result, copy_text};
 use crate::libpq::{Conn, CopyOut, PgResult, Status};
 
 /// Where the rows of an import come from.
-#[derive(Debug)]
 pub enum Source<'a> {
     /// A result that is here already.
     Result(&'a PgResult),
@@ -22,6 +21,8 @@ pub enum Source<'a> {
         /// The COPY statement.
         sql: &'a str,
     },
+    /// Lines of text, read on the calling thread.
+    Lines(Lines<'a>),
 }
 
 /// Reads rows and converts them.

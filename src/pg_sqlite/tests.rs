@@ -1,5 +1,7 @@
 //! Names, keys and the feeding of rows, without a server.
 
+mod lines;
+
 use super::batch::Batch;
 use super::feed::{Feed, Progress};
 use super::pump::{Batches, read_ahead};

@@ -63,25 +63,40 @@ impl<'db> Stmt<'db> {
     /// # Errors
     /// Those of binding and stepping. The statement is reset in every case.
     pub fn execute(&mut self, parameters: &[Value<'_>]) -> Result<u64> {
-        self.reset();
-        let done = self.bind_static_and_run(parameters);
-        self.reset();
-        if !parameters.is_empty() {
-            // SAFETY: a statement that is not running. No borrowed text stays bound.
-            unsafe { ffi::sqlite3_clear_bindings(self.raw.as_ptr()) };
-        }
-        done?;
+        self.with_static(parameters, |stmt| {
+            while stmt.step()? {}
+            Ok(())
+        })?;
         Ok(self.db.changes())
     }
 
-    fn bind_static_and_run(&mut self, parameters: &[Value<'_>]) -> Result<()> {
-        for (index, value) in parameters.iter().enumerate() {
-            // SAFETY: STATIC: the bytes outlive the run, and `execute` clears the bindings before
-            // it returns.
-            unsafe { self.bind_raw(index.saturating_add(1), *value, ffi::SQLITE_STATIC())? };
+    /// Has the query a row with these parameters, which are not copied? It is reset before and
+    /// afterwards.
+    ///
+    /// # Errors
+    /// Those of binding and stepping.
+    pub fn exists(&mut self, parameters: &[Value<'_>]) -> Result<bool> {
+        self.with_static(parameters, Stmt::step)
+    }
+
+    /// Binds without copying, runs, and leaves no borrowed text bound.
+    fn with_static<T>(
+        &mut self,
+        parameters: &[Value<'_>],
+        run: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.reset();
+        let bound = parameters.iter().enumerate().try_for_each(|(index, value)| {
+            // SAFETY: STATIC: the bytes outlive the run, and the bindings are cleared below.
+            unsafe { self.bind_raw(index.saturating_add(1), *value, ffi::SQLITE_STATIC()) }
+        });
+        let done = bound.and_then(|()| run(self));
+        self.reset();
+        if !parameters.is_empty() {
+            // SAFETY: a statement that is not running.
+            unsafe { ffi::sqlite3_clear_bindings(self.raw.as_ptr()) };
         }
-        while self.step()? {}
-        Ok(())
+        done
     }
 
     /// # Safety

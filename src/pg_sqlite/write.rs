@@ -1,0 +1,96 @@
+//! Rows of SQLite as lines of text, in PostgreSQL's `COPY` text format.
+//!
+//! Backslash, TAB, LF and CR in a cell become `\\`, `\t`, `\n`, `\r`; the first byte of another
+//! separator becomes `\xHH`. So `COPY ... FROM` and `read_tabsep` give back what SQLite holds.
+//! Blobs become PostgreSQL's hex form of bytea, reals the shortest form that reads back as the same
+//! number, infinities `Infinity`. With the default for NULL, which is nothing, NULL and the empty
+//! text are the same.
+
+use std::io::Write;
+
+use super::lines::check_separator;
+use super::{Error, Result};
+use crate::sqlite::{Db, Value};
+
+/// How lines are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteTabsep {
+    /// The text for NULL, written as it is.
+    pub null: Vec<u8>,
+    /// What stands between two cells; not empty.
+    pub separator: Vec<u8>,
+}
+
+impl Default for WriteTabsep {
+    fn default() -> Self {
+        WriteTabsep { null: Vec::new(), separator: b"\t".to_vec() }
+    }
+}
+
+impl WriteTabsep {
+    /// Runs a query and gives each row to `sink` as a line with its LF; returns the rows.
+    ///
+    /// # Errors
+    /// SQLite's, the sink's, [`Error::Separator`].
+    pub fn run(
+        &self,
+        db: &Db,
+        sql: &str,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<u64> {
+        check_separator(&self.separator)?;
+        let mut stmt = db.prepare(sql)?;
+        let columns = stmt.column_count();
+        let mut line = Vec::new();
+        let mut rows: u64 = 0;
+        while stmt.step()? {
+            line.clear();
+            for column in 0..columns {
+                if column > 0 {
+                    line.extend_from_slice(&self.separator);
+                }
+                self.cell(stmt.column(column), &mut line)
+                    .map_err(|error| Error::Lines { row: rows, message: error.to_string() })?;
+            }
+            line.push(b'\n');
+            sink(&line)?;
+            rows = rows.saturating_add(1);
+        }
+        Ok(rows)
+    }
+
+    fn cell(&self, value: Value<'_>, line: &mut Vec<u8>) -> std::io::Result<()> {
+        match value {
+            Value::Null => line.extend_from_slice(&self.null),
+            Value::Int(int) => write!(line, "{int}")?,
+            Value::Real(real) if real == f64::INFINITY => line.extend_from_slice(b"Infinity"),
+            Value::Real(real) if real == f64::NEG_INFINITY => {
+                line.extend_from_slice(b"-Infinity");
+            }
+            Value::Real(real) => write!(line, "{real:?}")?,
+            Value::Text(text) => self.escape(text, line)?,
+            Value::Blob(blob) => {
+                line.extend_from_slice(b"\\\\x");
+                for byte in blob {
+                    write!(line, "{byte:02x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn escape(&self, text: &[u8], line: &mut Vec<u8>) -> std::io::Result<()> {
+        let separator = self.separator.first().copied().unwrap_or(b'\t');
+        for byte in text {
+            match byte {
+                b'\\' => line.extend_from_slice(b"\\\\"),
+                b'\t' => line.extend_from_slice(b"\\t"),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                other if *other == separator => write!(line, "\\x{other:02x}")?,
+                other => line.push(*other),
+            }
+        }
+        Ok(())
+    }
+}
