@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use log::{Hand, all, options, reason, write};
 use pgsqlite::daystream::{
-    Commit, Position, Reader, ReaderOptions, Start, TableFilter, Woken, Writer, WriterOptions,
+    Commit, Keep, Position, Reader, ReaderOptions, Removed, Start, Storage, TableFilter, Woken,
+    Writer, WriterOptions, retain,
 };
 use pgsqlite::error::Coded;
 
@@ -273,10 +274,19 @@ fn a_reader_that_comes_after_retention_learns_of_the_gap() {
     let open = |start| Reader::open(dir.path(), start, ReaderOptions::default());
     let mut slow = open(Start::Begin).unwrap();
     while !slow.next().unwrap().unwrap().end {}
-    std::fs::write(dir.path().join("retained.tsv"), "clock\t1507507201\tseq\t1\n").unwrap();
-    for name in ["1507507200.0.tsv", "1507507201.0.tsv"] {
-        std::fs::remove_file(dir.path().join("2017-10-09").join(name)).unwrap();
-    }
+    let size = dir.path().join("2017-10-09/1507507200.0.tsv").metadata().unwrap().len();
+    let keep = |days, bytes, now| {
+        let keep = Keep { days, bytes };
+        retain(dir.path(), keep, now, &Storage::default()).unwrap()
+    };
+    let now = clock.seconds();
+    assert_eq!(keep(None, None, now), Removed::default());
+    assert_eq!(keep(Some(1), Some(5 * size), now).segments, 0);
+    let removed = keep(Some(1), None, 1_507_507_202 + 86_400);
+    assert_eq!(removed, Removed { segments: 1, bytes: size, last: Some(ends[0]) });
+    let removed = keep(None, Some(2 * size + 60), now);
+    assert_eq!(removed, Removed { segments: 1, bytes: size, last: Some(ends[1]) });
+    assert_eq!(keep(None, Some(2 * size + 60), now).segments, 0);
     assert_eq!(reason(&slow.next().unwrap_err()), "GAP");
     assert_eq!(reason(&open(Start::After(ends[0])).unwrap_err()), "GAP");
     assert_eq!(reason(&open(Start::Clock(1_507_507_200)).unwrap_err()), "GAP");
@@ -305,4 +315,25 @@ fn after_a_power_loss_a_reader_goes_on_with_what_is_new() {
     write(&mut writer, 2, 1).unwrap();
     writer.flush().unwrap();
     assert_eq!(log::rest(&mut reader).unwrap(), [(2, 1)]);
+}
+
+#[test]
+fn retention_never_removes_the_last_segment() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_500_000);
+    let options = WriterOptions { segment_bytes: 1, ..options(&clock) };
+    let mut writer = Writer::open(dir.path(), options).unwrap();
+    for xid in 1..=3 {
+        write(&mut writer, xid, 1).unwrap();
+        clock.set(clock.seconds() + 86_400);
+    }
+    writer.sync().unwrap();
+    let keep = Keep { days: Some(0), bytes: Some(0) };
+    let removed = retain(dir.path(), keep, i64::MAX, &Storage::default()).unwrap();
+    assert_eq!(removed.segments, 2);
+    assert_eq!(all(dir.path()), [(3, 1)]);
+    assert!(!dir.path().join("2017-10-08").exists());
+    write(&mut writer, 4, 1).unwrap();
+    writer.sync().unwrap();
+    assert_eq!(all(dir.path()), [(3, 1), (4, 1)]);
 }

@@ -9,7 +9,7 @@
 //! - [`Writer`] appends transactions, makes them durable, and cuts off what a crash left.
 //! - [`Reader`] gives out whole transactions from any place, and on as the stream grows.
 //! - [`Identity`] says whose changes the stream holds; [`Intake`] takes in lines from elsewhere.
-//! - [`info`] and [`verify`] read a whole stream.
+//! - [`info`] and [`verify`] read a whole stream; [`retain`] removes what is old.
 //!
 //! Limits: [`crate::limits`]; clocks to the year 9999. One writer at a time, by a lock that network
 //! file systems may not have. What is not guaranteed: that a reader sees only what is durable.
@@ -49,6 +49,7 @@ pub use intake::{Intake, Taken, take_in};
 pub use layout::Segment;
 pub use position::{Position, PositionError};
 pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
+pub use retained::{Keep, Removed, retain};
 pub use storage::{Fault, Operation, Storage};
 pub use survey::{Info, info, verify};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

@@ -426,13 +426,17 @@ impl Reader {
     }
 }
 
+/// The position right before `position`.
+pub(super) fn before(position: Position) -> Position {
+    match position.seq.checked_sub(1) {
+        Some(seq) => Position { seq, ..position },
+        None => Position { clock: position.clock - 1, seq: u64::MAX },
+    }
+}
+
 /// Position of the last line of the segment before the one named `first`, where that is to be had.
 fn end_before(dir: &Path, first: Position) -> Result<Option<Position>, Error> {
-    let limit = match first.seq.checked_sub(1) {
-        Some(seq) => Position { seq, ..first },
-        None => Position { clock: first.clock - 1, seq: u64::MAX },
-    };
-    let segment = layout::last(dir, Some(limit))?.filter(|segment| !segment.compressed);
+    let segment = layout::last(dir, Some(before(first)))?.filter(|segment| !segment.compressed);
     let Some(segment) = segment else {
         return Ok(None);
     };

@@ -1,15 +1,20 @@
-//! What retention leaves behind: the file `retained.tsv` with the position of the last line that was
-//! removed, written before the first segment is.
+//! Retention: removing the oldest segments, and saying so.
 //!
-//! By it a reader that comes too late learns so, instead of jumping over what is gone.
+//! The file `retained.tsv` holds the position of the last line that was removed. It is durable before
+//! the first segment goes, so that a reader that comes too late learns of the gap instead of jumping
+//! over it. A segment that somebody removes by hand leaves no such trace.
+//!
+//! The last segment always stays, and nothing is removed from the middle. Not here: waiting for
+//! readers, who do not register.
 
 use std::io::Read;
 use std::path::Path;
 
 use deltaflood::pairs;
 
-use super::storage::open_read;
-use super::{Error, Position, layout};
+use super::layout::Segment;
+use super::storage::{Storage, open_read};
+use super::{Error, Position, identity, layout, reader, seek};
 
 /// The last removed position; `None` when nothing was ever removed.
 pub(super) fn load(dir: &Path) -> Result<Option<Position>, Error> {
@@ -20,20 +25,20 @@ pub(super) fn load(dir: &Path) -> Result<Option<Position>, Error> {
     let mut text = Vec::new();
     let read = file.take(4096).read_to_end(&mut text);
     read.map_err(|error| Error::io(&path, "read", error))?;
-    let mut words = Vec::new();
+    let mut words = String::new();
     for pair in pairs(text.strip_suffix(b"\n").unwrap_or(&text)) {
         let (key, value) = pair.map_err(|error| Error::State {
             path: path.clone(),
             byte: error.byte,
             why: error.kind.text(),
         })?;
-        words.push((key.raw(), String::from_utf8_lossy(value.raw())));
+        if matches!(key.raw(), b"clock" | b"seq") {
+            words.push_str(&String::from_utf8_lossy(value.raw()));
+            words.push(' ');
+        }
     }
-    match words.as_slice() {
-        [(b"clock", clock), (b"seq", seq)] => format!("{clock} {seq}").parse().map(Some),
-        _ => "".parse().map(Some),
-    }
-    .map_err(|_| Error::State { path, byte: 0, why: "expected clock and seq" })
+    let position = words.parse();
+    position.map(Some).map_err(|_| Error::State { path, byte: 0, why: "expected clock and seq" })
 }
 
 /// `GAP` when lines behind `last` were removed; a reader that has read nothing wants all there is.
@@ -41,5 +46,101 @@ pub(super) fn check(dir: &Path, last: Option<Position>) -> Result<(), Error> {
     match (last, load(dir)?) {
         (Some(wanted), Some(removed)) if removed > wanted => Err(Error::Gap { wanted, removed }),
         _ => Ok(()),
+    }
+}
+
+/// What to keep; without any bound, everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Keep what was written within this many times 86,400 seconds.
+    pub days: Option<u32>,
+    /// Keep the newest segments whose sizes sum up to no more than this, in bytes.
+    pub bytes: Option<u64>,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Number of segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Position of the last line that was removed, now or ever.
+    pub last: Option<Position>,
+}
+
+/// Removes the oldest segments of the stream in `dir` that `keep` does not ask to keep, at the time
+/// `now` (seconds since the Unix epoch). A writer and readers may be at work; a second call at the
+/// same time may not.
+///
+/// # Errors
+/// Those of the file system. Segments that were to go may be left.
+pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Removed, Error> {
+    reader::check_folder(dir)?;
+    let segments = layout::all(dir)?;
+    let mut sizes = Vec::with_capacity(segments.len());
+    for segment in &segments {
+        let path = segment.path(dir);
+        let meta = path.symlink_metadata().map_err(|error| Error::io(&path, "look at", error))?;
+        sizes.push(meta.len());
+    }
+    let count = surplus(&segments, &sizes, keep, now);
+    let mut removed = Removed { last: load(dir)?, ..Removed::default() };
+    let Some(last) = count.checked_sub(1).and_then(|at| segments.get(at)) else {
+        return Ok(removed);
+    };
+    let next = segments.get(count).map_or(last.first, |segment| segment.first);
+    let end = end_of(dir, last)?.unwrap_or_else(|| reader::before(next));
+    removed.last = removed.last.max(Some(end));
+    let text = format!("clock\t{}\tseq\t{}\n", end.clock, end.seq);
+    // DURABILITY: what is gone is known to be gone before it goes.
+    identity::replace(dir, layout::RETAINED, text.as_bytes(), storage)?;
+    for (segment, size) in segments.iter().zip(&sizes).take(count) {
+        storage.remove(&segment.path(dir))?;
+        removed.segments += 1;
+        removed.bytes += size;
+    }
+    let kept = segments.get(count).map(|segment| segment.day.as_str());
+    let mut days: Vec<_> = segments.iter().take(count).map(|s| s.day.as_str()).collect();
+    days.dedup();
+    for day in days.into_iter().filter(|day| Some(*day) != kept) {
+        // NOTE: a folder with other files in it stays.
+        let _ = std::fs::remove_dir(dir.join(day));
+    }
+    Ok(removed)
+}
+
+/// Number of segments, from the oldest on, that need not be kept.
+fn surplus(segments: &[Segment], sizes: &[u64], keep: Keep, now: i64) -> usize {
+    let mut total: u64 = sizes.iter().sum();
+    let mut count = 0;
+    // NOTE: a segment's lines are older than the next one's first; the last segment has no next.
+    for (pair, size) in segments.windows(2).zip(sizes) {
+        let old = keep.days.is_some_and(|days| {
+            let age = i64::from(days) * 86_400;
+            pair.last().is_some_and(|next| next.first.clock < now.saturating_sub(age))
+        });
+        let large = keep.bytes.is_some_and(|bytes| total > bytes);
+        if !old && !large {
+            break;
+        }
+        total -= size;
+        count += 1;
+    }
+    count
+}
+
+/// Position of a segment's last line; `None` when it is compressed or has no commit line.
+fn end_of(dir: &Path, segment: &Segment) -> Result<Option<Position>, Error> {
+    if segment.compressed {
+        return Ok(None);
+    }
+    let path = segment.path(dir);
+    match open_read(&path)? {
+        Some(file) => {
+            let end = seek::end(&file).map_err(|error| Error::io(path, "read", error))?;
+            Ok(end.before)
+        }
+        None => Ok(None),
     }
 }
