@@ -248,6 +248,18 @@ proc ::pgsqlite::program::progress_end {} {
     set progress_shown 0
 }
 
+# Says how long work ended: stopped by a signal or at its end, with these of its counts (or all).
+proc ::pgsqlite::program::ended {counts {names {}}} {
+    variable stopping
+    if {$names eq {}} { set names [dict keys $counts] }
+    set details {}
+    foreach key $names {
+        if {[dict exists $counts $key]} { lappend details $key [dict get $counts $key] }
+    }
+    if {$stopping ne {}} { lappend details signal $stopping }
+    event info [expr {$stopping eq {} ? "ended" : "stopped"}] {*}$details
+}
+
 # A dict as lines `name value`, for status commands.
 proc ::pgsqlite::program::print {dict} {
     set width 0
