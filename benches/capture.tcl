@@ -20,7 +20,7 @@ proc capture_ours {} {
     set run $measure::run
     measure::command $capture_server [list [measure::program deltastream] run \
         -conninfo $capture_conninfo -slot ours$run -stream $capture_folder/ours$run \
-        -until_lsn $capture_end 2>@1]
+        -until_lsn $capture_end]
 }
 
 proc capture_theirs {} {
@@ -28,7 +28,7 @@ proc capture_theirs {} {
     set run $measure::run
     measure::command $capture_server [list [cluster::program $capture_server pg_recvlogical] \
         -d $capture_conninfo -S theirs$run --start --endpos=$capture_end -o proto_version=1 \
-        -o publication_names=bench -f $capture_folder/theirs$run 2>@1]
+        -o publication_names=bench -f $capture_folder/theirs$run]
 }
 
 set capture_medians [measure::compare "capture: slot -> daystream" changes $measure::rows 0 {

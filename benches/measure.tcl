@@ -64,7 +64,8 @@ proc ::measure::command {server words} {
     variable ended 0
     set server_before [expr {$server eq {} ? 0 : [server_ticks $server]}]
     set began [clock microseconds]
-    set channel [open |[list {*}$words < /dev/null 2>@stderr] r]
+    close [file tempfile errors]
+    set channel [open |[list {*}$words < /dev/null 2> $errors] r]
     fconfigure $channel -blocking 0 -translation lf
     fileevent $channel readable [list ::measure::readable $channel]
     set pids [pid $channel]
@@ -82,7 +83,10 @@ proc ::measure::command {server words} {
         incr spent [ticks_of $pid 1]
     }
     fconfigure $channel -blocking 1
-    close $channel
+    set failed [catch {close $channel} message]
+    set said [exec cat $errors]
+    file delete $errors
+    if {$failed} { error "[lindex $words 0]: $message\n$said" }
     set server_spent [expr {$server eq {} ? 0 : [server_ticks $server] - $server_before}]
     regexp -line {^seconds ([0-9.]+)$} $output -> seconds
     regexp -line {^peak (\d+)$} $output -> peak
