@@ -78,6 +78,13 @@ pub const SLOT_WAIT_MS: u64 = 15_000;
 /// Capture: milliseconds without a word from the server, asked to answer, before the connection is
 /// given up. Long, since a server that decodes a huge transaction may not answer for a while.
 pub const STALL_TIMEOUT_MS: u64 = 300_000;
+/// Capture: pause that lets small messages arrive together, when they come one by one in quick
+/// succession.
+pub const TRICKLE_PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
+/// Capture: bytes received between two waits from which on there is no such pause.
+pub const TRICKLE_BYTES: usize = 8 << 10;
+/// Capture: quick waits, one after the other, before there is such a pause.
+pub const TRICKLE_STREAK: u32 = 8;
 /// Capture: longest wait at the end for the server to end its side of the stream, in milliseconds.
 pub const STREAM_END_MS: u64 = 2_000;
 

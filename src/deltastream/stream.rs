@@ -61,6 +61,33 @@ pub(super) struct Stream<'a> {
     data_at: Instant,
     phase: Phase,
     status_interval: Duration,
+    trickle: Trickle,
+}
+
+/// Whether the server sends many small messages one by one, which costs both sides a switch of
+/// processes for each: then a short pause lets more of them arrive together.
+#[derive(Debug)]
+struct Trickle {
+    waited_at: Instant,
+    /// Bytes received since.
+    bytes: usize,
+    /// Short waits for little data, one after the other.
+    streak: u32,
+}
+
+impl Trickle {
+    fn new(now: Instant) -> Trickle {
+        Trickle { waited_at: now, bytes: 0, streak: 0 }
+    }
+
+    /// A wait has ended with something to read: whether to pause before it is read.
+    fn pauses(&mut self, now: Instant) -> bool {
+        let fast = now.duration_since(self.waited_at) < limits::TRICKLE_PAUSE * 2;
+        let little = self.bytes < limits::TRICKLE_BYTES;
+        self.streak = if fast { self.streak.saturating_add(1) } else { 0 };
+        self.bytes = 0;
+        little && self.streak >= limits::TRICKLE_STREAK
+    }
 }
 
 impl<'a> Stream<'a> {
@@ -94,6 +121,7 @@ impl<'a> Stream<'a> {
             data_at: now,
             phase: Phase::Receiving,
             status_interval: Duration::from_millis(quarter.max(1)),
+            trickle: Trickle::new(now),
         }
     }
 
@@ -156,6 +184,7 @@ impl<'a> Stream<'a> {
             match message {
                 Message::Data(data) => {
                     self.data_at = now;
+                    self.trickle.bytes += data.payload().len();
                     self.decode(data.payload())?;
                 }
                 Message::Keepalive { wal_end, reply } => self.keepalive(Lsn(wal_end), reply),
@@ -346,7 +375,11 @@ impl<'a> Stream<'a> {
             self.shared.wake.clear();
         }
         if ready.readable {
-            conn.consume_input()?;
+            if self.trickle.pauses(Instant::now()) {
+                std::thread::sleep(limits::TRICKLE_PAUSE);
+            }
+            self.trickle.waited_at = Instant::now();
+            self.session.link.conn().consume_input()?;
         }
         Ok(())
     }
