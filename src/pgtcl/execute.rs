@@ -96,7 +96,7 @@ struct Rows {
 
 impl Rows {
     fn set(&self, interp: Interp, row: usize) -> CmdResult<()> {
-        self.columns.set(interp, self.array.as_ref(), &self.result, row, &self.nulls)
+        self.columns.set(interp, self.array.as_ref(), &self.result, row, &self.nulls).map(|_| ())
     }
 
     fn count(&self) -> Obj {

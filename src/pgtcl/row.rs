@@ -36,7 +36,15 @@ impl Columns {
         &self.names
     }
 
-    /// Sets a row's elements of an array; without an array, variables of the columns' names.
+    /// Whether no name comes twice, nor is that of a field that `pg_select` adds (`.headers`, ...).
+    pub(super) fn are_distinct(&self) -> bool {
+        let mut names: Vec<&[u8]> = self.names.iter().map(Obj::internal).collect();
+        names.sort_unstable();
+        let dotted = names.iter().any(|name| name.starts_with(b"."));
+        !dotted && names.windows(2).all(|pair| pair.first() != pair.last())
+    }
+
+    /// Sets a row's elements of an array; without an array, variables of the columns' names. How many were set.
     ///
     /// # Errors
     /// Tcl's own (`variable isn't array`, a trace's error).
@@ -47,7 +55,8 @@ impl Columns {
         result: &PgResult,
         row: usize,
         nulls: &Nulls,
-    ) -> CmdResult<()> {
+    ) -> CmdResult<usize> {
+        let mut set = self.names.len();
         for (name, value) in self.names.iter().zip(result.row(row)) {
             let (variable, element) = match array {
                 Some(array) => (array, Some(name)),
@@ -56,11 +65,14 @@ impl Columns {
             match (value, nulls) {
                 (Some(bytes), _) => interp.set_var_utf8(variable, element, bytes)?,
                 (None, Nulls::Value(value)) => interp.set_var(variable, element, value)?,
-                (None, Nulls::Unset) => interp.unset_var(variable, element),
-                (None, Nulls::Absent) => {}
+                (None, Nulls::Unset) => {
+                    interp.unset_var(variable, element);
+                    set -= 1;
+                }
+                (None, Nulls::Absent) => set -= 1,
             }
         }
-        Ok(())
+        Ok(set)
     }
 }
 

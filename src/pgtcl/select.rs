@@ -110,7 +110,13 @@ pub(super) fn select(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let statement = Statement::bind(interp, sql, options.binding)?;
     let nulls =
         if options.without_nulls { Nulls::Absent } else { Nulls::Value(connection.null_value()) };
-    let target = Target { array: array.clone(), dots: !options.no_dot_fields, nulls };
+    let target = Target {
+        array: array.clone(),
+        dots: !options.no_dot_fields,
+        nulls,
+        size: [Obj::text("::tcl::array::size"), array.clone()],
+        filled: false,
+    };
     let count = options.count;
     if options.row_by_row {
         statement.send(&conn)?;
@@ -138,6 +144,10 @@ struct Target {
     array: Obj,
     dots: bool,
     nulls: Nulls,
+    /// `array size ARRAY`.
+    size: [Obj; 2],
+    /// The array is as a row of the present shape left it, unless the script has changed it.
+    filled: bool,
 }
 
 /// What the rows of a result have in common.
@@ -162,15 +172,58 @@ impl Shape {
 
 impl Target {
     /// Fills the array with a row, and nothing else.
-    fn fill(&self, interp: Interp, shape: &Shape, result: &PgResult, row: usize) -> CmdResult<()> {
+    ///
+    /// To unset an array and to make its elements anew takes Tcl longer than all the rest; so the elements of the row
+    /// before are written over, and what comes of it is counted: any other element shows.
+    fn fill(
+        &mut self,
+        interp: Interp,
+        shape: &Shape,
+        result: &PgResult,
+        row: usize,
+    ) -> CmdResult<()> {
+        if std::mem::take(&mut self.filled)
+            && let Ok(set) = self.set(interp, shape, result, row, &Nulls::Unset)
+            && self.size(interp) == Some(set)
+        {
+            self.filled = true;
+            return Ok(());
+        }
         interp.unset_var(&self.array, None);
+        self.set(interp, shape, result, row, &Nulls::Absent)?;
+        self.filled = shape.columns.are_distinct();
+        Ok(())
+    }
+
+    /// Number of elements in the array.
+    fn size(&self, interp: Interp) -> Option<usize> {
+        let size = interp.call_here(&self.size).and_then(|size| size.as_int(interp)).ok()?;
+        usize::try_from(size).ok()
+    }
+
+    /// Sets a row's elements; how many. `absent` is what becomes of NULL if nothing stands for it.
+    fn set(
+        &self,
+        interp: Interp,
+        shape: &Shape,
+        result: &PgResult,
+        row: usize,
+        absent: &Nulls,
+    ) -> CmdResult<usize> {
+        let array = &self.array;
+        let mut set = 0;
         if self.dots {
             let [headers, numcols, tupno] = &shape.dot_names;
-            interp.set_var(&self.array, Some(headers), &shape.headers)?;
-            interp.set_var(&self.array, Some(numcols), &shape.numcols)?;
-            interp.set_var(&self.array, Some(tupno), &Obj::from(row as u64))?;
+            interp.set_var(array, Some(headers), &shape.headers)?;
+            interp.set_var(array, Some(numcols), &shape.numcols)?;
+            interp.set_var(array, Some(tupno), &Obj::from(row as u64))?;
+            set += shape.dot_names.len();
         }
-        shape.columns.set(interp, Some(&self.array), result, row, &self.nulls)
+        let nulls = match &self.nulls {
+            Nulls::Absent => absent,
+            value => value,
+        };
+        Ok(set + shape.columns.set(interp, Some(array), result, row, nulls)?)
     }
 }
 
@@ -187,7 +240,8 @@ impl Iteration for Buffered {
         if self.row >= self.result.ntuples() {
             return Ok(false);
         }
-        self.target.fill(interp, &self.shape, &self.result, self.row)?;
+        let Buffered { result, row, target, shape } = self;
+        target.fill(interp, shape, result, *row)?;
         self.row += 1;
         Ok(true)
     }
@@ -247,6 +301,7 @@ impl Iteration for Streamed {
                 }
                 // The end of a statement's rows.
                 Status::TuplesOk => {
+                    self.target.filled = false;
                     if self.shape.take().is_none() {
                         self.set_count(interp, 0)?;
                     }

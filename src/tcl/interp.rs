@@ -206,6 +206,20 @@ impl Interp {
         if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
     }
 
+    /// Evaluates a command of these words in the scope of the caller. For commands of Tcl itself that are needed often:
+    /// keep the words, for Tcl keeps in them what it has found.
+    ///
+    /// # Errors
+    /// Whatever the command raises.
+    pub fn call_here(self, words: &[Obj]) -> CmdResult {
+        // SAFETY: live interpreter and objects; Obj is a transparent pointer, so a slice of one is a slice of the other.
+        let code = unsafe {
+            let raw = std::slice::from_raw_parts(words.as_ptr().cast(), words.len());
+            sys::eval_objv(self.raw(), raw, 0)
+        };
+        self.checked(code)
+    }
+
     /// Unsets a variable, or an element of an array; one that is not there is no error.
     pub fn unset_var(self, name: &Obj, element: Option<&Obj>) {
         let name = name.internal();
