@@ -89,15 +89,17 @@ pub unsafe fn string_bytes<'a>(obj: *mut Obj) -> &'a [u8] {
 /// The bytes of a byte array; None (9.0 only) when the value is no sequence of bytes.
 #[inline]
 pub unsafe fn byte_array<'a>(obj: *mut Obj) -> Option<&'a [u8]> {
+    type Get9 = unsafe extern "C" fn(*mut Interp, *mut Obj, *mut isize) -> *const u8;
+    // NOTE: 9.0 declares slot 33 as well, but libtcl 9.0.1 leaves it empty.
     let (p, n) = call!(
         33: unsafe extern "C" fn(*mut Obj, *mut c_int) -> *const u8 => |f| {
             let mut n: c_int = 0;
             let p = f(obj, &mut n);
             (p, n as usize)
         },
-        33: unsafe extern "C" fn(*mut Obj, *mut isize) -> *const u8 => |f| {
+        650: Get9 => |f| {
             let mut n: isize = 0;
-            let p = f(obj, &mut n);
+            let p = f(std::ptr::null_mut(), obj, &mut n);
             (p, n as usize)
         }
     );
