@@ -156,11 +156,11 @@ impl Connection {
         }
     }
 
-    /// Ends a COPY without its end line; throws away what is left of one to the client.
+    /// Ends a COPY from the client without its end line. False: it is one to the client, to be read to its end.
     ///
     /// # Errors
     /// There is no COPY; the connection is lost.
-    pub(super) fn complete_copy(&self) -> CmdResult<()> {
+    pub(super) fn complete_copy(&self) -> CmdResult<bool> {
         let conn = self.conn()?;
         let outcome = match &mut *self.copy.0.borrow_mut() {
             Phase::Idle => {
@@ -172,17 +172,11 @@ impl Connection {
                 let rest = if held == b"\\" { held } else { Vec::new() };
                 conn.put_copy_data(&rest).and_then(|_| conn.put_copy_end(None)).map(|_| ())
             }
-            Phase::Out(_) => loop {
-                match conn.get_copy_data(true) {
-                    Ok(CopyRead::Data(_)) => {}
-                    Ok(_) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            },
+            Phase::Out(_) => return Ok(false),
         };
         let outcome = outcome.map_err(|error| request_failed(&conn, error));
         self.finish_copy(&conn);
-        outcome
+        outcome.map(|()| true)
     }
 }
 

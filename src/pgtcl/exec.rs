@@ -65,15 +65,23 @@ pub(super) fn set_single_row_mode(interp: Interp, words: &[Obj]) -> Result<Flow,
     Ok(Obj::from(conn.set_single_row_mode()).into())
 }
 
-/// `pg_copy_complete conn`: ends a COPY from the client; what came of it is in the COPY's result handle.
+/// `pg_copy_complete conn`: ends a COPY from the client, or gives up the rest of the rows of one to the client. What
+/// came of it is in the COPY's result handle.
 pub(super) fn copy_complete(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, name] = words else {
         return Err(Failure::wrong_args("pg_copy_complete connection").into());
     };
     let connection = connection(interp, name)?;
-    if let Some(channel) = connection.channel() {
+    let channel = connection.channel();
+    if let Some(channel) = channel {
         channel.flush();
     }
-    connection.complete_copy()?;
+    if !connection.complete_copy()?
+        && let Some(channel) = channel
+    {
+        // Through Tcl, so that the rows which Tcl has buffered go too.
+        let mut rest = vec![0; 1 << 16];
+        while connection.copy.is_active() && channel.read(&mut rest)? > 0 {}
+    }
     Ok(Obj::empty().into())
 }
