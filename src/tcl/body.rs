@@ -1,5 +1,5 @@
-//! A script run once per row, on Tcl's own trampoline (NRE), so that `yield`, `tailcall`, `break`, `continue` and
-//! `return -level` work in it (Tcl_NRAddCallback(3)).
+//! A script run once per row, on Tcl's own trampoline (NRE), so that `yield`, `tailcall`, `break`,
+//! `continue` and `return -level` work in it (Tcl_NRAddCallback(3)).
 
 use super::error::{CmdResult, Exception};
 use super::guard;
@@ -10,8 +10,8 @@ use tcl_sys as sys;
 
 /// What feeds the rows to a body.
 pub trait Iteration {
-    /// Sets the variables of the next row; false when there is none. No borrow may outlive the call: the script that
-    /// follows can do anything, the deletion of our own handles included.
+    /// Sets the variables of the next row; false when there is none. No borrow may outlive the
+    /// call: the script that follows can do anything, the deletion of our own handles included.
     ///
     /// # Errors
     /// Ends the loop with the error.
@@ -23,7 +23,8 @@ pub trait Iteration {
     /// Becomes the command's error.
     fn finish(&mut self, interp: Interp) -> CmdResult;
 
-    /// After an error or a `return` of the script: cleans up; the interpreter's result is not touched.
+    /// After an error or a `return` of the script: cleans up; the interpreter's result is not
+    /// touched.
     fn abandon(&mut self, _interp: Interp) {}
 }
 
@@ -54,8 +55,8 @@ fn step(interp: Interp, mut body: Box<Body>) -> c_int {
             let script = body.script.raw();
             let data = Box::into_raw(body).cast::<c_void>();
             let none = std::ptr::null_mut();
-            // SAFETY: live interpreter; the box is taken back in `ran`, which Tcl calls exactly once, and holds the
-            // script till then.
+            // SAFETY: live interpreter; the box is taken back in `ran`, which Tcl calls exactly
+            // once, and holds the script till then.
             unsafe {
                 sys::Tcl_NRAddCallback(interp.raw(), ran, data, none, none, none);
                 sys::Tcl_NREvalObj(interp.raw(), script, 0)

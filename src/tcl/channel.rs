@@ -1,4 +1,5 @@
-//! Channels: ours, driven by a [`Driver`], and other people's, read and written (Tcl_CreateChannel(3)).
+//! Channels: ours, driven by a [`Driver`], and other people's, read and written
+//! (Tcl_CreateChannel(3)).
 
 use super::error::{CmdResult, Exception, Failure};
 use super::guard;
@@ -11,8 +12,8 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use tcl_sys as sys;
 
-/// What a channel of ours does. Methods may be called while others of them run (a script in between): use interior
-/// mutability with care.
+/// What a channel of ours does. Methods may be called while others of them run (a script in
+/// between): use interior mutability with care.
 pub trait Driver {
     /// Fills the buffer with what is there; 0 at the end.
     ///
@@ -183,7 +184,8 @@ impl Channel {
         found.map(|c| (c, access)).ok_or(Exception::Raised(sys::TCL_ERROR))
     }
 
-    /// The channel of that name in the interpreter, if there is one; the interpreter's result is lost if not.
+    /// The channel of that name in the interpreter, if there is one; the interpreter's result is
+    /// lost if not.
     #[must_use]
     pub fn lookup(interp: Interp, name: &Obj) -> Option<Channel> {
         let mut mode = 0;

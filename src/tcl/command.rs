@@ -30,8 +30,9 @@ type OnDelete = dyn FnOnce(Interp);
 
 struct Entry {
     run: Box<Run>,
-    /// Lives at least as long as the command; used only while the token says that there is one. (To preserve it
-    /// here would keep a deleted interpreter, and with it this command, from ever being torn down.)
+    /// Lives at least as long as the command; used only while the token says that there is one. (To
+    /// preserve it here would keep a deleted interpreter, and with it this command, from ever being
+    /// torn down.)
     interp: Interp,
     token: Cell<*mut sys::CommandToken>,
     on_delete: RefCell<Option<Box<OnDelete>>>,
@@ -56,8 +57,8 @@ impl Command {
             return None;
         }
         let name = Obj::empty();
-        // SAFETY: the token is cleared when the command is deleted, which is before its interpreter is gone; so
-        // both are live; the object is unshared.
+        // SAFETY: the token is cleared when the command is deleted, which is before its interpreter
+        // is gone; so both are live; the object is unshared.
         unsafe { sys::Tcl_GetCommandFullName(self.0.interp.raw(), token, name.raw()) };
         Some(name.text_lossy().into_owned())
     }
@@ -71,7 +72,8 @@ impl Command {
         }
     }
 
-    /// What tells this command from all others, as long as it is there: compare with [`CommandInfo::identity`].
+    /// What tells this command from all others, as long as it is there: compare with
+    /// [`CommandInfo::identity`].
     #[must_use]
     pub fn identity(&self) -> usize {
         Rc::as_ptr(&self.0).addr()
@@ -152,7 +154,8 @@ unsafe extern "C" fn entered(
     let Some(interp) = (unsafe { Interp::from_raw(interp) }) else { return sys::TCL_ERROR };
     let outcome = guard::caught(|| {
         let entry = data.cast_const().cast::<Entry>();
-        // SAFETY: the command holds a reference; this call takes one more, for the closure may delete the command.
+        // SAFETY: the command holds a reference; this call takes one more, for the closure may
+        // delete the command.
         let entry = unsafe {
             Rc::increment_strong_count(entry);
             Rc::from_raw(entry)
@@ -193,7 +196,8 @@ pub struct CommandInfo {
 }
 
 impl CommandInfo {
-    /// The identity of the command, if it is one of ours: compare with [`Command::identity`] of those that live.
+    /// The identity of the command, if it is one of ours: compare with [`Command::identity`] of
+    /// those that live.
     #[must_use]
     pub fn identity(&self) -> usize {
         self.client_data.addr()
@@ -201,7 +205,8 @@ impl CommandInfo {
 }
 
 impl Interp {
-    /// The implementation behind a command's name, resolved from the current namespace; None when there is none.
+    /// The implementation behind a command's name, resolved from the current namespace; None when
+    /// there is none.
     #[must_use]
     pub fn command_info(self, name: &Obj) -> Option<CommandInfo> {
         // SAFETY: an all-zero CmdInfo is valid: numbers and null pointers.

@@ -1,4 +1,5 @@
-//! How a command ends other than well: an error of ours, or something the interpreter holds already.
+//! How a command ends other than well: an error of ours, or something the interpreter holds
+//! already.
 
 use super::interp::Interp;
 use super::obj::Obj;
@@ -79,7 +80,8 @@ pub fn choice_list(choices: &[&str]) -> String {
 pub enum Exception {
     /// An error of ours.
     Failure(Failure),
-    /// The interpreter holds result and code already; the number is Tcl's (error, return, break, continue).
+    /// The interpreter holds result and code already; the number is Tcl's (error, return, break,
+    /// continue).
     Raised(c_int),
 }
 

@@ -1,6 +1,7 @@
 //! File and timer events (Tcl_CreateFileHandler(3), Tcl_CreateTimerHandler(3)).
 //!
-//! File events are level triggered: a handler consumes what is there before it runs a script, or idle events starve.
+//! File events are level triggered: a handler consumes what is there before it runs a script, or
+//! idle events starve.
 
 use super::guard;
 use super::interp::{Interp, InterpRef};
@@ -22,8 +23,8 @@ struct Callback {
 }
 
 impl Readable {
-    /// Calls `callback` from the event loop whenever `fd` is readable, while `interp` lives. A panic in it goes to
-    /// `interp bgerror`.
+    /// Calls `callback` from the event loop whenever `fd` is readable, while `interp` lives. A
+    /// panic in it goes to `interp bgerror`.
     pub fn new(interp: Interp, fd: RawFd, callback: impl Fn(Interp) + 'static) -> Readable {
         let callback = Callback { interp: InterpRef::new(interp), run: Box::new(callback) };
         let callback = Rc::into_raw(Rc::new(callback));
@@ -48,7 +49,8 @@ impl Drop for Readable {
 unsafe extern "C" fn ready(data: *mut c_void, _mask: c_int) {
     let _ = guard::caught(|| {
         let callback = data.cast_const().cast::<Callback>();
-        // SAFETY: the handler is registered, so its reference lives; one more is held, for the callback may drop it.
+        // SAFETY: the handler is registered, so its reference lives; one more is held, for the
+        // callback may drop it.
         let callback = unsafe {
             Rc::increment_strong_count(callback);
             Rc::from_raw(callback)
@@ -67,8 +69,8 @@ struct TimerState {
 }
 
 impl Timer {
-    /// Calls `callback` once from the event loop, `milliseconds` from now, if `interp` lives then. A panic in it goes to
-    /// `interp bgerror`.
+    /// Calls `callback` once from the event loop, `milliseconds` from now, if `interp` lives then.
+    /// A panic in it goes to `interp bgerror`.
     pub fn after(
         interp: Interp,
         milliseconds: u32,
@@ -81,7 +83,8 @@ impl Timer {
         });
         let data = Rc::into_raw(Rc::clone(&state)).cast_mut().cast();
         let wait = c_int::try_from(milliseconds).unwrap_or(c_int::MAX);
-        // SAFETY: the data is a counted reference, given back by `fired` or by Drop, whichever comes.
+        // SAFETY: the data is a counted reference, given back by `fired` or by Drop, whichever
+        // comes.
         state.token.set(unsafe { sys::Tcl_CreateTimerHandler(wait, fired, data) });
         Timer(state)
     }
@@ -102,7 +105,8 @@ impl Drop for Timer {
 
 unsafe extern "C" fn fired(data: *mut c_void) {
     let _ = guard::caught(|| {
-        // SAFETY: the reference that `after` leaked; a timer fires at most once, and Drop then finds no token.
+        // SAFETY: the reference that `after` leaked; a timer fires at most once, and Drop then
+        // finds no token.
         let state = unsafe { Rc::from_raw(data.cast_const().cast::<TimerState>()) };
         state.token.set(std::ptr::null_mut());
         if let Some(callback) = state.callback.take() {
@@ -114,6 +118,7 @@ unsafe extern "C" fn fired(data: *mut c_void) {
 /// Serves one event, waiting for it if `wait`. False: there was none (or nothing to wait for).
 pub fn serve_one(wait: bool) -> bool {
     let flags = if wait { sys::TCL_ALL_EVENTS } else { sys::TCL_ALL_EVENTS | sys::TCL_DONT_WAIT };
-    // SAFETY: called on a thread whose Tcl is initialised, as every caller here is inside a command.
+    // SAFETY: called on a thread whose Tcl is initialised, as every caller here is inside a
+    // command.
     unsafe { sys::Tcl_DoOneEvent(flags) != 0 }
 }

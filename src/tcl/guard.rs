@@ -43,7 +43,8 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
     outcome.map_err(|panic| panic_failure(&*panic))
 }
 
-/// Runs an event's `body` in an interpreter that is still there; a panic in it goes to `interp bgerror`.
+/// Runs an event's `body` in an interpreter that is still there; a panic in it goes to
+/// `interp bgerror`.
 pub(crate) fn in_background(interp: &InterpRef, body: impl FnOnce(Interp)) {
     let Some(interp) = interp.get() else { return };
     let _preserved = Preserved::new(interp);
@@ -52,7 +53,8 @@ pub(crate) fn in_background(interp: &InterpRef, body: impl FnOnce(Interp)) {
     }
 }
 
-/// Keeps Rust's panic message off the host's stderr while a guarded call runs; other panics stay as the host wants.
+/// Keeps Rust's panic message off the host's stderr while a guarded call runs; other panics stay as
+/// the host wants.
 fn silence() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

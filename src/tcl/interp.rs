@@ -139,8 +139,8 @@ impl Interp {
         }
     }
 
-    /// Runs a callback from the event loop: `prefix` is a command prefix, `extra` words are appended; errors go to
-    /// `bgerror`.
+    /// Runs a callback from the event loop: `prefix` is a command prefix, `extra` words are
+    /// appended; errors go to `bgerror`.
     pub fn call_back(self, prefix: &Obj, extra: &[Obj]) {
         let outcome = prefix.as_list(self).and_then(|mut words| {
             words.extend(extra.iter().cloned());
@@ -189,8 +189,8 @@ impl Interp {
         if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
     }
 
-    /// Sets a variable, or an element of an array, to a string given as UTF-8: [`Interp::set_var`] without a value that
-    /// is made only to be let go.
+    /// Sets a variable, or an element of an array, to a string given as UTF-8: [`Interp::set_var`]
+    /// without a value that is made only to be let go.
     ///
     /// # Errors
     /// As [`Interp::set_var`].
@@ -206,13 +206,14 @@ impl Interp {
         if set.is_null() { Err(Exception::Raised(sys::TCL_ERROR)) } else { Ok(()) }
     }
 
-    /// Evaluates a command of these words in the scope of the caller. For commands of Tcl itself that are needed often:
-    /// keep the words, for Tcl keeps in them what it has found.
+    /// Evaluates a command of these words in the scope of the caller. For commands of Tcl itself
+    /// that are needed often: keep the words, for Tcl keeps in them what it has found.
     ///
     /// # Errors
     /// Whatever the command raises.
     pub fn call_here(self, words: &[Obj]) -> CmdResult {
-        // SAFETY: live interpreter and objects; Obj is a transparent pointer, so a slice of one is a slice of the other.
+        // SAFETY: live interpreter and objects; Obj is a transparent pointer, so a slice of one is
+        // a slice of the other.
         let code = unsafe {
             let raw = std::slice::from_raw_parts(words.as_ptr().cast(), words.len());
             sys::eval_objv(self.raw(), raw, 0)
@@ -273,8 +274,8 @@ pub(super) fn c_string(text: &str) -> CmdResult<CString> {
     CString::new(internal).map_err(|_| Failure::plain("a name holds a NUL byte").into())
 }
 
-/// An interpreter kept for later. It does not keep the interpreter alive: a script may delete it at any time, and then
-/// [`InterpRef::get`] finds none.
+/// An interpreter kept for later. It does not keep the interpreter alive: a script may delete it at
+/// any time, and then [`InterpRef::get`] finds none.
 #[derive(Clone)]
 pub struct InterpRef(Rc<Life>);
 
@@ -315,8 +316,8 @@ impl InterpRef {
     }
 }
 
-/// Keeps an interpreter's memory valid until dropped, though a script may delete it meanwhile. For the duration of a
-/// call: while it is held, a deleted interpreter is not torn down.
+/// Keeps an interpreter's memory valid until dropped, though a script may delete it meanwhile. For
+/// the duration of a call: while it is held, a deleted interpreter is not torn down.
 pub(super) struct Preserved(Interp);
 
 impl Preserved {

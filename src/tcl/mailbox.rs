@@ -1,4 +1,5 @@
-//! Messages from worker threads to the event loop of the thread that made the mailbox (Tcl_ThreadQueueEvent(3)).
+//! Messages from worker threads to the event loop of the thread that made the mailbox
+//! (Tcl_ThreadQueueEvent(3)).
 
 use super::guard;
 use super::interp::{Interp, InterpRef};
@@ -44,8 +45,8 @@ struct Delivery {
     number: u64,
 }
 
-/// Makes a mailbox on this thread. `handler` gets the messages in order while `interp` lives; it may drop the mailbox.
-/// A panic in it goes to `interp bgerror`.
+/// Makes a mailbox on this thread. `handler` gets the messages in order while `interp` lives; it
+/// may drop the mailbox. A panic in it goes to `interp bgerror`.
 pub fn open<T, F>(interp: Interp, handler: F) -> (Mailbox, Sender<T>)
 where
     T: Send + 'static,
@@ -81,8 +82,8 @@ impl<T: Send> Sender<T> {
             return; // NOTE: an event is on its way that will take this one too
         }
         drop(queue);
-        // SAFETY: the block is Tcl's, of the size of the event, which Tcl frees. A thread that is gone is known to
-        // Tcl_ThreadQueueEvent, which then frees the event itself.
+        // SAFETY: the block is Tcl's, of the size of the event, which Tcl frees. A thread that is
+        // gone is known to Tcl_ThreadQueueEvent, which then frees the event itself.
         unsafe {
             let event = sys::alloc(size_of::<Delivery>()).cast::<Delivery>();
             event.write(Delivery {

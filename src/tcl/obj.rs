@@ -93,7 +93,8 @@ impl Obj {
         unsafe { Obj::hold(sys::Tcl_NewWideIntObj(value)) }
     }
 
-    /// An integer that may be beyond 63 bits; then its decimal text, which Tcl reads as a big integer.
+    /// An integer that may be beyond 63 bits; then its decimal text, which Tcl reads as a big
+    /// integer.
     #[must_use]
     pub fn unsigned(value: u64) -> Obj {
         i64::try_from(value).map_or_else(|_| Obj::text(&value.to_string()), Obj::int)
@@ -109,7 +110,8 @@ impl Obj {
     /// A list.
     #[must_use]
     pub fn list(elements: &[Obj]) -> Obj {
-        // SAFETY: Obj is a transparent pointer, so a slice of one is a slice of the other; the list takes references.
+        // SAFETY: Obj is a transparent pointer, so a slice of one is a slice of the other; the list
+        // takes references.
         unsafe {
             let raw = std::slice::from_raw_parts(elements.as_ptr().cast(), elements.len());
             Obj::hold(sys::new_list(raw))
@@ -157,7 +159,8 @@ impl Obj {
     /// The string in Tcl's internal form.
     #[must_use]
     pub fn internal(&self) -> &[u8] {
-        // SAFETY: the object lives while self is borrowed; its string is not freed by reading it again.
+        // SAFETY: the object lives while self is borrowed; its string is not freed by reading it
+        // again.
         unsafe { sys::string_bytes(self.raw()) }
     }
 
@@ -179,8 +182,8 @@ impl Obj {
         text::to_utf8_lossy(self.internal())
     }
 
-    /// The bytes of a byte array; None when the value is no sequence of bytes (Tcl 9 only: 8.6 takes each character's
-    /// low byte).
+    /// The bytes of a byte array; None when the value is no sequence of bytes (Tcl 9 only: 8.6
+    /// takes each character's low byte).
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         // SAFETY: as for internal().
@@ -214,7 +217,8 @@ impl Obj {
     /// # Errors
     /// Tcl's own message when the value is no list.
     pub fn as_list(&self, interp: Interp) -> Result<Vec<Obj>, Exception> {
-        // SAFETY: live interpreter and object; references are taken before anything can change the list.
+        // SAFETY: live interpreter and object; references are taken before anything can change the
+        // list.
         unsafe {
             match sys::list_elements(interp.raw(), self.raw()) {
                 Some(elements) => Ok(elements.iter().map(|e| Obj::hold(*e)).collect()),

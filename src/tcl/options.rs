@@ -11,10 +11,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads pairs of `-name value`. `known` are the names with their dash, in the order in which messages list them.
+    /// Reads pairs of `-name value`. `known` are the names with their dash, in the order in which
+    /// messages list them.
     ///
     /// # Errors
-    /// An unknown name (`bad option ...`, errorCode `TCL LOOKUP INDEX option X`); a name without value.
+    /// An unknown name (`bad option ...`, errorCode `TCL LOOKUP INDEX option X`); a name without
+    /// value.
     pub fn parse(words: &[Obj], known: &[&'static str]) -> CmdResult<Options> {
         let mut given = Vec::with_capacity(words.len() / 2);
         let mut rest = words;

@@ -1,4 +1,5 @@
-//! Signals to scripts: `pgsqlite::on_signal SIGTERM script`, for the programs, since Tcl has no such command.
+//! Signals to scripts: `pgsqlite::on_signal SIGTERM script`, for the programs, since Tcl has no
+//! such command.
 
 use super::command;
 use super::error::{CmdResult, Failure};
@@ -31,8 +32,8 @@ impl Drop for Watch {
 #[derive(Default)]
 struct Watches(RefCell<HashMap<i32, Watch>>);
 
-/// Registers `pgsqlite::on_signal NAME SCRIPT`: runs the script from the event loop when the signal comes; an empty
-/// script ends that (the signal is then ignored).
+/// Registers `pgsqlite::on_signal NAME SCRIPT`: runs the script from the event loop when the signal
+/// comes; an empty script ends that (the signal is then ignored).
 ///
 /// # Errors
 /// None in practice: the name is a constant.

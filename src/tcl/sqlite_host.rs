@@ -53,9 +53,9 @@ pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
     Ok(handle::recover(&mut TclHost(interp), &name)?)
 }
 
-/// A connection on which a script may run while statements of ours are alive, as a progress callback
-/// does. The script may delete the handle: SQLite then cannot close the connection, so the last of
-/// us does.
+/// A connection on which a script may run while statements of ours are alive, as a progress
+/// callback does. The script may delete the handle: SQLite then cannot close the connection, so the
+/// last of us does.
 pub struct Watched {
     interp: InterpRef,
     watch: Rc<Watch>,
@@ -124,8 +124,8 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.is_closed() {
-            // SAFETY: the trace saw the deletion while a statement of the work was alive, which only
-            // a callback in its middle can do; the work is over, so that none is.
+            // SAFETY: the trace saw the deletion while a statement of the work was alive, which
+            // only a callback in its middle can do; the work is over, so that none is.
             unsafe { handle::close_abandoned(&self.watch.db) };
         } else if let Some(interp) = self.interp.get() {
             self.trace_command(interp, "remove");

@@ -1,4 +1,5 @@
-//! State of an interpreter: one value of each Rust type, gone with the interpreter (Tcl_SetAssocData(3)).
+//! State of an interpreter: one value of each Rust type, gone with the interpreter
+//! (Tcl_SetAssocData(3)).
 
 use super::interp::Interp;
 use std::any::{Any, TypeId};

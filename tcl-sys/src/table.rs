@@ -84,7 +84,10 @@ pub(crate) unsafe fn slot(n: usize) -> *const c_void {
 
 /// Declares functions whose type is the same in both versions: `slot => fn name(args) -> result;`
 macro_rules! tcl_fn {
-    ($($(#[$doc:meta])* $slot:literal => fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $slot:literal => fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;
+    )*) => {$(
         $(#[$doc])*
         #[inline]
         pub unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
