@@ -30,7 +30,8 @@ struct Request {
     handle: Option<String>,
 }
 
-/// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a handle.
+/// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a
+/// handle.
 pub(super) fn connect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let request = parse(interp, words)?;
     if let Some(name) = &request.handle

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Numbers connections. One for the process, since handles can be shared between its interpreters.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// A connection that a script holds. Everything is released by [`Connection::disconnect`], which the end of its
-/// channel, of its command or of its interpreter calls too.
+/// A connection that a script holds. Everything is released by [`Connection::disconnect`], which
+/// the end of its channel, of its command or of its interpreter calls too.
 pub struct Connection {
     name: String,
     handle: Obj,
@@ -276,7 +276,8 @@ impl Connection {
         self.disconnect();
     }
 
-    /// The channel was closed; without an interpreter the process ends, and Tcl is not to be touched any more.
+    /// The channel was closed; without an interpreter the process ends, and Tcl is not to be
+    /// touched any more.
     pub(super) fn channel_closed(&self, interp: Option<Interp>) {
         self.channel.set(None);
         if interp.is_some() {

@@ -1,8 +1,9 @@
-//! COPY through the channel of a connection: `puts` sends rows, `gets` receives them (PostgreSQL manual, COPY and
-//! "Functions Associated with the COPY Command").
+//! COPY through the channel of a connection: `puts` sends rows, `gets` receives them (PostgreSQL
+//! manual, COPY and "Functions Associated with the COPY Command").
 //!
-//! Rows may be of any length. A line that is only `\.` ends a COPY from the client. What came of a COPY is shown by the
-//! result handle of the statement that began it: its status, its error, its row count.
+//! Rows may be of any length. A line that is only `\.` ends a COPY from the client. What came of a
+//! COPY is shown by the result handle of the statement that began it: its status, its error, its
+//! row count.
 
 use super::failure::request_failed;
 use super::{Connection, QueryResult};
@@ -146,7 +147,8 @@ impl Connection {
                 handle.replace(result);
             }
             if is_last {
-                // The next COPY of several statements begins, or the statements end with this error.
+                // The next COPY of several statements begins, or the statements end with this
+                // error.
                 self.begin_copy(status, handle.as_ref());
                 if status.is_error() {
                     conn.drain();
@@ -156,7 +158,8 @@ impl Connection {
         }
     }
 
-    /// Ends a COPY from the client without its end line. False: it is one to the client, to be read to its end.
+    /// Ends a COPY from the client without its end line. False: it is one to the client, to be read
+    /// to its end.
     ///
     /// # Errors
     /// There is no COPY; the connection is lost.

@@ -1,11 +1,13 @@
-//! `pg_exec`, and the same in parts: `pg_sendquery`, `pg_isbusy`, `pg_getresult`, `pg_set_single_row_mode`.
+//! `pg_exec`, and the same in parts: `pg_sendquery`, `pg_isbusy`, `pg_getresult`,
+//! `pg_set_single_row_mode`.
 
 use super::failure::request_failed;
 use super::handles::connection;
 use super::statement::{Call, Statement};
 use crate::tcl::{Exception, Failure, Flow, Interp, Obj};
 
-/// `pg_exec ?-variables? ?-paramarray arr? conn sql ?param ...?`: a result handle, also when the server refused.
+/// `pg_exec ?-variables? ?-paramarray arr? conn sql ?param ...?`: a result handle, also when the
+/// server refused.
 pub(super) fn exec(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let call = Call::parse(
         words,
@@ -20,7 +22,8 @@ pub(super) fn exec(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     Ok(Flow::Value(handle.name().clone()))
 }
 
-/// `pg_sendquery ?-variables? ?-paramarray arr? conn sql ?param ...?`: empty. The values of the results are text.
+/// `pg_sendquery ?-variables? ?-paramarray arr? conn sql ?param ...?`: empty. The values of the
+/// results are text.
 pub(super) fn sendquery(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let call = Call::parse(
         words,
@@ -65,8 +68,8 @@ pub(super) fn set_single_row_mode(interp: Interp, words: &[Obj]) -> Result<Flow,
     Ok(Obj::from(conn.set_single_row_mode()).into())
 }
 
-/// `pg_copy_complete conn`: ends a COPY from the client, or gives up the rest of the rows of one to the client. What
-/// came of it is in the COPY's result handle.
+/// `pg_copy_complete conn`: ends a COPY from the client, or gives up the rest of the rows of one to
+/// the client. What came of it is in the COPY's result handle.
 pub(super) fn copy_complete(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, name] = words else {
         return Err(Failure::wrong_args("pg_copy_complete connection").into());

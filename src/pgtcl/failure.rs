@@ -1,4 +1,5 @@
-//! The errors that scripts know by their errorCode: `POSTGRESQL REQUEST_FAILED ...`, `POSTGRESQL PGRES_... ...`.
+//! The errors that scripts know by their errorCode: `POSTGRESQL REQUEST_FAILED ...`,
+//! `POSTGRESQL PGRES_... ...`.
 
 use crate::libpq::{Conn, Error, PgResult};
 use crate::tcl::{Exception, Failure};
@@ -18,8 +19,8 @@ pub(super) fn request_failed(conn: &Conn, error: Error) -> Exception {
     Failure::new(message.as_str(), &code).into()
 }
 
-/// A result is not what the command needs: the server's message, errorCode `POSTGRESQL STATUS {first line}`; of a
-/// result that is no error, its status.
+/// A result is not what the command needs: the server's message, errorCode
+/// `POSTGRESQL STATUS {first line}`; of a result that is no error, its status.
 pub(super) fn result_failed(result: &PgResult) -> Exception {
     let status = result.status().name();
     let message = result.error_message();

@@ -1,8 +1,8 @@
 //! From a word of a script to the connection or result it names.
 //!
-//! A connection is found by its channel (so that `interp share` works, and the first name after a `rename` of the
-//! command), else by its command, whatever that is called now. A result is found by its command, else as
-//! `CONNECTION.NUMBER`.
+//! A connection is found by its channel (so that `interp share` works, and the first name after a
+//! `rename` of the command), else by its command, whatever that is called now. A result is found by
+//! its command, else as `CONNECTION.NUMBER`.
 
 use super::{Connection, QueryResult};
 use crate::tcl::channel::Channel;

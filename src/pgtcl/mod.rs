@@ -1,13 +1,15 @@
 //! Pgtcl's commands, one file per family.
 //!
-//! Every command is there twice: `pg_NAME` and `::pg::NAME` (`pg_exec` as `::pg::sqlexec`), the namespace exported. A
-//! connection is a Tcl channel and a command of the same name; a result is a command. Scripts written for Pgtcl 3.1
-//! run unchanged; SQL errors keep its contract (`pg_exec` does not raise, `pg_select` and `pg_execute` do).
+//! Every command is there twice: `pg_NAME` and `::pg::NAME` (`pg_exec` as `::pg::sqlexec`), the
+//! namespace exported. A connection is a Tcl channel and a command of the same name; a result is a
+//! command. Scripts written for Pgtcl 3.1 run unchanged; SQL errors keep its contract (`pg_exec`
+//! does not raise, `pg_select` and `pg_execute` do).
 //!
-//! Limits: results per connection are bounded by memory only; a statement or a text parameter holds no NUL character
-//! (PostgreSQL's own limit). Values are text. The commands block while the server works, save the asynchronous ones.
-//! Not guaranteed: the order in which `pg_dbinfo connections` lists.
-//! In a safe interpreter there is no command that opens connections or reads the environment.
+//! Limits: results per connection are bounded by memory only; a statement or a text parameter holds
+//! no NUL character (PostgreSQL's own limit). Values are text. The commands block while the server
+//! works, save the asynchronous ones. Not guaranteed: the order in which `pg_dbinfo connections`
+//! lists. In a safe interpreter there is no command that opens connections or reads the
+//! environment.
 #![forbid(unsafe_code)]
 
 mod connect;
@@ -77,8 +79,8 @@ const COMMANDS: &[Entry] = &[
     entry("unescape_bytea", quote::unescape_bytea),
 ];
 
-/// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_disconnect` already: another
-/// Pgtcl's commands are left alone.
+/// Registers Pgtcl's commands. False, and nothing done, where the interpreter has a `pg_disconnect`
+/// already: another Pgtcl's commands are left alone.
 ///
 /// # Errors
 /// None in practice: the names are constants.

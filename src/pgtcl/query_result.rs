@@ -89,7 +89,8 @@ impl QueryResult {
 
     /// Frees the handle: its command goes, and it leaves its connection.
     pub fn clear(&self) {
-        // NOTE: no borrow is held while the command is deleted: that comes back to `forget`, and runs traces.
+        // NOTE: no borrow is held while the command is deleted: that comes back to `forget`, and
+        // runs traces.
         let command = self.command.borrow().clone();
         if let Some(command) = command {
             command.delete();

@@ -5,8 +5,8 @@ use super::handles::connection;
 use crate::libpq::{self, Error};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
 
-/// `pg_quote ?-null? ?conn? string`: `'...'` with quotes doubled; with -null, `NULL` for what stands for NULL. Without a
-/// connection libpq goes by the connection used last in this process.
+/// `pg_quote ?-null? ?conn? string`: `'...'` with quotes doubled; with -null, `NULL` for what
+/// stands for NULL. Without a connection libpq goes by the connection used last in this process.
 pub(super) fn quote(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let is_null = |word: &Obj| word.internal() == b"-null";
     let (null, name, text) = match words {
@@ -44,7 +44,8 @@ fn bytes(value: &Obj) -> CmdResult<&[u8]> {
     })
 }
 
-/// `pg_escape_bytea ?conn? bytes`: what to put between quotes: with a connection `\x...`, else octal escapes.
+/// `pg_escape_bytea ?conn? bytes`: what to put between quotes: with a connection `\x...`, else
+/// octal escapes.
 pub(super) fn escape_bytea(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let escaped = match words {
         [_, value] => libpq::escape_bytea(bytes(value)?)?,

@@ -1,6 +1,7 @@
 //! Rows of a result into variables of a script.
 //!
-//! The names of the columns are made into values once per result, each field's value straight from libpq's buffer.
+//! The names of the columns are made into values once per result, each field's value straight from
+//! libpq's buffer.
 
 use crate::libpq::PgResult;
 use crate::tcl::{CmdResult, Interp, Obj};
@@ -44,7 +45,8 @@ impl Columns {
         !dotted && names.windows(2).all(|pair| pair.first() != pair.last())
     }
 
-    /// Sets a row's elements of an array; without an array, variables of the columns' names. How many were set.
+    /// Sets a row's elements of an array; without an array, variables of the columns' names. How
+    /// many were set.
     ///
     /// # Errors
     /// Tcl's own (`variable isn't array`, a trace's error).

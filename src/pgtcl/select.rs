@@ -173,8 +173,9 @@ impl Shape {
 impl Target {
     /// Fills the array with a row, and nothing else.
     ///
-    /// To unset an array and to make its elements anew takes Tcl longer than all the rest; so the elements of the row
-    /// before are written over, and what comes of it is counted: any other element shows.
+    /// To unset an array and to make its elements anew takes Tcl longer than all the rest; so the
+    /// elements of the row before are written over, and what comes of it is counted: any other
+    /// element shows.
     fn fill(
         &mut self,
         interp: Interp,

@@ -115,8 +115,8 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads `?-variables? ?-paramarray arr? conn ?...? sql ?param ...?`. A statement may begin with the two dashes of a
-    /// comment.
+    /// Reads `?-variables? ?-paramarray arr? conn ?...? sql ?param ...?`. A statement may begin
+    /// with the two dashes of a comment.
     ///
     /// # Errors
     /// `TCL WRONGARGS`; positional and named parameters together.

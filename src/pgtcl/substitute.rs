@@ -1,13 +1,16 @@
-//! Names in a statement that become its parameters: `:name` (-variables) and `` `name` `` (-paramarray).
+//! Names in a statement that become its parameters: `:name` (-variables) and `` `name` ``
+//! (-paramarray).
 //!
-//! The statement is read as PostgreSQL reads it (manual, "Lexical Structure"): nothing is substituted in literals (also
-//! `E'..'` and `$tag$..$tag$`), quoted identifiers and comments (which nest). Forms of a name: `:name`, `:ns::name`,
-//! `:::global`, `:arr(element)` (no blank in it), `:{any name}`, and `@` in place of `:`. Each occurrence becomes a
-//! parameter of its own. At most 100,000 of them (the server takes 65,535).
+//! The statement is read as PostgreSQL reads it (manual, "Lexical Structure"): nothing is
+//! substituted in literals (also `E'..'` and `$tag$..$tag$`), quoted identifiers and comments
+//! (which nest). Forms of a name: `:name`, `:ns::name`, `:::global`, `:arr(element)` (no blank in
+//! it), `:{any name}`, and `@` in place of `:`. Each occurrence becomes a parameter of its own. At
+//! most 100,000 of them (the server takes 65,535).
 //!
-//! What could be read in two ways: `:x::int` is the variable `x::int` if there is one, else `x` with a cast if there
-//! is an `x`. Within brackets, `:x` is a variable only if there is one, so that slices stay slices. `@` after another
-//! operator's character belongs to that operator. A `?` between two operands is an operator of the server.
+//! What could be read in two ways: `:x::int` is the variable `x::int` if there is one, else `x`
+//! with a cast if there is an `x`. Within brackets, `:x` is a variable only if there is one, so
+//! that slices stay slices. `@` after another operator's character belongs to that operator. A `?`
+//! between two operands is an operator of the server.
 
 use crate::tcl::{CmdResult, Failure};
 
@@ -73,7 +76,8 @@ fn ends_operand(byte: u8) -> bool {
     is_name_byte(byte) || b")]}'\"$".contains(&byte)
 }
 
-/// The end of what starts at `at` and holds no substitutions: a literal, an identifier, a comment. None: something else.
+/// The end of what starts at `at` and holds no substitutions: a literal, an identifier, a comment.
+/// None: something else.
 fn opaque(sql: &str, at: usize) -> Option<usize> {
     let rest = sql.as_bytes().get(at..)?;
     let length = match rest {
