@@ -10,6 +10,7 @@
 #                            one of their own by cluster::create.
 # support::psql TEXT         runs SQL there by psql, which shares no code with the package
 # support::folder name       an empty folder that is gone at the end
+# support::run|start         an installed program, see below
 # Constraints: tcl86, tcl9, valgrind (slow), notValgrind, sqlite (the sqlite3 package is there),
 # thread.
 
@@ -74,6 +75,49 @@ proc ::support::folder {name} {
 proc ::support::errorcode {script} {
     if {![catch {uplevel 1 $script} result options]} { error "no error, but: $result" }
     dict get $options -errorcode
+}
+
+# The installed program NAME, to be run by the Tcl that runs the test: words for exec.
+proc ::support::program {name args} {
+    foreach dir $::auto_path {
+        set file [file join [file dirname $dir] bin $name]
+        if {[file executable $file]} { return [list [info nameofexecutable] $file {*}$args] }
+    }
+    error "no program $name beside the package"
+}
+
+# Runs a program to its end; returns {exit-code stdout stderr}.
+proc ::support::run {name args} {
+    set file [exec mktemp]
+    set failed [catch {exec {*}[program $name {*}$args] 2> $file < /dev/null} out info]
+    set f [open $file]
+    fconfigure $f -encoding utf-8
+    set err [string trimright [read $f] \n]
+    close $f
+    file delete $file
+    if {!$failed} { return [list 0 $out $err] }
+    # exec adds a line of its own to the output of a program that fails.
+    regsub {\n?child process exited abnormally$} $out {} out
+    list [lindex [dict get $info -errorcode] 2] $out $err
+}
+
+# Starts a program that goes on; returns its process id. Its log lines are appended to FILE.
+proc ::support::start {file name args} {
+    exec {*}[program $name {*}$args] < /dev/null >>& $file &
+}
+
+# Ends it cleanly, and waits until it has ended.
+proc ::support::terminate {pid {signal TERM}} {
+    exec kill -$signal $pid
+    ::wait::until {![::cluster::alive $pid]} 20000 "the end of process $pid"
+}
+
+proc ::support::text {file} {
+    set f [open $file]
+    fconfigure $f -encoding utf-8
+    set text [read $f]
+    close $f
+    return $text
 }
 
 # Ends a test file: its database and folders go, the counts are printed.
