@@ -1,6 +1,7 @@
 //! A written stream applied to SQLite: every verb, identity and failure, without a server.
 
 mod mirror;
+mod support;
 
 use mirror::{Bed, INT, TEXT, add_table, identity, ms, prepare, rows};
 use pgsqlite::daystream::Position;

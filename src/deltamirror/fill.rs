@@ -8,13 +8,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use deltaflood::Lsn;
+
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
+use super::state::StreamState;
 use super::{Error, Progress};
 use crate::libpq::{Conn, Conninfo};
+use crate::limits;
+use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::catalog::{self, Selection};
 use crate::schema::publication::{self, Published};
+use crate::schema::value::Kind;
 use crate::schema::{Partition, TableName};
+use crate::sqlite::Db;
 
 /// What makes PostgreSQL print values as the stream does.
 const SETTINGS: &str = "SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; \
@@ -48,17 +55,9 @@ impl Session {
     /// # Errors
     /// [`Error::OtherServer`], [`Error::NoPublication`], [`Error::Postgres`].
     pub(super) fn open(conninfo: &Conninfo, source: &StreamSource) -> Result<Session, Error> {
-        let mut conninfo = conninfo.clone();
-        conninfo.set_default("application_name", "deltamirror");
-        let conn = Conn::connect(&conninfo)?;
-        conn.query(SETTINGS)?;
-        let result = conn.query(
-            "SELECT system_identifier, pg_catalog.current_database() \
-             FROM pg_catalog.pg_control_system()",
-        )?;
-        let text = |column| result.text(0, column).unwrap_or_default();
-        source.check("system", &source.system_id(), &text(0))?;
-        source.check("database", &source.database(), &text(1))?;
+        let (conn, system_id, database) = connect(conninfo)?;
+        source.check("system", &source.system_id(), &system_id)?;
+        source.check("database", &source.database(), &database)?;
         let publication = source.publication();
         if let Some(publication) = &publication
             && !publication::exists(&conn, publication)?
@@ -66,6 +65,43 @@ impl Session {
             return Err(Error::NoPublication { publication: publication.clone() });
         }
         Ok(Session { conn, publication })
+    }
+
+    /// As [`Session::open`], for the stream that a mirror names, be it readable from here or not.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(super) fn open_for(
+        conninfo: &Conninfo,
+        source: Option<&StreamSource>,
+        stream: &StreamState,
+    ) -> Result<Session, Error> {
+        if let Some(source) = source {
+            source.check_server(stream)?;
+            return Session::open(conninfo, source);
+        }
+        let (conn, system_id, database) = connect(conninfo)?;
+        for (what, wanted, got) in
+            [("system", &stream.system_id, system_id), ("database", &stream.database, database)]
+        {
+            if !wanted.is_empty() && *wanted != got {
+                let (stream, wanted) = (stream.stream.clone(), wanted.clone());
+                return Err(Error::OtherServer { stream, what, wanted, got });
+            }
+        }
+        Ok(Session { conn, publication: None })
+    }
+
+    /// Writes a message into the WAL, and so into the stream; its transaction ends beyond the LSN
+    /// returned.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn barrier(conninfo: &Conninfo) -> Result<Lsn, Error> {
+        let (conn, _, _) = connect(conninfo)?;
+        let sql = "SELECT pg_catalog.pg_logical_emit_message(true, 'deltamirror', 'compare')";
+        let lsn = conn.query(sql)?.text(0, 0).unwrap_or_default();
+        lsn.parse().map_err(|_| Error::Defect { what: format!("LSN {lsn}") })
     }
 
     /// The tables the user means (all that are published when none is named), as the stream sends
@@ -164,6 +200,40 @@ impl Session {
         Snapshot::take(&self.conn)
     }
 
+    /// Copies a table into one of SQLite that is there, in the caller's transaction; tells `progress`
+    /// the number of rows from time to time.
+    ///
+    /// # Errors
+    /// [`Error::Copy`], [`Error::Stopped`].
+    pub(super) fn copy(
+        &mut self,
+        db: &Db,
+        published: &Published,
+        into: (&str, &str),
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, Error> {
+        let sql = self.copy_sql(published)?;
+        let columns = published.table.columns.iter().map(|column| {
+            pg_sqlite::Column::new(column.name.clone(), Kind::from_oid(column.base_oid))
+        });
+        let target =
+            pg_sqlite::TableName { schema: Some(into.0.to_owned()), table: into.1.to_owned() };
+        let columns = Columns::Given(columns.collect());
+        let mut import = Import::new(Target::Into(target), columns);
+        let mut report = |rows| {
+            progress(rows);
+            !stop.load(Ordering::Relaxed)
+        };
+        import.progress_every = limits::MIRROR_PROGRESS_ROWS;
+        import.progress = Some(&mut report);
+        match import.run(db, Source::Copy { conn: &mut self.conn, sql: &sql }) {
+            Ok(imported) => Ok(imported.rows),
+            Err(pg_sqlite::Error::Stopped { .. }) => Err(Error::Stopped),
+            Err(source) => Err(Error::Copy { table: into.1.to_owned(), source }),
+        }
+    }
+
     /// Ends the transaction.
     ///
     /// # Errors
@@ -177,7 +247,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Postgres`] for a name that this connection cannot quote.
-    pub(super) fn copy_sql(&self, published: &Published) -> Result<String, Error> {
+    fn copy_sql(&self, published: &Published) -> Result<String, Error> {
         let name = self.quoted(&published.table.name)?;
         let mut columns = Vec::with_capacity(published.table.columns.len());
         for column in &published.table.columns {
@@ -198,6 +268,21 @@ impl Session {
         let schema = self.conn.escape_identifier(&name.schema)?;
         Ok(format!("{schema}.{}", self.conn.escape_identifier(&name.table)?))
     }
+}
+
+/// A connection that prints values as the stream does, the system's identifier, the database.
+fn connect(conninfo: &Conninfo) -> Result<(Conn, String, String), Error> {
+    let mut conninfo = conninfo.clone();
+    conninfo.set_default("application_name", "deltamirror");
+    let conn = Conn::connect(&conninfo)?;
+    conn.query(SETTINGS)?;
+    let result = conn.query(
+        "SELECT system_identifier, pg_catalog.current_database() \
+         FROM pg_catalog.pg_control_system()",
+    )?;
+    let text = |column| result.text(0, column).unwrap_or_default();
+    let (system_id, database) = (text(0), text(1));
+    Ok((conn, system_id, database))
 }
 
 /// A table's children by inheritance are tables of their own; the parts of a partitioned table that

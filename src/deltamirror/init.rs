@@ -23,9 +23,7 @@ use super::state::{self, StreamState, TableState, TableStatus};
 use super::tables::{OnError, Tables};
 use crate::daystream::Position;
 use crate::libpq::Conninfo;
-use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::publication::Published;
-use crate::schema::value::Kind;
 use crate::schema::{self, ddl};
 use crate::sqlite::{Db, quote_identifier};
 use crate::{failpoint, limits};
@@ -260,27 +258,9 @@ impl Run<'_> {
     }
 
     fn copy(&mut self, published: &Published, name: &str) -> Result<u64, Error> {
-        let sql = self.session.copy_sql(published)?;
-        let columns = published.table.columns.iter().map(|column| {
-            pg_sqlite::Column::new(column.name.clone(), Kind::from_oid(column.base_oid))
-        });
-        let target =
-            pg_sqlite::TableName { schema: Some("main".to_owned()), table: name.to_owned() };
-        let columns = Columns::Given(columns.collect());
-        let mut import = Import::new(Target::Into(target), columns);
-        let (stop, progress) = (self.patience.stop, &mut self.progress);
-        let mut report = |rows| {
-            progress(&Progress::Rows { table: name, rows });
-            !stop.load(std::sync::atomic::Ordering::Relaxed)
-        };
-        import.progress_every = limits::MIRROR_PROGRESS_ROWS;
-        import.progress = Some(&mut report);
-        let source = Source::Copy { conn: &mut self.session.conn, sql: &sql };
-        match import.run(self.db, source) {
-            Ok(imported) => Ok(imported.rows),
-            Err(pg_sqlite::Error::Stopped { .. }) => Err(Error::Stopped),
-            Err(source) => Err(Error::Copy { table: name.to_owned(), source }),
-        }
+        let progress = &mut self.progress;
+        let mut report = |rows| progress(&Progress::Rows { table: name, rows });
+        self.session.copy(self.db, published, ("main", name), self.patience.stop, &mut report)
     }
 
     /// Applies to this table alone what the mirror has applied to the others since before the

@@ -4,6 +4,7 @@
 //! - [`apply()`] applies what the stream has, transaction by transaction;
 //! - [`Follower`] goes on applying on a thread of its own, with a connection of its own;
 //! - [`status()`] tells how far a mirror is;
+//! - [`compare()`] compares the tables of both sides at one position;
 //! - [`StreamSource`] is the stream.
 //!
 //! Readers of the SQLite file see whole transactions of the source, in commit order. Rows and
@@ -21,6 +22,7 @@
 mod apply;
 mod busy;
 mod check;
+mod compare;
 pub mod connection;
 mod definition;
 mod error;
@@ -38,6 +40,9 @@ mod tables;
 mod target;
 
 pub use apply::{Applied, Ended, Options, apply};
+pub use compare::{
+    CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
+};
 pub use definition::Definition;
 pub use error::{BadRow, Error, Place, Reason};
 pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};

@@ -111,7 +111,7 @@ impl Shape {
 
 /// The conditions joined by AND as a balanced tree: SQLite allows a depth of 1,000, and a table
 /// may have 1,600 columns.
-fn all_of(tests: &[String]) -> String {
+pub(super) fn all_of(tests: &[String]) -> String {
     match tests {
         [] => "0".to_owned(),
         [one] => one.clone(),

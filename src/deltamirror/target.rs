@@ -356,7 +356,7 @@ impl<'db> Target<'db> {
 }
 
 /// How old rows of a table are found, from its state.
-fn lookup(state: &TableState) -> Lookup {
+pub(super) fn lookup(state: &TableState) -> Lookup {
     let identity = &state.definition.key;
     let key = &state.primary_key;
     if !key.is_empty() && key.iter().all(|column| identity.contains(column)) {

@@ -132,7 +132,7 @@ pub fn statements(table: &Table) -> Result<Vec<String>, Error> {
         rowid_name(table)?;
     }
     let name = sqlite_name(&table.name);
-    let mut list = vec![create_table(table, &name)];
+    let mut list = vec![create_table(table, &format!("main.{}", quote_identifier(&name)))];
     if let Lookup::Key(columns) = &lookup
         && columns != primary_key(table)
     {
@@ -180,7 +180,9 @@ fn plain_indexes<'a>(table: &'a Table, lookup: &Lookup) -> Vec<&'a [String]> {
     list
 }
 
-fn create_table(table: &Table, name: &str) -> String {
+/// The statement that makes `table`, without indexes, under a name that is quoted already.
+#[must_use]
+pub fn create_table(table: &Table, quoted_name: &str) -> String {
     let key = primary_key(table);
     let single = match key {
         [one] => table.column(one).filter(|column| is_integer(column)).map(|_| one.as_str()),
@@ -201,7 +203,7 @@ fn create_table(table: &Table, name: &str) -> String {
     if single.is_none() && !key.is_empty() {
         parts.push(format!("PRIMARY KEY ({})", quoted(key)));
     }
-    format!("CREATE TABLE main.{} (\n  {}\n)", quote_identifier(name), parts.join(",\n  "))
+    format!("CREATE TABLE {quoted_name} (\n  {}\n)", parts.join(",\n  "))
 }
 
 fn is_integer(column: &Column) -> bool {

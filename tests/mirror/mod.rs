@@ -1,6 +1,8 @@
 //! What the mirror's tests share: a stream written line by line, and a mirror made by hand.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod live;
+
 use deltaflood::Lsn;
 use pgsqlite::daystream::{Commit, Identity, Position, Writer, WriterOptions};
 use pgsqlite::deltamirror::state::{self, StreamState, TableState, TableStatus};

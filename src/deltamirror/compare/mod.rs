@@ -1,0 +1,384 @@
+//! PostgreSQL and the mirror compared at one position, while both go on.
+//!
+//! A round takes a snapshot of PostgreSQL, copies the tables under it into temporary tables, value
+//! for value as `init` would, and joins them with the mirror's in one read transaction. A row that
+//! differs is only a difference when the mirror has all that the snapshot sees, and nothing that it
+//! does not see touched that row: so the mirror is waited for (a message written into the WAL says
+//! when it is far enough), and the stream is read for the rows touched after the snapshot. What
+//! stays open is looked at again in another round, under another snapshot.
+//!
+//! Limits: the temporary tables need the room of the tables on disk; [`KEYS_MAX`] differing rows
+//! per table are told apart, beyond that the table differs and is not looked at again. On a database
+//! without a WAL the mirror's writer waits while a round reads.
+
+mod rows;
+mod touched;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use deltaflood::Lsn;
+
+use self::rows::Found;
+use super::definition::Definition;
+use super::fill::Session;
+use super::state::{self, StreamState, TableState};
+use super::{Error, Place, StreamSource};
+use crate::daystream::Position;
+use crate::libpq::Conninfo;
+use crate::schema::publication::Published;
+use crate::sqlite::Db;
+
+/// Differing rows per table that are told apart.
+pub const KEYS_MAX: usize = 100_000;
+
+/// Rounds at most.
+const ROUNDS_MAX: u32 = 6;
+
+/// What to compare.
+#[derive(Debug, Clone)]
+pub struct CompareOptions {
+    /// Tables as users write them, or as they are called in SQLite; none means all of the mirror.
+    pub tables: Vec<String>,
+    /// How long the mirror is waited for, over all rounds.
+    pub wait: Duration,
+    /// Differing rows that are named, per table.
+    pub keys: usize,
+}
+
+impl Default for CompareOptions {
+    fn default() -> CompareOptions {
+        CompareOptions { tables: Vec::new(), wait: Duration::from_secs(10), keys: 20 }
+    }
+}
+
+/// How a row differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// In PostgreSQL only.
+    Missing,
+    /// In the mirror only.
+    Extra,
+    /// In both, with other values.
+    Different,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Missing => "missing",
+            Kind::Extra => "extra",
+            Kind::Different => "different",
+        }
+    }
+}
+
+/// A row that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// How.
+    pub kind: Kind,
+    /// The key as `column=value` pairs, or the whole row in a table without a key.
+    pub key: String,
+}
+
+/// A table compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableComparison {
+    /// Its name in SQLite.
+    pub table: String,
+    /// Rows in PostgreSQL, in the last round.
+    pub rows: u64,
+    /// Rows that differ.
+    pub different: u64,
+    /// The first of them.
+    pub differences: Vec<Difference>,
+    /// Rows that were touched in every round, so that nothing can be said of them.
+    pub unsettled: u64,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The tables, in the mirror's order.
+    pub tables: Vec<TableComparison>,
+    /// Where the mirror was in the last round.
+    pub position: Position,
+    /// The LSN there.
+    pub lsn: Lsn,
+    /// Whether the mirror was seen to have all that PostgreSQL had. When it was not (nobody writes
+    /// the stream, or applies it), rows may differ because they are still to come.
+    pub reached: bool,
+    /// Rounds needed.
+    pub rounds: u32,
+}
+
+impl Comparison {
+    /// Whether no row differs and none is open.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.tables.iter().all(|table| table.different == 0 && table.unsettled == 0)
+    }
+}
+
+/// Compares tables of the mirror with PostgreSQL. `source` is the stream, or `None` to look where
+/// the mirror last read it; without any, rows touched meanwhile count as differences.
+///
+/// # Errors
+/// [`Error::Drift`] when a table's definition is another one, [`Error::OtherServer`],
+/// [`Error::NotMirrored`], [`Error::NotInitialised`], [`Error::InTransaction`], and those of both
+/// databases.
+pub fn compare(
+    conninfo: &Conninfo,
+    db: &Db,
+    source: Option<&StreamSource>,
+    options: &CompareOptions,
+    stop: &AtomicBool,
+) -> Result<Comparison, Error> {
+    if db.in_transaction() {
+        return Err(Error::InTransaction);
+    }
+    let Some(stream) = state::stream(db)? else {
+        let file = db.file().map_or("the database".into(), |file| file.display().to_string());
+        return Err(Error::NotInitialised { file });
+    };
+    let states = wanted(state::tables(db)?, &options.tables)?;
+    let known = StreamSource::open(std::path::Path::new(&stream.stream)).ok();
+    let source = source.or(known.as_ref());
+    let mut open: Vec<Open> = states.into_iter().map(Open::new).collect();
+    let mut run = Run { conninfo, db, source, stop, left: options.wait };
+    let mut rounds = 0;
+    loop {
+        let outcome = run.round(&stream, &mut open, rounds)?;
+        rounds += 1;
+        let settled = open.iter().all(|table| table.is_settled());
+        let given_up = rounds > 1 && !outcome.reached;
+        if settled || given_up || rounds >= ROUNDS_MAX {
+            return Ok(Comparison {
+                tables: open.into_iter().map(|table| table.end(given_up, options.keys)).collect(),
+                position: outcome.stream.position,
+                lsn: outcome.stream.lsn,
+                reached: outcome.reached,
+                rounds,
+            });
+        }
+    }
+}
+
+/// The tables of the mirror that the user means.
+fn wanted(states: Vec<TableState>, names: &[String]) -> Result<Vec<TableState>, Error> {
+    if names.is_empty() {
+        return Ok(states);
+    }
+    let mut chosen = BTreeSet::new();
+    for name in names {
+        let parsed = crate::schema::TableName::parse(name).ok();
+        let means = |state: &TableState| {
+            state.name == *name
+                || state.source.is_plainly(name)
+                || Some(&state.source) == parsed.as_ref()
+        };
+        let Some(state) = states.iter().find(|state| means(state)) else {
+            return Err(Error::NotMirrored { table: name.clone() });
+        };
+        chosen.insert(state.name.clone());
+    }
+    Ok(states.into_iter().filter(|state| chosen.contains(&state.name)).collect())
+}
+
+/// A table whose comparison goes on.
+struct Open {
+    state: TableState,
+    rows: u64,
+    /// Rows that certainly differ.
+    different: Vec<Found>,
+    /// Rows that are to be looked at again; `None` before the first round: all of them.
+    pending: Option<Vec<Found>>,
+    /// More rows differ than are told apart.
+    too_many: u64,
+}
+
+impl Open {
+    fn new(state: TableState) -> Open {
+        Open { state, rows: 0, different: Vec::new(), pending: None, too_many: 0 }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.too_many > 0 || self.pending.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    fn end(self, given_up: bool, keys: usize) -> TableComparison {
+        let mut different = self.different;
+        let mut unsettled = self.pending.unwrap_or_default();
+        if given_up {
+            different.append(&mut unsettled);
+        }
+        different.sort_by(|a, b| (&a.text, a.kind).cmp(&(&b.text, b.kind)));
+        TableComparison {
+            table: self.state.name,
+            rows: self.rows,
+            different: different.len() as u64 + self.too_many,
+            differences: different
+                .into_iter()
+                .take(keys)
+                .map(|found| Difference { kind: found.kind, key: found.text })
+                .collect(),
+            unsettled: unsettled.len() as u64,
+        }
+    }
+}
+
+/// What a round saw.
+struct Outcome {
+    stream: StreamState,
+    /// The mirror had all that the snapshot saw.
+    reached: bool,
+}
+
+struct Run<'a> {
+    conninfo: &'a Conninfo,
+    db: &'a Db,
+    source: Option<&'a StreamSource>,
+    stop: &'a AtomicBool,
+    /// What is left of the time to wait.
+    left: Duration,
+}
+
+impl Run<'_> {
+    fn round(
+        &mut self,
+        stream: &StreamState,
+        open: &mut [Open],
+        number: u32,
+    ) -> Result<Outcome, Error> {
+        let begin = match self.source {
+            Some(source) => source.safe_start()?,
+            None => Position::MIN,
+        };
+        let mut session = Session::open_for(self.conninfo, self.source, stream)?;
+        let looked: Vec<usize> =
+            (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| !o.is_settled())).collect();
+        let states: Vec<&TableState> =
+            looked.iter().filter_map(|at| open.get(*at)).map(|open| &open.state).collect();
+        let published = self.published(&session, stream, &states)?;
+        let snapshot = session.snapshot(&published)?;
+        // The first round looks at once: most often everything is equal, and that is certain.
+        let reached = match number {
+            0 => snapshot.lsn <= stream.lsn,
+            _ => self.wait_for_mirror()?,
+        };
+        let ends = Ends { db: self.db };
+        self.db.exec("BEGIN")?;
+        let stream = state::stream(self.db)?
+            .ok_or_else(|| Error::State { what: "the row of the stream is gone".to_owned() })?;
+        let mut found = Vec::with_capacity(looked.len());
+        for (published, state) in published.iter().zip(&states) {
+            let compared = rows::compare(self.db, &mut session, published, state, self.stop)?;
+            found.push(compared);
+        }
+        drop(ends);
+        session.end()?;
+        let any = found.iter().any(|compared| !compared.found.is_empty());
+        let touched = match self.source {
+            Some(source) if any => {
+                touched::since(source, begin, stream.position, &snapshot, &states)?
+            }
+            _ => touched::Touched::nothing(states.len()),
+        };
+        for (table, (at, compared)) in looked.iter().zip(found).enumerate() {
+            if let Some(open) = open.get_mut(*at) {
+                open.settle(compared, reached, |key| touched.has(table, key));
+            }
+        }
+        Ok(Outcome { stream, reached })
+    }
+
+    /// The tables as PostgreSQL publishes them now, in the order of `states`.
+    fn published(
+        &self,
+        session: &Session,
+        stream: &StreamState,
+        states: &[&TableState],
+    ) -> Result<Vec<Published>, Error> {
+        let mut list = Vec::with_capacity(states.len());
+        let place = Place { position: stream.position, lsn: Some(stream.lsn) };
+        let all = session.tables(&[])?;
+        for state in states {
+            let table = state.source.to_string();
+            let Some(published) = all.iter().find(|p| p.table.name == state.source) else {
+                let detail = "it is no longer there, or no longer published".to_owned();
+                return Err(Error::Drift { table, place, detail });
+            };
+            let now = Definition::of(&published.table);
+            if let Some(detail) = state.definition.difference(&now) {
+                return Err(Error::Drift { table, place, detail });
+            }
+            list.push(published.clone());
+        }
+        Ok(list)
+    }
+
+    /// Writes a message into the WAL and waits until the mirror has passed it; false when the time
+    /// is over before.
+    fn wait_for_mirror(&mut self) -> Result<bool, Error> {
+        let barrier = Session::barrier(self.conninfo)?;
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            if state::stream(self.db)?.is_some_and(|stream| stream.lsn > barrier) {
+                self.left = self.left.saturating_sub(started.elapsed());
+                return Ok(true);
+            }
+            if started.elapsed() >= self.left {
+                self.left = Duration::ZERO;
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Open {
+    /// Takes what a round found: rows that are equal now are settled, rows that nobody touched and
+    /// that differ as well.
+    fn settle(&mut self, compared: rows::Compared, reached: bool, touched: impl Fn(&[u8]) -> bool) {
+        self.rows = compared.rows;
+        if compared.too_many > 0 {
+            self.too_many = compared.too_many;
+        }
+        let before: Option<BTreeSet<Vec<u8>>> =
+            self.pending.take().map(|found| found.into_iter().map(|found| found.key).collect());
+        let mut pending = Vec::new();
+        for found in compared.found {
+            if before.as_ref().is_some_and(|before| !before.contains(&found.key)) {
+                // It was equal in an earlier round, and whole transactions are applied: it is on
+                // its way.
+                continue;
+            }
+            if reached && !touched(&found.key) {
+                self.different.push(found);
+            } else {
+                pending.push(found);
+            }
+        }
+        self.pending = Some(pending);
+    }
+}
+
+/// Ends the read transaction, whatever happens.
+struct Ends<'a> {
+    db: &'a Db,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        super::busy::roll_back(self.db);
+    }
+}
