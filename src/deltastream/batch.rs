@@ -50,6 +50,8 @@ pub enum What {
         /// End of the WAL that the server has gone past.
         lsn: Lsn,
     },
+    /// Everything before is to be made durable at once.
+    Sync,
     /// The stream's identity has changed (publication, timeline): it is to be saved.
     Identity(Box<Identity>),
 }

@@ -113,6 +113,7 @@ impl Recorder {
                 Ok(self.writer.abandon()?)
             }
             What::Idle { lsn } => self.confirm_idle(*lsn),
+            What::Sync => self.sync(),
             What::Identity(identity) => {
                 let confirmed = self.identity.confirmed.max(identity.confirmed);
                 self.save(Identity { confirmed, ..Identity::clone(identity) })

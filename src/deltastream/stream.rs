@@ -341,6 +341,7 @@ impl<'a> Stream<'a> {
         if self.decoder.has_half_transaction() {
             self.batch.mark(What::Abandon);
         }
+        self.batch.mark(What::Sync);
         self.decoder.leave_transaction();
     }
 
