@@ -82,7 +82,8 @@ fn a_killed_capture_goes_on_without_a_gap_and_without_a_repeat() {
 fn a_capture_goes_on_when_its_walsender_is_terminated() {
     let mut source = set_up(Cluster::shared(), "terminated");
     let capture = source.start();
-    let terminate = "select count(pg_terminate_backend(active_pid))::text from pg_replication_slots \
+    let terminate = "select count(pg_terminate_backend(active_pid))::text from \
+    pg_replication_slots \
                      where slot_name = 'terminated' and active_pid is not null";
     let mut last = 0;
     for round in 0..10 {
@@ -250,7 +251,7 @@ fn idle_progress_is_confirmed_after_it_is_saved() {
     assert_complete(&source, 1);
 }
 
-/// Rule 4: a slow disk (here: a listener that blocks the log's thread) does not cost the connection.
+/// Rule 4: a slow disk (here a listener that blocks) does not cost the connection.
 #[test]
 fn keepalives_are_answered_while_the_disk_is_slow() {
     let mut source = set_up(Cluster::shared(), "slow");

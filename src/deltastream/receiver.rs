@@ -44,8 +44,8 @@ impl Receiver<'_> {
     /// Receives until told to end.
     pub(super) fn run(shared: &Arc<Shared>) -> Result<(), Error> {
         let options = &shared.options;
-        let mut writer_options = WriterOptions::default();
-        writer_options.segment_bytes = options.segment_bytes;
+        let segment_bytes = options.segment_bytes;
+        let writer_options = WriterOptions { segment_bytes, ..WriterOptions::default() };
         let writer = Writer::open(&options.stream, writer_options)?;
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
