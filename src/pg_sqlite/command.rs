@@ -4,6 +4,9 @@
 //! ```text
 //! pg_sqlite HANDLE import_postgres_result RESULT ?option ...?
 //! pg_sqlite HANDLE import_postgres_result CONN -rowbyrow ?option ...?
+//! pg_sqlite HANDLE read_tabsep ?-row S? ?-file CHANNEL? ?-sep S? ?option ...?
+//! pg_sqlite HANDLE read_tabsep_keylist ?-row S? ?-file CHANNEL? ?-sep S? ?-unknown COL? ?option
+//! ...? pg_sqlite HANDLE write_tabsep CHANNEL SQL ?-null S? ?-sep S? ?-poll_interval N?
 //! pg_sqlite HANDLE info ?-busy? ?-filename? ?-db NAME?
 //! ```
 //! `import_postgres_result` writes the rows of a result handle, or with `-rowbyrow` those of the
@@ -22,6 +25,8 @@
 //! | `-columns auto` | names and types from the result's own description |
 //! | `-pkey {a {b DESC}}` | primary key of the table that `-create` makes |
 //! | `-replace` | replaces rows of the same key |
+//! | `-check` | leaves rows alone that are there with the same values, replaces changed ones |
+//! | `-max C VAR` | sets VAR to the greatest value of column C, when there is one |
 //! | `-null S` | S means NULL, beside NULL itself |
 //! | `-strict 0\|1` | 1 (default): a value that does not fit is an error; 0: Pgtcl's conversion |
 //! | `-progress {n cb}` | calls `cb ROWS` every n rows; its error (or `break`) ends the import |
@@ -32,6 +37,11 @@
 //! Errors: `PGSQLITE IMPORT VALUE column C row N type T`, `PGSQLITE IMPORT COLUMNS|TYPE|KEY|...`,
 //! `PGSQLITE SQLITE ...`, `PGSQLITE POSTGRES ...`, `PGSQLITE USAGE ...`.
 //!
+//! `read_tabsep` and `read_tabsep_keylist` take the same options and read one row (`-row`) or the
+//! lines of a channel (`-file`): cells in the order of the columns, or keys and values by turns.
+//! See [`super::Lines`]. `write_tabsep` writes the rows of a query as lines, as
+//! [`super::WriteTabsep`] says; its result is their number.
+//!
 //! `info` is a list of key and value: `filename F`, the file of the database NAME (default `main`;
 //! empty for one in memory), and
 //! `busy {SQL ...}`, the statements that are running now, when there are any. The flags choose;
@@ -41,7 +51,11 @@
 //! HANDLE`.
 #![forbid(unsafe_code)]
 
+mod channel;
 mod import;
+mod options;
+mod run;
+mod tabsep;
 
 use crate::sqlite::Db;
 use crate::tcl::error::choice_list;
@@ -49,7 +63,13 @@ use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, command, sqli
 
 type Sub = fn(Interp, &Obj, &[Obj]) -> Result<Flow, Exception>;
 
-const SUBS: [(&str, Sub); 2] = [("info", info), ("import_postgres_result", import::import)];
+const SUBS: [(&str, Sub); 5] = [
+    ("info", info),
+    ("import_postgres_result", import::import),
+    ("read_tabsep", tabsep::read),
+    ("read_tabsep_keylist", tabsep::read_keys),
+    ("write_tabsep", tabsep::write),
+];
 
 /// Registers `pg_sqlite` and `pg::sqlite`.
 ///

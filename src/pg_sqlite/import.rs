@@ -127,7 +127,14 @@ impl<'a> Import<'a> {
                 read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
             }
             Source::Lines(lines) => {
-                let mut columns = self.columns.resolve(None)?;
+                let mut columns = match (&self.columns, &self.target) {
+                    // One text for each parameter.
+                    (Columns::Auto, Target::Statement(sql)) => {
+                        let parameters = db.prepare(sql)?.parameter_count();
+                        vec![Column::new("", Kind::Text); parameters]
+                    }
+                    (columns, _) => columns.resolve(None)?,
+                };
                 if let LineForm::Keys { unknown: Some(name) } = &lines.form
                     && !columns.iter().any(|column| column.name == *name)
                 {

@@ -1,0 +1,115 @@
+//! Runs an import on a handle, with scripts in its middle: see [`super`].
+
+use super::options::{Given, conflict, describe, row_count};
+use crate::pg_sqlite::{self, Error, Import, Imported, Max};
+use crate::sqlite::Db;
+use crate::tcl::sqlite_host::{self, Watched};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, event};
+use std::cell::RefCell;
+
+/// What is called every so many rows.
+struct Calls {
+    progress: Option<(u64, Obj)>,
+    poll: Option<u64>,
+}
+
+impl Calls {
+    fn from(interp: Interp, given: &Given<'_>) -> CmdResult<Calls> {
+        let progress = match given.get("-progress") {
+            None => None,
+            Some(value) => match value.as_list(interp)?.as_slice() {
+                [every, callback] => {
+                    Some((row_count(interp, "-progress", every)?, callback.clone()))
+                }
+                _ => return Err(conflict("-progress needs {rows callback}", "PROGRESS")),
+            },
+        };
+        Ok(Calls { progress, poll: given.rows(interp, "-poll_interval")? })
+    }
+
+    /// The greatest number that divides both intervals; 0 when nothing is called.
+    fn every(&self) -> u64 {
+        let (mut a, mut b) =
+            (self.progress.as_ref().map_or(0, |(every, _)| *every), self.poll.unwrap_or(0));
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    }
+
+    fn run(&self, interp: Interp, rows: u64) -> CmdResult<()> {
+        if self.poll.is_some_and(|every| rows % every == 0) {
+            event::serve_one(false);
+        }
+        if let Some((every, callback)) = &self.progress
+            && rows % *every == 0
+        {
+            let mut words = callback.as_list(interp)?;
+            words.push(Obj::from(rows));
+            interp.call(&words)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the import that `given` describes on `handle`: `feed` gives it its rows. The result is the
+/// number of rows written.
+///
+/// # Errors
+/// Those of the options, of `feed`, of the callbacks, and of the import.
+pub(super) fn run(
+    interp: Interp,
+    handle: &Obj,
+    given: &Given<'_>,
+    feed: impl FnOnce(Import<'_>, &Db) -> CmdResult<pg_sqlite::Result<Imported>>,
+) -> Result<Flow, Exception> {
+    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let calls = Calls::from(interp, given)?;
+    let stopped: RefCell<Option<Exception>> = RefCell::new(None);
+    let mut progress = |rows: u64| {
+        let outcome = calls.run(interp, rows);
+        let gone = watched.is_closed() || interp.is_deleted();
+        match outcome {
+            // A `return` in the callback is a normal end of it.
+            Ok(()) | Err(Exception::Raised(2)) => !gone,
+            Err(exception) => {
+                stopped.replace(Some(exception));
+                false
+            }
+        }
+    };
+    let mut import = describe(interp, watched.db(), given)?;
+    import.progress_every = calls.every();
+    import.progress = Some(&mut progress);
+    let imported = feed(import, watched.db())?
+        .map_err(|error| why(error, stopped.take(), &watched, handle))?;
+    if let (Some((_, variable)), Some(max)) = (given.max, imported.max) {
+        let max = match max {
+            Max::Int(int) => Obj::int(int),
+            Max::Real(real) => Obj::real(real),
+            Max::Text(text) => Obj::utf8(&text),
+        };
+        interp.set_var(variable, None, &max)?;
+    }
+    Ok(imported.rows.into())
+}
+
+/// The error to report: the callback's own, the handle's end, or the import's.
+pub(super) fn why(
+    error: Error,
+    stopped: Option<Exception>,
+    watched: &Watched,
+    handle: &Obj,
+) -> Exception {
+    match (error, stopped) {
+        (Error::Stopped { .. }, _) if watched.is_closed() => {
+            let name = handle.text_lossy();
+            let message = format!("the sqlite3 handle \"{name}\" was closed during the import");
+            Failure::new(message, &["PGSQLITE", "HANDLE", "CLOSED", "name", &name]).into()
+        }
+        (Error::Stopped { .. }, Some(raised @ (Exception::Raised(1) | Exception::Failure(_)))) => {
+            raised
+        }
+        (error, _) => error.into(),
+    }
+}
