@@ -1,4 +1,4 @@
-//! Torn tails and flipped bits: what is cut, what is an error, and that nothing else ever comes out.
+//! Torn tails and flipped bits: what is cut, what is an error; nothing else ever comes out.
 
 mod log;
 

@@ -2,8 +2,8 @@
 //!
 //! Names are separated by one space. In a name each byte that is special to Tcl is preceded by a
 //! backslash: space, `\ { } [ ] " $ ;`, and a leading `#`; TAB, LF, CR, VT and FF are written `\t
-//! \n \r \v \f`. An empty name is `{}`. There is no other form, so that equal lists are equal bytes.
-//! Source: Tcl's list syntax, lindex(n) and Tcl(n).
+//! \n \r \v \f`. An empty name is `{}`. There is no other form, so that equal lists are equal
+//! bytes. Source: Tcl's list syntax, lindex(n) and Tcl(n).
 //!
 //! The form here is the field's value; in a line it is escaped once more, like any value.
 

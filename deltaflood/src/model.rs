@@ -99,7 +99,8 @@ pub struct Change<'a> {
     pub lsn: Option<Lsn>,
     /// `_time`: commit time, microseconds since the Unix epoch.
     pub time: Option<i64>,
-    /// `_unchanged`: list ([`crate::list`]) of columns that keep their value and are not in the line.
+    /// `_unchanged`: list ([`crate::list`]) of columns that keep their value and are not in the
+    /// line.
     pub unchanged: Option<Text<'a>>,
     /// `_key`: list of identity columns.
     pub key: Option<Text<'a>>,
@@ -122,7 +123,8 @@ impl<'a> Change<'a> {
         self.line
     }
 
-    /// Offset of the first column's key in the line, in bytes; the line's length when there is none.
+    /// Offset of the first column's key in the line, in bytes; the line's length when there is
+    /// none.
     #[must_use]
     pub fn columns_offset(&self) -> usize {
         self.columns_at.min(self.line.len())

@@ -1,5 +1,5 @@
-//! A reader's look ahead: the next whole transaction, through segments and days, and whether what is
-//! there is not yet whole or damaged.
+//! A reader's look ahead: the next whole transaction, through segments and days, and whether what
+//! is there is not yet whole or damaged.
 //!
 //! A reader works beside a writer that appends, and, after a crash, cuts. So before it reports
 //! damage it forgets what it has in memory and reads the transaction again; only what is wrong on

@@ -91,40 +91,39 @@ impl Watch {
             }
         }
     }
+}
 
-    /// Sleeps until there is a report, `wake` is readable, or the time is over.
-    pub(super) fn sleep(
-        &self,
-        wake: Option<BorrowedFd<'_>>,
-        timeout: Duration,
-    ) -> io::Result<Woken> {
-        let until = Instant::now() + timeout;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let time = Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(left.subsec_nanos()),
-            };
-            let own = PollFd::new(&self.fd, PollFlags::IN);
-            let polled = match &wake {
-                Some(wake) => {
-                    let mut both = [own, PollFd::new(wake, PollFlags::IN)];
-                    poll(&mut both, Some(&time)).map(|_| (ready(&both, 1), ready(&both, 0)))
-                }
-                None => {
-                    let mut one = [own];
-                    poll(&mut one, Some(&time)).map(|_| (false, ready(&one, 0)))
-                }
-            };
-            match polled {
-                Ok((true, _)) => return Ok(Woken::Wake),
-                Ok((_, true)) => return Ok(Woken::Change),
-                Ok((false, false)) => return Ok(Woken::Timeout),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+/// Sleeps until `watch` has a report, `wake` is readable, or the time is over.
+pub(super) fn sleep(
+    watch: Option<&Watch>,
+    wake: Option<BorrowedFd<'_>>,
+    timeout: Duration,
+) -> io::Result<Woken> {
+    let until = Instant::now() + timeout;
+    let wakes = usize::from(wake.is_some());
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let time = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let wake = wake.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
+        let own = watch.iter().map(|watch| PollFd::new(&watch.fd, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = wake.chain(own).collect();
+        match poll(&mut fds, Some(&time)) {
+            Ok(_) if wakes > 0 && ready(&fds, 0) => return Ok(Woken::Wake),
+            Ok(_) if ready(&fds, wakes) => return Ok(Woken::Change),
+            Ok(_) => return Ok(Woken::Timeout),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether the system has no more watches to give: then only a look from time to time helps.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM | Errno::NOSYS))
 }
 
 fn ready(fds: &[PollFd<'_>], index: usize) -> bool {

@@ -9,9 +9,9 @@
 //! (one larger than half the buffer is read twice). Readers take no lock and do not hinder the
 //! writer or each other.
 //!
-//! A reader sees a transaction as soon as it is in the file, which is before it is durable. When the
-//! machine of the stream goes down in between, readers elsewhere have seen a transaction that the
-//! stream will get again, at a later position: know it by its LSN.
+//! A reader sees a transaction as soon as it is in the file, which is before it is durable. When
+//! the machine of the stream goes down in between, readers elsewhere have seen a transaction that
+//! the stream will get again, at a later position: know it by its LSN.
 
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -23,7 +23,7 @@ use deltaflood::{Change, Lsn};
 use super::ahead::Cursor;
 use super::error::Damage;
 use super::filter::TableFilter;
-use super::follow::{Watch, Woken};
+use super::follow::{self, Watch, Woken};
 use super::scan::{Boundary, Found};
 use super::seek::{self, Place};
 use super::storage::open_read;
@@ -164,15 +164,15 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Position of the last line of the last transaction that was given out to its end, or that lies
-    /// before the place where the reader began. `None` before the stream's first transaction.
+    /// Position of the last line of the last transaction that was given out to its end, or that
+    /// lies before the place where the reader began. `None` before the stream's first transaction.
     #[must_use]
     pub const fn position(&self) -> Option<Position> {
         self.last
     }
 
-    /// The next line of a complete transaction; `None` when there is none for now. A later call goes
-    /// on where the stream has grown: [`Reader::wait`].
+    /// The next line of a complete transaction; `None` when there is none for now. A later call
+    /// goes on where the stream has grown: [`Reader::wait`].
     ///
     /// # Errors
     /// `CORRUPT` with segment and byte, `GAP`, `COMPRESSED`, and those of the file system.
@@ -359,18 +359,20 @@ impl Reader {
         timeout: Option<Duration>,
         wake: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error> {
-        let watching = self.watch_folders();
-        if watching.map_err(|error| Error::io(&self.dir, "watch", error))? {
-            self.look = true;
-            return Ok(Woken::Change);
+        match self.watch_folders() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.look = true;
+                return Ok(Woken::Change);
+            }
+            Err(error) if follow::is_exhausted(&error) => {}
+            Err(error) => return Err(Error::io(&self.dir, "watch", error)),
         }
-        let Some(watch) = &self.watch else {
-            return Ok(Woken::Change);
-        };
         let slow = Duration::from_millis(FOLLOW_POLL_MS);
         let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
         let time = timeout.map_or(slow, |timeout| timeout.min(slow));
-        let woken = watch.sleep(wake, time).map_err(|e| Error::io(&self.dir, "watch", e))?;
+        let woken = follow::sleep(self.watch.as_ref(), wake, time);
+        let woken = woken.map_err(|error| Error::io(&self.dir, "watch", error))?;
         if woken != Woken::Timeout {
             return Ok(woken);
         }

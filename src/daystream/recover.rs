@@ -52,11 +52,13 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
 /// Finds the stream's end, cutting off an incomplete tail.
 pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
     let mut cut = 0;
+    // A segment was removed: the one before it was closed, and may have no tail of its own.
+    let mut closed = false;
     while let Some(segment) = layout::last(dir, None)? {
         if segment.compressed {
             return Err(Error::Compressed { segment: segment.name() });
         }
-        let Some(mut end) = recover_segment(storage, dir, &segment, cut > 0)? else {
+        let Some(mut end) = recover_segment(storage, dir, &segment, closed)? else {
             continue;
         };
         cut += end.cut;
@@ -64,9 +66,7 @@ pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
             let path = segment.path(dir);
             storage.remove(&path)?;
             storage.sync_folder(&dir.join(&segment.day))?;
-            // NOTE: an empty segment counts as a cut too: the one before it was closed, and may
-            // have no tail of its own.
-            cut = cut.max(1);
+            closed = true;
             continue;
         }
         end.cut = cut;

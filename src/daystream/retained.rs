@@ -1,8 +1,8 @@
 //! Retention: removing the oldest segments, and saying so.
 //!
-//! The file `retained.tsv` holds the position of the last line that was removed. It is durable before
-//! the first segment goes, so that a reader that comes too late learns of the gap instead of jumping
-//! over it. A segment that somebody removes by hand leaves no such trace.
+//! The file `retained.tsv` holds the position of the last line that was removed. It is durable
+//! before the first segment goes, so that a reader that comes too late learns of the gap instead of
+//! jumping over it. A segment that somebody removes by hand leaves no such trace.
 //!
 //! The last segment always stays, and nothing is removed from the middle. Not here: waiting for
 //! readers, who do not register.

@@ -1,8 +1,9 @@
 //! What follows the last sound transaction of a stream: an incomplete tail, or damage?
 //!
-//! A crash leaves a transaction that was cut off anywhere, or, when the machine went down, one whose
-//! end is zeros or garbage. Such a tail is *incomplete*: nobody was told that it is durable, and
-//! PostgreSQL sends it again. It is told from damage like this. Behind the last sound transaction
+//! A crash leaves a transaction that was cut off anywhere, or, when the machine went down, one
+//! whose end is zeros or garbage. Such a tail is *incomplete*: nobody was told that it is durable,
+//! and PostgreSQL sends it again. It is told from damage like this. Behind the last sound
+//! transaction
 //!
 //! - lines that are all sound, and then the end of the file, perhaps in mid-line: incomplete;
 //! - a malformed line (or bytes without any line feed), and behind it no commit line and no sound
@@ -11,9 +12,9 @@
 //! - a malformed line with a sound line behind it: damage;
 //! - sound lines in the wrong order, a wrong number of lines, a wrong checksum: damage.
 //!
-//! What this cannot tell from a transaction that was torn there: a change in the last 16 bytes of the
-//! stream's very last commit line, or of the line feed before it. The stream is then shorter by that
-//! transaction, and deltastream finds that PostgreSQL was told more than the stream holds.
+//! What this cannot tell from a transaction that was torn there: a change in the last 16 bytes of
+//! the stream's very last commit line, or of the line feed before it. The stream is then shorter by
+//! that transaction, and deltastream finds that PostgreSQL was told more than the stream holds.
 
 use std::fs::File;
 use std::io;

@@ -1,9 +1,9 @@
 //! Appending transactions to a stream.
 //!
 //! Lines go to memory first ([`LOG_WRITER_BUFFER_BYTES`]), to the file by [`Writer::flush`] or when
-//! the buffer is full, and are durable after [`Writer::sync`] only. All lines of a transaction carry
-//! the clock of its beginning; the clock never goes back: when the system's does, the last value
-//! stays and the sequence number goes on. Segments are cut between transactions, when one has
+//! the buffer is full, and are durable after [`Writer::sync`] only. All lines of a transaction
+//! carry the clock of its beginning; the clock never goes back: when the system's does, the last
+//! value stays and the sequence number goes on. Segments are cut between transactions, when one has
 //! reached its size and when the UTC day has changed.
 //!
 //! A failed write or fsync leaves unknown bytes on the disk: the writer then refuses everything
