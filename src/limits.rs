@@ -97,3 +97,6 @@ pub const MIRROR_RETRY_MS_MAX: u64 = 5_000;
 
 /// Milliseconds that closing a capture waits for its clean end, before it is left to itself.
 pub const CAPTURE_CLOSE_MS: u64 = 10_000;
+
+/// How long a copy waits for the lock that keeps a table's definition as it is, in milliseconds.
+pub const MIRROR_LOCK_MS: u64 = 60_000;

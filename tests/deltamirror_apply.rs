@@ -295,6 +295,9 @@ fn every_row_that_does_not_fit_has_its_reason() {
     assert_eq!(line("_table|t|_action|replace|id|1"), kept("ORDER"));
     assert_eq!(line("_table|t|_action|replace|id|1/_table|f|_action|insert|x|1"), kept("ORDER"));
     assert_eq!(line("_table|t|_unchanged|{|_action|update|id|1"), kept("ORDER"));
+    // An old row that cannot be read takes its update with it.
+    let two = (String::from("VALUE"), Some(2));
+    assert_eq!(line("_table|t|_action|replace|id|x/_table|t|_action|update|id|1|a|wrong"), two);
     let stops = |reason: &str| (reason.to_owned(), None);
     assert_eq!(line("_table|t|_action|insert|id|3|zz|4"), stops("DRIFT"));
     assert_eq!(line("_table|t|_unchanged|zz|_action|update|id|1"), stops("DRIFT"));

@@ -17,7 +17,7 @@ use deltaflood::Lsn;
 use super::busy::{Patience, roll_back};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
-use super::{Error, StreamSource};
+use super::{Error, StreamSource, connection};
 use crate::daystream::{Position, Reader, Transaction};
 use crate::sqlite::{Db, Stmt, Value};
 use crate::{failpoint, limits};
@@ -158,8 +158,9 @@ impl<'db> Applier<'db> {
     ///
     /// # Errors
     /// [`Error::OtherServer`], [`Error::Daystream`].
-    pub(super) fn reader(&self, source: &StreamSource) -> Result<Reader, Error> {
+    pub(super) fn reader(&mut self, source: &StreamSource) -> Result<Reader, Error> {
         source.check_server(&self.stream)?;
+        source.name().clone_into(&mut self.stream.stream);
         source.after(self.stream.position)
     }
 
@@ -350,9 +351,11 @@ impl<'db> Applier<'db> {
     fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
         let counts = self.tables.counts;
         let on_error = self.options.on_error;
-        let (stream, tables) = patience.retry(|| load(self.db, on_error))?;
+        let (mut stream, tables) = patience.retry(|| load(self.db, on_error))?;
         self.tables = tables;
         self.tables.counts = counts;
+        // The stream is where it was found this time.
+        stream.stream.clone_from(&self.stream.stream);
         self.stream = stream;
         self.stale = false;
         self.forget();
@@ -416,7 +419,7 @@ impl<'db> Applier<'db> {
             Some(advance) => advance,
             slot => slot.insert(self.db.prepare(
                 "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
-                 commit_time = ?4, transactions = ?5, changes = ?6",
+                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7",
             )?),
         };
         let lsn = stream.lsn.to_string();
@@ -427,6 +430,7 @@ impl<'db> Applier<'db> {
             stream.commit_time.into(),
             stream.transactions.into(),
             stream.changes.into(),
+            stream.stream.as_str().into(),
         ])?;
         Ok(())
     }
@@ -468,6 +472,7 @@ pub fn apply(
         return Err(Error::InTransaction);
     }
     let patience = Patience { budget: options.busy, stop };
+    let _cache = patience.retry(|| connection::Cache::enlarge(db))?;
     let mut applier = Applier::open(db, options, patience)?;
     let mut reader = applier.reader(source)?;
     let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;

@@ -1,6 +1,7 @@
 //! Connections of the mirror's own to its file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::Error;
 use crate::limits;
@@ -13,6 +14,7 @@ use crate::sqlite::{Access, Db};
 /// [`Error::Sqlite`].
 pub fn open(file: &Path) -> Result<Db, Error> {
     let db = Db::open(file, Access::Create)?;
+    db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
     if db.query_int("SELECT count(*) FROM main.sqlite_master", &[])? == Some(0) {
         db.exec("PRAGMA main.journal_mode = WAL")?;
     }
@@ -26,6 +28,7 @@ pub fn open(file: &Path) -> Result<Db, Error> {
 /// [`Error::Sqlite`].
 pub fn open_existing(file: &Path) -> Result<Db, Error> {
     let db = Db::open(file, Access::Write)?;
+    db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
     tune(&db)?;
     Ok(db)
 }
@@ -36,8 +39,39 @@ pub fn open_existing(file: &Path) -> Result<Db, Error> {
 /// [`Error::Sqlite`].
 pub fn open_read_only(file: &Path) -> Result<Db, Error> {
     let db = Db::open(file, Access::Read)?;
-    db.busy_timeout(std::time::Duration::from_millis(limits::MIRROR_BUSY_MS));
+    db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
     Ok(db)
+}
+
+/// A larger page cache on a connection that may be somebody else's, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Cache<'db> {
+    db: &'db Db,
+    before: Option<i64>,
+}
+
+impl Cache<'_> {
+    /// Enlarges the cache, unless it is larger already.
+    pub(super) fn enlarge(db: &Db) -> Result<Cache<'_>, Error> {
+        let before = db.query_int("PRAGMA main.cache_size", &[])?;
+        // Negative: KiB; else pages, of 4 KiB most often.
+        let kib = before.map_or(0, |size| if size < 0 { -size } else { size * 4 });
+        let wanted = i64::try_from(limits::MIRROR_CACHE_BYTES >> 10).unwrap_or(i64::MAX);
+        if kib >= wanted {
+            return Ok(Cache { db, before: None });
+        }
+        db.exec(&format!("PRAGMA main.cache_size = -{wanted}"))?;
+        Ok(Cache { db, before })
+    }
+}
+
+impl Drop for Cache<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // A cache that stays larger would do no harm.
+            let _ = self.db.exec(&format!("PRAGMA main.cache_size = {before}"));
+        }
+    }
 }
 
 /// A cache that fits the work, and no more fsyncs than needed: with a WAL and NORMAL a power loss
@@ -52,5 +86,7 @@ fn tune(db: &Db) -> Result<(), Error> {
     if db.query_text("PRAGMA main.journal_mode", &[])?.as_deref() == Some("wal") {
         db.exec("PRAGMA main.synchronous = NORMAL")?;
     }
+    // From here on locks are waited for where a wait can be stopped.
+    db.busy_timeout(Duration::ZERO);
     Ok(())
 }

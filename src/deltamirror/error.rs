@@ -189,19 +189,6 @@ pub enum Error {
         /// Process ids of the servers they run in.
         holders: String,
     },
-    /// Another process moves this mirror.
-    #[error("another process applies the stream to this mirror at the same time; only one may")]
-    InUse,
-    /// The mirror did not come far enough in time.
-    #[error("the mirror is at LSN {at} and did not reach {wanted} within {waited_ms} ms")]
-    Behind {
-        /// Where it is.
-        at: String,
-        /// Where it should be.
-        wanted: String,
-        /// How long it was waited, in milliseconds.
-        waited_ms: u64,
-    },
     /// The mirror's own tables hold something that was never written there.
     #[error("the mirror's own tables are damaged: {what}")]
     State {
@@ -277,10 +264,6 @@ impl Coded for Error {
             Error::NotMirrored { table } => code("NOTMIRRORED").with("table", table),
             Error::Standby => code("STANDBY"),
             Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
-            Error::InUse => code("INUSE"),
-            Error::Behind { at, wanted, .. } => {
-                code("BEHIND").with("lsn", at).with("wanted", wanted)
-            }
             Error::State { .. } => code("STATE"),
             Error::Stopped => code("STOPPED"),
             Error::Defect { .. } => code("DEFECT"),
@@ -300,12 +283,9 @@ impl Coded for Error {
             }
             Error::Row(_) => Class::Poison,
             Error::Line { .. } | Error::State { .. } | Error::Defect { .. } => Class::Fatal,
-            Error::Busy { .. }
-            | Error::Writers { .. }
-            | Error::InUse
-            | Error::Behind { .. }
-            | Error::Stopped
-            | Error::Io { .. } => Class::Retry,
+            Error::Busy { .. } | Error::Writers { .. } | Error::Stopped | Error::Io { .. } => {
+                Class::Retry
+            }
             Error::Sqlite(inner) => inner.class(),
             Error::Daystream(inner) => inner.class(),
             Error::Postgres(inner) => inner.class(),

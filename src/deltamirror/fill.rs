@@ -186,12 +186,14 @@ impl Session {
 
     /// Begins the transaction, keeps the definitions of the tables still, and takes the snapshot.
     /// The locks come first: what they wait for is done when the snapshot is taken, and a snapshot
-    /// does not protect against TRUNCATE and ALTER TABLE.
+    /// does not protect against TRUNCATE and ALTER TABLE. They are waited for at most
+    /// [`limits::MIRROR_LOCK_MS`], since whoever comes after us in the queue waits as well.
     ///
     /// # Errors
     /// [`Error::Standby`], [`Error::Postgres`].
     pub(super) fn snapshot(&self, tables: &[Published]) -> Result<Snapshot, Error> {
         self.conn.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        self.conn.query(&format!("SET LOCAL lock_timeout = {}", limits::MIRROR_LOCK_MS))?;
         for published in tables {
             let only = only(published);
             let name = self.quoted(&published.table.name)?;

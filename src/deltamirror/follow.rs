@@ -255,7 +255,7 @@ impl Work {
 
     /// Makes sure that there is a mirror, and that the stream is its stream.
     fn look(&self, db: &Db) -> Result<(), Error> {
-        let applier = Applier::open(db, self.options, self.patience())?;
+        let mut applier = Applier::open(db, self.options, self.patience())?;
         applier.reader(&self.source)?;
         let stream = applier.stream();
         let errors = state::errors(db)?;

@@ -123,6 +123,7 @@ pub fn init(
         filled.push(run.fill(published)?);
     }
     run.session.end()?;
+    run.advance()?;
     Ok(filled)
 }
 
@@ -214,6 +215,31 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// When every table of the mirror was filled under this snapshot, the stream is needed from
+    /// before the snapshot only: an older position, of which the stream may have removed what
+    /// follows, is moved there.
+    fn advance(&self) -> Result<(), Error> {
+        self.patience.begin(self.db)?;
+        let advanced = self.advance_in_transaction();
+        if advanced.is_err() {
+            roll_back(self.db);
+        }
+        advanced?;
+        self.patience.commit(self.db)
+    }
+
+    fn advance_in_transaction(&self) -> Result<(), Error> {
+        let tables = state::tables(self.db)?;
+        let all = tables.iter().all(|table| table.snapshot == self.snapshot);
+        match state::stream(self.db)? {
+            Some(mut stream) if all && stream.position < self.begin => {
+                stream.position = self.begin;
+                state::write_stream(self.db, &stream)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes and fills one table, in one SQLite transaction.
     fn fill(&mut self, published: &Published) -> Result<Filled, Error> {
         self.patience.begin(self.db)?;

@@ -209,7 +209,7 @@ impl<'db> Tables<'db> {
                 Ok(())
             }
             Err(trouble) => {
-                target.forget_old();
+                self.waiting = target.has_old().then_some(at);
                 self.trouble(trouble, at, place, change.line())
             }
         }

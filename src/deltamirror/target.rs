@@ -72,6 +72,18 @@ struct Update<'db> {
 /// Update statements kept per table: tables with several TOAST columns have several.
 const UPDATES_MAX: usize = 16;
 
+/// The old row of the update to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Waiting {
+    /// There is none.
+    #[default]
+    No,
+    /// A `replace` line told it.
+    Known,
+    /// A `replace` line told it, but could not be taken.
+    Unknown,
+}
+
 /// A mirrored table.
 #[derive(Debug)]
 pub(super) struct Target<'db> {
@@ -95,7 +107,7 @@ pub(super) struct Target<'db> {
     updates: Vec<Update<'db>>,
     new: Row,
     old: Row,
-    has_old: bool,
+    waiting: Waiting,
     values: Vec<Value<'static>>,
 }
 
@@ -138,7 +150,7 @@ impl<'db> Target<'db> {
             updates: Vec::new(),
             new: Row::default(),
             old: Row::default(),
-            has_old: false,
+            waiting: Waiting::No,
             values: Vec::new(),
         })
     }
@@ -150,12 +162,12 @@ impl<'db> Target<'db> {
 
     /// Whether an old row waits for its update.
     pub(super) fn has_old(&self) -> bool {
-        self.has_old
+        self.waiting != Waiting::No
     }
 
     /// Forgets an old row that waits.
     pub(super) fn forget_old(&mut self) {
-        self.has_old = false;
+        self.waiting = Waiting::No;
     }
 
     /// Whether the table's copy holds the transaction in hand, the `number`-th: asked once for each.
@@ -247,16 +259,25 @@ impl<'db> Target<'db> {
 
     /// Keeps the old row of a `replace` line for the update that follows.
     pub(super) fn replace(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        // The update that follows must not be taken for one of the row that it makes.
+        self.waiting = Waiting::Unknown;
         self.decode(change, true)?;
         self.old.detach(change.line());
-        self.has_old = true;
+        self.waiting = Waiting::Known;
         Ok(())
     }
 
     /// Applies an `update` line, to the row of the `replace` line before it if there was one.
     pub(super) fn update(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        let waiting = std::mem::take(&mut self.waiting);
         self.decode(change, false)?;
-        let with_old = std::mem::take(&mut self.has_old);
+        if waiting == Waiting::Unknown {
+            return Err(Trouble::Row {
+                reason: Reason::Order,
+                message: "the line before, which says what row is meant, was not taken".to_owned(),
+            });
+        }
+        let with_old = waiting == Waiting::Known;
         let unchanged = match change.unchanged {
             Some(names) => self.unchanged(names)?,
             None => Vec::new(),
@@ -296,7 +317,7 @@ impl<'db> Target<'db> {
     pub(super) fn key_text(&self, line: &[u8]) -> String {
         let columns = if self.shape.lookup == Lookup::Row { &[] } else { &*self.old_columns };
         let name = |c: usize| self.shape.columns.get(c).map_or("", String::as_str);
-        let row = if self.has_old { &self.old } else { &self.new };
+        let row = if self.waiting == Waiting::Known { &self.old } else { &self.new };
         describe(columns.iter().map(|c| (name(*c), row.value(*c, line))))
     }
 
