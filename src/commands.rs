@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::tcl::{CmdResult, Interp, serve, signal};
-use crate::{daystream, deltastream, pg_sqlite, pgtcl, schema};
+use crate::{daystream, deltamirror, deltastream, pg_sqlite, pgtcl, schema};
 
 /// The package's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,6 +29,7 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
         signal::register(interp)?;
         serve::register(interp)?;
         daystream::command::register(interp)?;
+        deltamirror::command::register(interp)?;
         deltastream::command::register(interp)?;
         pg_sqlite::command::register(interp)?;
         schema::command::register(interp)?;

@@ -100,3 +100,7 @@ pub const CAPTURE_CLOSE_MS: u64 = 10_000;
 
 /// How long a copy waits for the lock that keeps a table's definition as it is, in milliseconds.
 pub const MIRROR_LOCK_MS: u64 = 60_000;
+
+/// Milliseconds that the end of an interpreter or of a process waits for work on another thread to
+/// give up, before that is left to itself.
+pub const JOB_CLOSE_MS: u64 = 10_000;

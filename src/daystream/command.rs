@@ -52,7 +52,8 @@ mod options;
 mod walk;
 
 use self::follow::Follow;
-use self::options::{NAMES, Selection, folder};
+pub(crate) use self::options::folder;
+use self::options::{NAMES, Selection};
 use self::walk::{Changes, Walk};
 use super::{Info, Position};
 use crate::tcl::callback::Callback;

@@ -120,6 +120,9 @@ pub fn init(
     let mut run = Run { db, source, session, snapshot, begin, patience, progress };
     let mut filled = Vec::with_capacity(wanted.len());
     for published in &wanted {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
         filled.push(run.fill(published)?);
     }
     run.session.end()?;

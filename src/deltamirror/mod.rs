@@ -22,6 +22,7 @@
 mod apply;
 mod busy;
 mod check;
+pub mod command;
 mod compare;
 pub mod connection;
 mod definition;

@@ -68,6 +68,9 @@ mod events;
 mod handle;
 mod read;
 
+pub(crate) use self::events::{Told, lsn_value};
+pub(crate) use self::handle::CaptureHandle;
+
 use super::{Options as Capturing, Plugin, SetupOptions, Slot, drop_slot, setup, status_of};
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};

@@ -18,6 +18,7 @@ pub mod event;
 pub mod exit;
 pub mod guard;
 pub mod interp;
+pub mod job;
 pub mod mailbox;
 pub mod obj;
 pub mod options;

@@ -15,6 +15,7 @@ use super::interp::{Interp, InterpRef, Preserved};
 use super::obj::Obj;
 use super::state;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// How often `pgsqlite::stop` was called.
 #[derive(Default)]
@@ -27,6 +28,28 @@ pub enum Ended {
     Done,
     /// `pgsqlite::stop`.
     Stopped,
+}
+
+/// A memory of how often `pgsqlite::stop` was called, for work that serves events in between.
+pub struct Asked {
+    stops: Rc<Stops>,
+    before: u64,
+}
+
+impl Asked {
+    /// From now on.
+    #[must_use]
+    pub fn since_now(interp: Interp) -> Asked {
+        let stops = state::of::<Stops>(interp);
+        let before = stops.0.get();
+        Asked { stops, before }
+    }
+
+    /// Whether `pgsqlite::stop` was called since.
+    #[must_use]
+    pub fn to_stop(&self) -> bool {
+        self.stops.0.get() != self.before
+    }
 }
 
 /// Registers `pgsqlite::stop`.
@@ -50,15 +73,14 @@ pub fn register(interp: Interp) -> CmdResult<()> {
 /// # Errors
 /// `PGSQLITE INTERP DELETED` when an event's script has deleted the interpreter.
 pub fn until(interp: Interp, done: impl Fn() -> bool) -> CmdResult<Ended> {
-    let stops = state::of::<Stops>(interp);
-    let before = stops.0.get();
+    let asked = Asked::since_now(interp);
     let kept = InterpRef::new(interp);
     let _preserved = Preserved::new(interp);
     loop {
         if done() {
             return Ok(Ended::Done);
         }
-        if stops.0.get() != before {
+        if asked.to_stop() {
             return Ok(Ended::Stopped);
         }
         if kept.get().is_none() {

@@ -4,8 +4,8 @@ use super::command::{self, Command};
 use super::error::CmdResult;
 use super::interp::{Interp, InterpRef};
 use super::obj::Obj;
-use crate::sqlite::Db;
 use crate::sqlite::handle::{self, Host};
+use crate::sqlite::{self, Db};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -53,6 +53,17 @@ pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
     Ok(handle::recover(&mut TclHost(interp), &name)?)
 }
 
+/// The full name of the handle that `name` names, behind imports and aliases: for later, from
+/// whatever namespace.
+///
+/// # Errors
+/// As [`recover`].
+pub fn full_name(interp: Interp, name: &Obj) -> CmdResult {
+    let (_, own_name) = handle::resolve(&mut TclHost(interp), &name.as_text()?)?;
+    let found = TclHost(interp).eval(&["::namespace", "which", "-command", &own_name]);
+    Ok(Obj::text(found.ok().filter(|found| !found.is_empty()).as_deref().unwrap_or(&own_name)))
+}
+
 /// A connection on which a script may run while statements of ours are alive, as a progress
 /// callback does. The script may delete the handle: SQLite then cannot close the connection, so the
 /// last of us does.
@@ -74,6 +85,16 @@ impl Watched {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.watch.db
+    }
+
+    /// Runs a callback while a statement of ours is alive, so that the connection outlives whatever
+    /// the callback does to its handle. No callback may run without.
+    ///
+    /// # Errors
+    /// SQLite's, and then nothing was run.
+    pub fn call<T>(&self, callback: impl FnOnce() -> T) -> Result<T, sqlite::Error> {
+        let _alive = self.watch.db.prepare("SELECT 1")?;
+        Ok(callback())
     }
 
     /// Whether a script has deleted the handle.
@@ -124,8 +145,8 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.is_closed() {
-            // SAFETY: the trace saw the deletion while a statement of the work was alive, which
-            // only a callback in its middle can do; the work is over, so that none is.
+            // SAFETY: the trace saw the deletion in a callback, and `call` kept a statement alive then;
+            // the work is over, so that none is.
             unsafe { handle::close_abandoned(&self.watch.db) };
         } else if let Some(interp) = self.interp.get() {
             self.trace_command(interp, "remove");

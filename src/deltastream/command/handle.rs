@@ -68,6 +68,11 @@ impl CaptureHandle {
         self.running.borrow().as_ref().is_some_and(|running| !running.capture.is_finished())
     }
 
+    /// Whether it is not running, and its end was told.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.borrow().is_none()
+    }
+
     /// The status after an event; a capture that has ended is put away.
     fn after(&self, told: &Told) -> Status {
         let status = self.status();
@@ -151,7 +156,7 @@ pub(super) fn run(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         }
         told.tell(interp, &callback, status);
     })?;
-    let ended = || handle.running.borrow().is_none();
+    let ended = || handle.has_ended();
     if serve::until(interp, ended)? == Ended::Stopped {
         handle.stop();
         // NOTE: a second `pgsqlite::stop` does not wait for the clean end of the first.

@@ -1,0 +1,129 @@
+//! A mirror's events and results as values.
+
+use crate::daystream::Position;
+use crate::daystream::command::position_value;
+use crate::deltamirror::state::StreamState;
+use crate::deltamirror::{Applied, Counts, Ended, Event, FollowStatus, MirrorStatus};
+use crate::deltastream::command::lsn_value;
+use crate::tcl::callback::{Callback, Report};
+use crate::tcl::{Interp, Obj};
+use deltaflood::Lsn;
+
+/// A follower's event that owns what it tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    Applied { position: Position, lsn: Lsn, transactions: u64, changes: u64, errors: u64 },
+    Retrying { why: Report, after_ms: u64 },
+    Ended,
+    Failed { why: Report },
+}
+
+impl From<Event> for Told {
+    fn from(event: Event) -> Told {
+        match event {
+            Event::Applied { position, lsn, transactions, changes, errors } => {
+                Told::Applied { position, lsn, transactions, changes, errors }
+            }
+            Event::Retrying { error, pause_ms } => {
+                Told::Retrying { why: Report::of(&error), after_ms: pause_ms }
+            }
+            Event::Ended { error: None } => Told::Ended,
+            Event::Ended { error: Some(error) } => Told::Failed { why: Report::of(&error) },
+        }
+    }
+}
+
+impl Told {
+    /// Tells the callback; `status` is how the follower was then.
+    pub(super) fn tell(&self, interp: Interp, callback: &Callback, status: &FollowStatus) {
+        match self {
+            Told::Applied { position, lsn, transactions, changes, errors } => {
+                let details = [
+                    ("transactions", Obj::unsigned(*transactions)),
+                    ("changes", Obj::unsigned(*changes)),
+                    ("errors", Obj::unsigned(*errors)),
+                    ("position", position_value(Some(*position))),
+                    ("lsn", lsn_value(*lsn)),
+                ];
+                callback.tell(interp, "applied", &details);
+            }
+            Told::Retrying { why, after_ms } => {
+                let mut details = why.details();
+                details.push(("after_ms", Obj::unsigned(*after_ms)));
+                callback.tell(interp, "retrying", &details);
+            }
+            Told::Ended => {
+                let details = [
+                    ("position", position_value(Some(status.position))),
+                    ("lsn", lsn_value(status.lsn)),
+                    ("transactions", Obj::unsigned(status.counts.transactions)),
+                    ("changes", Obj::unsigned(status.counts.changes)),
+                ];
+                callback.tell(interp, "end", &details);
+            }
+            Told::Failed { why } => callback.tell(interp, "error", &why.details()),
+        }
+    }
+}
+
+fn counts(counts: &Counts) -> Vec<(&'static str, Obj)> {
+    vec![
+        ("transactions", counts.transactions.into()),
+        ("changes", counts.changes.into()),
+        ("held", counts.held.into()),
+        ("repeated", counts.repeated.into()),
+        ("other_tables", counts.other_tables.into()),
+        ("errors", counts.errors.into()),
+    ]
+}
+
+fn run_dict(run: &Counts, ended: &str, position: Position, lsn: Lsn) -> Obj {
+    let mut entries = counts(run);
+    entries.push(("ended", Obj::text(ended)));
+    entries.push(("position", position_value(Some(position))));
+    entries.push(("lsn", lsn_value(lsn)));
+    Obj::dict(entries)
+}
+
+/// What an apply did.
+pub(super) fn applied_dict(applied: &Applied) -> Obj {
+    let ended = match applied.ended {
+        Ended::End => "end",
+        Ended::Until => "until",
+        Ended::Stopped => "stopped",
+    };
+    let StreamState { position, lsn, .. } = applied.stream;
+    run_dict(&applied.counts, ended, position, lsn)
+}
+
+/// What a follower has done that was stopped.
+pub(super) fn followed_dict(status: &FollowStatus) -> Obj {
+    run_dict(&status.counts, status.state.word(), status.position, status.lsn)
+}
+
+/// How a mirror is, by its file and by the follower that may be there.
+pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) -> Obj {
+    let stream = &mirror.stream;
+    let names = mirror.tables.iter().map(|table| &table.name);
+    let mut entries = vec![
+        ("state", Obj::text(follow.map_or("idle", |follow| follow.state.word()))),
+        ("stream", Obj::text(&stream.stream)),
+        ("position", position_value(Some(stream.position))),
+        ("lsn", lsn_value(stream.lsn)),
+        ("commit_time_us", Obj::int(stream.commit_time)),
+        ("lag_ms", mirror.lag_ms.map_or_else(Obj::empty, Obj::unsigned)),
+        ("transactions", Obj::int(stream.transactions)),
+        ("changes", Obj::int(stream.changes)),
+        ("tables", Obj::text_list(names)),
+        ("errors", Obj::int(mirror.errors)),
+        ("end", position_value(mirror.end)),
+    ];
+    if let Some(follow) = follow {
+        let latency = follow.latency_us.unwrap_or_default().map(Obj::unsigned);
+        let latency = if follow.latency_us.is_some() { Obj::list(&latency) } else { Obj::empty() };
+        entries.push(("latency_us", latency));
+        let last_error = follow.last_error.as_deref().unwrap_or_default();
+        entries.push(("last_error", Obj::text(last_error)));
+    }
+    Obj::dict(entries)
+}

@@ -1,0 +1,151 @@
+//! `init`: on a handle, where it blocks, and on a file, where it serves events.
+
+use crate::deltamirror::{Error, Filled, InitOptions, Progress, StreamSource, connection, init};
+use crate::libpq::Conninfo;
+use crate::tcl::sqlite_host::{self, Watched};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The options of every init but those that say where.
+pub(super) const OPTIONS: [&str; 6] =
+    ["-conninfo", "-tables", "-progress", "-resync", "-busy_ms", "-writers_ms"];
+
+/// Where the rows come from, and which.
+pub(super) struct Filling {
+    pub(super) conninfo: Conninfo,
+    pub(super) options: InitOptions,
+    progress: Option<Obj>,
+}
+
+impl Filling {
+    pub(super) fn new(interp: Interp, options: &Options) -> CmdResult<Filling> {
+        let mut filling = InitOptions {
+            tables: options.list(interp, "-tables")?.unwrap_or_default(),
+            resync: options.flag(interp, "-resync")?.unwrap_or(false),
+            ..InitOptions::default()
+        };
+        if let Some(ms) = options.count(interp, "-busy_ms")? {
+            filling.busy = Duration::from_millis(ms);
+        }
+        if let Some(ms) = options.count(interp, "-writers_ms")? {
+            filling.writers = Duration::from_millis(ms);
+        }
+        if filling.resync && filling.tables.is_empty() {
+            let message = "-resync 1 needs -tables: name what is to be filled anew";
+            return Err(Failure::new(message, &["PGSQLITE", "USAGE", "RESYNC"]).into());
+        }
+        let conninfo = Conninfo::parse(&options.required("-conninfo")?)?;
+        let progress = options.get("-progress").filter(|cb| !cb.internal().is_empty()).cloned();
+        Ok(Filling { conninfo, options: filling, progress })
+    }
+}
+
+/// A progress that owns what it tells: a table and its rows, or what is waited for.
+#[derive(Debug)]
+pub(super) enum Step {
+    Waiting { transactions: u64 },
+    Rows { table: String, rows: u64 },
+    Ready { table: String, rows: u64 },
+}
+
+impl From<&Progress<'_>> for Step {
+    fn from(progress: &Progress<'_>) -> Step {
+        match *progress {
+            Progress::WaitingForWriters { transactions } => {
+                Step::Waiting { transactions: transactions as u64 }
+            }
+            Progress::Rows { table, rows } => Step::Rows { table: table.to_owned(), rows },
+            Progress::Ready { table, rows } => Step::Ready { table: table.to_owned(), rows },
+        }
+    }
+}
+
+/// Calls `cb TABLE ROWS`.
+fn call(interp: Interp, callback: &Obj, step: &Step) -> CmdResult<()> {
+    let (table, rows) = match step {
+        Step::Waiting { transactions } => ("", *transactions),
+        Step::Rows { table, rows } | Step::Ready { table, rows } => (table.as_str(), *rows),
+    };
+    let mut words = callback.as_list(interp)?;
+    words.push(Obj::text(table));
+    words.push(Obj::unsigned(rows));
+    match interp.call(&words) {
+        // A `return` in the callback is a normal end of it.
+        Ok(_) | Err(Exception::Raised(2)) => Ok(()),
+        Err(exception) => Err(exception),
+    }
+}
+
+/// The tables that were filled, with their rows.
+pub(super) fn filled_dict(filled: &[Filled]) -> Obj {
+    Obj::dict(filled.iter().map(|filled| (filled.table.as_str(), Obj::unsigned(filled.rows))))
+}
+
+/// On the user's handle, on the interpreter's own thread.
+pub(super) fn init_handle(
+    interp: Interp,
+    handle: &Obj,
+    source: &StreamSource,
+    words: &[Obj],
+) -> CmdResult {
+    let filling = Filling::new(interp, &Options::parse(words, &OPTIONS)?)?;
+    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let stop = AtomicBool::new(false);
+    let raised: RefCell<Option<Exception>> = RefCell::new(None);
+    let mut progress = |progress: &Progress<'_>| {
+        let Some(callback) = &filling.progress else { return };
+        let called = watched.call(|| call(interp, callback, &progress.into()));
+        let called = called.unwrap_or_else(|error| Err(error.into()));
+        if called.is_err() || watched.is_closed() || interp.is_deleted() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        if let Err(exception) = called {
+            raised.replace(Some(interp.keep(exception)));
+        }
+    };
+    let options = &filling.options;
+    let filled = init(watched.db(), &filling.conninfo, source, options, &stop, &mut progress);
+    match (filled, raised.take()) {
+        (Ok(filled), None) if !watched.is_closed() => Ok(filled_dict(&filled)),
+        (Ok(_), raised) => Err(why(Error::Stopped, raised, &watched, handle)),
+        (Err(error), raised) => Err(why(error, raised, &watched, handle)),
+    }
+}
+
+/// The error to report: the callback's own, the handle's end, or the init's.
+fn why(error: Error, raised: Option<Exception>, watched: &Watched, handle: &Obj) -> Exception {
+    match (error, raised) {
+        (_, _) if watched.is_closed() => {
+            let name = handle.text_lossy();
+            let message = format!("the sqlite3 handle \"{name}\" was closed during the init");
+            Failure::new(message, &["PGSQLITE", "HANDLE", "CLOSED", "name", &name]).into()
+        }
+        (Error::Stopped, Some(failure @ Exception::Failure(_))) => failure,
+        (error, _) => error.into(),
+    }
+}
+
+/// On a file, on a thread of its own.
+pub(super) fn init_file(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let known: Vec<&str> = OPTIONS.into_iter().chain(["-db", "-stream"]).collect();
+    let options = Options::parse(words, &known)?;
+    let filling = Filling::new(interp, &options)?;
+    let source = super::source(&options)?;
+    let file = super::file(interp, &options)?;
+    let callback = filling.progress;
+    let (conninfo, options) = (filling.conninfo, filling.options);
+    let filled = job::run(
+        interp,
+        Arc::default(),
+        move |stop, teller| {
+            let db = connection::open(&file)?;
+            let mut tell = |progress: &Progress<'_>| teller.tell(Step::from(progress));
+            Ok(init(&db, &conninfo, &source, &options, stop, &mut tell)?)
+        },
+        move |interp, step| callback.as_ref().map_or(Ok(()), |cb| call(interp, cb, &step)),
+    )?;
+    Ok(filled_dict(&filled).into())
+}
