@@ -30,10 +30,10 @@ pub const IMPORT_BATCHES_WAITING: usize = 4;
 pub const MIRROR_BUSY_MS: u64 = 5_000;
 
 /// Changes after which a mirror commits in SQLite at the next end of a transaction.
-pub const MIRROR_BATCH_CHANGES: u64 = 20_000;
+pub const MIRROR_BATCH_CHANGES: u64 = 100_000;
 
 /// Milliseconds after which a mirror commits in SQLite at the next end of a transaction.
-pub const MIRROR_BATCH_MS: u64 = 100;
+pub const MIRROR_BATCH_MS: u64 = 500;
 
 /// Page cache of a mirror's own SQLite connection, in bytes: with SQLite's default of 2 MB, updates
 /// by key in a large table take twice the time.
