@@ -155,3 +155,33 @@ fn parts_that_are_committed_stay() {
     assert_eq!(import.run(&db, Source::Result(&result)).expect("lenient").rows, 3000);
     assert_eq!(db.query_int("select count(*) from whole", &[]).expect("n"), Some(3000));
 }
+
+/// Resident memory of this process in MiB.
+fn resident_mib() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages = statm.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
+    pages.expect("pages") * 4096 / (1 << 20)
+}
+
+#[test]
+fn a_stream_of_any_length_needs_little_memory() {
+    let cluster = Cluster::shared();
+    let mut conn = connect(&cluster);
+    testing::load().expect("sqlite");
+    let folder = tempfile::tempdir().expect("folder");
+    let db = Db::open(&folder.path().join("x.db"), Access::Create).expect("db");
+    db.exec("pragma journal_mode = wal; pragma synchronous = off").expect("wal");
+    let sql = "select g as a, repeat('x', 1000) as b from generate_series(1, 150000) g";
+    let before = resident_mib();
+    let mut most = 0;
+    let mut call = |_: u64| {
+        most = most.max(resident_mib());
+        true
+    };
+    let mut import = create("t");
+    import.progress_every = 1000;
+    import.progress = Some(&mut call);
+    conn.send_query(sql).expect("send");
+    assert_eq!(import.run(&db, Source::Stream(&mut conn)).expect("import").rows, 150_000);
+    assert!(most < before + 64, "{before} MiB before, {most} MiB during the import");
+}

@@ -1,6 +1,7 @@
 //! Names, keys and the feeding of rows, without a server.
 
 mod lines;
+mod targets;
 
 use super::batch::Batch;
 use super::feed::{Feed, Progress};
