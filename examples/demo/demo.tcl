@@ -126,9 +126,6 @@ proc demo {} {
     beat
     set status [program deltamirror status -db $file]
     report $rows $copy_ms $latencies $caught_up $status
-    stop_cleanly $mirror $capture
-    reader close
-    pg_disconnect $connection
 
     say "comparing every table, PostgreSQL against SQLite, value by value"
     set equal [expr {![catch {
@@ -137,6 +134,9 @@ proc demo {} {
     } differences]}]
     puts $differences
     if {!$equal} { error "the tables differ" }
+    stop_cleanly $mirror $capture
+    reader close
+    pg_disconnect $connection
     say "all equal"
     say "look at it:  sqlite3 $file 'select id, m, tz, n, t from everything limit 5'"
 }
