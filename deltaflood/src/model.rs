@@ -102,6 +102,9 @@ pub struct Change<'a> {
     /// `_unchanged`: list ([`crate::list`]) of columns that keep their value and are not in the
     /// line.
     pub unchanged: Option<Text<'a>>,
+    /// `_oid`: on `schema`, the table's object id, by which a table that was dropped and made anew,
+    /// or renamed, is told from the one that had its name before.
+    pub oid: Option<u32>,
     /// `_key`: list of identity columns.
     pub key: Option<Text<'a>>,
     /// `_lines`: number of lines of the transaction before this one.

@@ -78,6 +78,7 @@ impl<'a> Change<'a> {
             lsn: None,
             time: None,
             unchanged: None,
+            oid: None,
             key: None,
             lines: None,
             crc: None,
@@ -123,6 +124,10 @@ impl<'a> Change<'a> {
             b"_lsn" => once(&mut self.lsn, Lsn::parse(raw).ok(), at, value_at),
             b"_time" => once(&mut self.time, parse_i64(raw), at, value_at),
             b"_unchanged" => once(&mut self.unchanged, Some(value), at, value_at),
+            b"_oid" => {
+                let oid = parse_u64(raw).and_then(|oid| u32::try_from(oid).ok());
+                once(&mut self.oid, oid, at, value_at)
+            }
             b"_key" => once(&mut self.key, Some(value), at, value_at),
             b"_lines" => once(&mut self.lines, parse_u64(raw), at, value_at),
             b"_commit_crc" => once(&mut self.commit_crc, parse_hex32(raw), at, value_at),

@@ -142,6 +142,14 @@ impl<'b> Line<'b> {
         self.list("_unchanged", names)
     }
 
+    /// `_oid`, of a `schema` line.
+    #[must_use]
+    pub fn oid(mut self, oid: u32) -> Self {
+        self.key("_oid");
+        push_u64(self.out, u64::from(oid));
+        self
+    }
+
     /// `_key`; nothing when there are no names.
     #[must_use]
     pub fn identity<'n>(self, names: impl IntoIterator<Item = &'n [u8]>) -> Self {

@@ -91,7 +91,7 @@ impl Source {
         capture
     }
 
-    /// The lines of the stream with their verbs, without stamps and transaction ids, with `|` for
+    /// The lines of the stream with their verbs, without stamps, transaction and object ids, with `|` for
     /// TAB. Commit lines are cut to their verb.
     pub fn entries(&self) -> Vec<(Verb, String)> {
         let mut lines = Vec::new();
@@ -103,7 +103,11 @@ impl Source {
             let line = std::str::from_utf8(change.line()).expect("UTF-8");
             let line = line.splitn(5, '\t').nth(4).expect("a line after its stamp");
             let xid = format!("_xid\t{}\t", change.xid.expect("a transaction"));
-            let mut line = line.replacen(&xid, "", 1).replace('\t', "|");
+            let mut line = line.replacen(&xid, "", 1);
+            if let Some(oid) = change.oid {
+                line = line.replacen(&format!("_oid\t{oid}\t"), "", 1);
+            }
+            line = line.replace('\t', "|");
             if change.verb == Verb::Commit {
                 line = "commit".to_owned();
             }

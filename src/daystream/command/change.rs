@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Names of the pseudo-columns: no column can have them as an element.
-const PSEUDO: [&[u8]; 14] = [
+const PSEUDO: [&[u8]; 15] = [
     b"_c",
     b"_s",
     b"_table",
@@ -23,6 +23,7 @@ const PSEUDO: [&[u8]; 14] = [
     b"_lsn",
     b"_time",
     b"_unchanged",
+    b"_oid",
     b"_key",
     b"_lines",
     b"_crc",

@@ -25,7 +25,7 @@ pub struct Schema {
     pub relation: Oid,
     /// `_table`, `_schema`: the line up to `_xid`.
     head: Vec<u8>,
-    /// The line after `_xid`: `_key`, the verb, the columns.
+    /// The line after `_xid`: `_oid`, `_key`, the verb, the columns.
     tail: Vec<u8>,
 }
 
@@ -43,6 +43,10 @@ impl Schema {
     #[must_use]
     pub fn of_line(relation: Oid, head: Vec<u8>, change: &Change<'_>) -> Schema {
         let mut tail = Vec::new();
+        if let Some(oid) = change.oid {
+            tail.extend_from_slice(b"\t_oid\t");
+            tail.extend_from_slice(oid.to_string().as_bytes());
+        }
         if let Some(key) = change.key {
             tail.extend_from_slice(b"\t_key\t");
             tail.extend_from_slice(key.raw());
@@ -173,7 +177,7 @@ fn render(
     let mut head = Vec::new();
     // Dropping the unfinished line leaves what it wrote.
     let _ = Line::begin(&mut head).table(table).schema(namespace);
-    let mut tail = Vec::new();
+    let mut tail = format!("\t_oid\t{relation}").into_bytes();
     let identity = columns.iter().filter(|c| c.identity).map(|c| c.name.as_slice());
     let identity = list::encode(identity);
     if !identity.is_empty() {

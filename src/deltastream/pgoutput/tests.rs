@@ -110,7 +110,7 @@ fn rows_become_lines() {
     let What::Table { schema, xid } = &table.what else { panic!("{table:?}") };
     assert_eq!(
         String::from_utf8_lossy(&schema.line(*xid)),
-        "_table\tt\t_xid\t4294967295\t_key\ta\t_action\tschema\ta\tinteger\tb\\tc\ttext\ton\ts.flag"
+        "_table\tt\t_xid\t4294967295\t_oid\t7\t_key\ta\t_action\tschema\ta\tinteger\tb\\tc\ttext\ton\ts.flag"
     );
     let What::Commit { xid, lsn, time_us } = end.what else { panic!("{end:?}") };
     assert_eq!((xid, lsn, time_us), (u32::MAX, Lsn(200), 946_684_801_000_000));
