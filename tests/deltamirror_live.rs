@@ -310,11 +310,34 @@ fn changes_of_definition_stop_the_table_and_resync_goes_on() {
     road.sql("delete from t");
     road.sql("alter table t alter aa set not null");
     road.sql("alter table t drop constraint t_pkey; alter table t add primary key (aa)");
-    let _follower = road.follow("m.db");
+    let follower = road.follow("m.db");
     road.sql("insert into t values (1, 'one', 1), (2, 'two', 2)");
     road.sql("update t set b = 10 where aa = 'one'; delete from t where aa = 'two'");
     road.settle("m.db");
     assert_eq!(rows(&road.db("m.db"), "select * from t"), ["1 'one' 10"]);
+    drop(follower);
+    // Another table under the name, and the table under another name.
+    for ddl in [
+        "drop table t; create table t (id int, aa text primary key, b bigint)",
+        "alter table t rename to was_t; create table t (id int, aa text primary key, b bigint)",
+        "alter table t rename to u_new; alter table u rename to t; alter table u_new rename to u; \
+         alter table t add aa text unique, add b bigint",
+    ] {
+        road.sql(ddl);
+        road.sql("insert into t (id, aa) values (99, 'x')");
+        let (send, receive) = mpsc::channel();
+        let on_event = move |event| {
+            if let Event::Ended { error } = event {
+                let _ = send.send(error);
+            }
+        };
+        let follower = road.follow_with("m.db", Box::new(on_event));
+        let error = receive.recv_timeout(Duration::from_secs(20)).expect("ends").expect("error");
+        assert_eq!(reason(&error), "DRIFT", "{ddl}: {error}");
+        drop(follower);
+        let resync = InitOptions { resync: true, ..InitOptions::default() };
+        road.init_with("m.db", &resync).expect("resync");
+    }
 }
 
 #[test]

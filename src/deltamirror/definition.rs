@@ -12,6 +12,8 @@ use crate::schema::Table;
 pub struct Definition {
     /// Column name and type name (`format_type`).
     pub columns: Vec<(String, String)>,
+    /// Object id of the table; `None` when the stream does not tell.
+    pub oid: Option<u32>,
     /// Identity columns; empty when old rows are not named at all.
     pub key: Vec<String>,
 }
@@ -21,7 +23,11 @@ impl Definition {
     #[must_use]
     pub fn of(table: &Table) -> Definition {
         let columns = table.columns.iter().map(|c| (c.name.clone(), c.type_name.clone()));
-        Definition { columns: columns.collect(), key: table.identity_columns() }
+        Definition {
+            columns: columns.collect(),
+            oid: Some(table.oid),
+            key: table.identity_columns(),
+        }
     }
 
     /// From a `schema` line; `None` when a name is not UTF-8 or the line is not such a line.
@@ -42,7 +48,7 @@ impl Definition {
                 key.push(text(&name)?);
             }
         }
-        Some(Definition { columns, key })
+        Some(Definition { columns, oid: change.oid, key })
     }
 
     /// From the text in `_deltamirror_table`.
@@ -57,6 +63,10 @@ impl Definition {
         let mut out = Vec::new();
         let names = self.key.iter().map(String::as_bytes);
         let head = write::Line::begin(&mut out).table(table.as_bytes()).schema(schema.as_bytes());
+        let head = match self.oid {
+            Some(oid) => head.oid(oid),
+            None => head,
+        };
         let mut line = head.identity(names).verb(Verb::Schema);
         for (name, kind) in &self.columns {
             line.column(name.as_bytes(), kind.as_bytes());
@@ -68,6 +78,13 @@ impl Definition {
     /// the same also when only one of them is qualified by a schema.
     #[must_use]
     pub fn difference(&self, other: &Definition) -> Option<String> {
+        if let (Some(oid), Some(now)) = (self.oid, other.oid)
+            && oid != now
+        {
+            return Some(
+                "another table has its name now (dropped and made anew, or renamed)".into(),
+            );
+        }
         for (name, kind) in &self.columns {
             match other.columns.iter().find(|(column, _)| column == name) {
                 None => return Some(format!("column \"{name}\" is no longer there")),
@@ -100,6 +117,7 @@ mod tests {
     fn definition(columns: &[(&str, &str)], key: &[&str]) -> Definition {
         Definition {
             columns: columns.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect(),
+            oid: None,
             key: key.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -109,7 +127,7 @@ mod tests {
         let d =
             definition(&[("a\tb", "text"), ("_table x", "sch.\"odd\\type\"")], &["a\tb", "_t x"]);
         assert_eq!(Definition::parse(&d.line("s\n", "t {x}")), Some(d));
-        let none = definition(&[("a", "integer")], &[]);
+        let none = Definition { oid: Some(7), ..definition(&[("a", "integer")], &[]) };
         assert_eq!(Definition::parse(&none.line("public", "t")), Some(none));
     }
 
@@ -117,6 +135,9 @@ mod tests {
     fn differences_are_of_columns_and_types() {
         let d = definition(&[("a", "integer"), ("m", "public.mood")], &["a"]);
         assert_eq!(d.difference(&definition(&[("a", "integer"), ("m", "mood")], &[])), None);
+        let of = |oid| Definition { oid: Some(oid), ..d.clone() };
+        assert_eq!((d.difference(&of(1)), of(1).difference(&of(1))), (None, None));
+        assert!(of(1).difference(&of(2)).unwrap().starts_with("another table"));
         let is = |other: &[(&str, &str)]| d.difference(&definition(other, &["a"])).unwrap();
         assert_eq!(is(&[("a", "integer")]), "column \"m\" is no longer there");
         assert_eq!(is(&[("a", "bigint"), ("m", "mood")]), "column \"a\" was integer and is bigint");

@@ -177,7 +177,10 @@ impl<'db> Tables<'db> {
         }
         let Some(at) = self.target(change) else {
             self.counts.other_tables += 1;
-            return Ok(());
+            return match change.verb {
+                Verb::Schema => self.renamed(place, change),
+                _ => Ok(()),
+            };
         };
         if let Some(waiting) = self.waiting.take()
             && (waiting != at || change.verb != Verb::Update)
@@ -213,6 +216,19 @@ impl<'db> Tables<'db> {
                 self.trouble(trouble, at, place, change.line())
             }
         }
+    }
+
+    /// A table that is not in the mirror by this name may be one of it under a new name.
+    fn renamed(&mut self, place: Place, change: &Change<'_>) -> Result<(), Error> {
+        let Some(oid) = change.oid else { return Ok(()) };
+        let found = self.targets.iter_mut().find(|t| t.state.definition.oid == Some(oid));
+        let Some(target) = found else { return Ok(()) };
+        if target.holds(self.number, change.xid, self.lsn) {
+            return Ok(());
+        }
+        let name = change.table.map(|name| name.decode().into_owned()).unwrap_or_default();
+        let detail = format!("its name is \"{}\" now", String::from_utf8_lossy(&name));
+        Err(Error::Drift { table: target.state.name.clone(), place, detail })
     }
 
     /// The table a line is about.

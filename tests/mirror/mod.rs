@@ -138,7 +138,7 @@ pub fn add_table(
         name,
         source,
         status: if snapshot.is_some() { TableStatus::Ready } else { TableStatus::Live },
-        definition: Definition { columns: columns_of.collect(), key: strings(identity) },
+        definition: Definition { columns: columns_of.collect(), oid: None, key: strings(identity) },
         base_types: columns.iter().map(|c| c.2).collect(),
         primary_key: strings(key),
         row_filter: None,
