@@ -2,8 +2,8 @@
 //!
 //! Rows and position are written in one SQLite transaction, which may hold several of the stream:
 //! as many as come without waiting, up to a number of changes and a time. Whoever reads the file
-//! sees whole transactions of the source, in commit order. When one of several fails, all are rolled
-//! back and applied again one by one, so that only the one that fails is missing.
+//! sees whole transactions of the source, in commit order. When one of several fails, all are
+//! rolled back and applied again one by one, so that only the one that fails is missing.
 //!
 //! A transaction is skipped when its LSN is not beyond the mirror's: reading again from any earlier
 //! position changes nothing. When another process moves the mirror, or fills a table anew, that is

@@ -202,8 +202,8 @@ impl Session {
         Snapshot::take(&self.conn)
     }
 
-    /// Copies a table into one of SQLite that is there, in the caller's transaction; tells `progress`
-    /// the number of rows from time to time.
+    /// Copies a table into one of SQLite that is there, in the caller's transaction; tells
+    /// `progress` the number of rows from time to time.
     ///
     /// # Errors
     /// [`Error::Copy`], [`Error::Stopped`].

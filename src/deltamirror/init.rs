@@ -2,8 +2,8 @@
 //!
 //! All tables of a run are copied under one snapshot. Each is made, filled, brought up to the
 //! mirror's position and noted in one SQLite transaction, so that a run that is killed leaves whole
-//! tables or none: run again, it keeps those that are ready. Tables can be added to a mirror that is
-//! live, and one can be filled anew (`resync`), while readers see the old rows until the last
+//! tables or none: run again, it keeps those that are ready. Tables can be added to a mirror that
+//! is live, and one can be filled anew (`resync`), while readers see the old rows until the last
 //! moment.
 //!
 //! Not guaranteed: a transaction whose commit is in the log more than

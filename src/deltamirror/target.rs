@@ -170,7 +170,8 @@ impl<'db> Target<'db> {
         self.waiting = Waiting::No;
     }
 
-    /// Whether the table's copy holds the transaction in hand, the `number`-th: asked once for each.
+    /// Whether the table's copy holds the transaction in hand, the `number`-th: found out once for
+    /// each.
     #[inline]
     pub(super) fn holds(&mut self, number: u64, xid: Option<u32>, lsn: Option<Lsn>) -> bool {
         match self.touched {

@@ -9,6 +9,7 @@ use pgsqlite::deltamirror::state::{self, StreamState, TableState, TableStatus};
 use pgsqlite::deltamirror::{
     Applied, Definition, Error, OnError, Options, Snapshot, StreamSource, apply,
 };
+use pgsqlite::error::Coded;
 use pgsqlite::schema::TableName;
 use pgsqlite::sqlite::{self, Access, Db, Value, quote_identifier};
 use std::path::PathBuf;
@@ -176,4 +177,21 @@ fn cell(value: Value<'_>) -> String {
 /// A number of milliseconds.
 pub fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// A table `t(id, a, b)` with key `id`.
+pub fn keyed(db: &Db) {
+    let columns = [("id", INT.0, INT.1), ("a", TEXT.0, TEXT.1), ("b", TEXT.0, TEXT.1)];
+    add_table(db, ("public", "t"), &columns, &["id"], &["id"], None);
+}
+
+/// A table `f(x, y)` known by whole rows.
+pub fn full(db: &Db) {
+    let columns = [("x", INT.0, INT.1), ("y", TEXT.0, TEXT.1)];
+    add_table(db, ("public", "f"), &columns, &[], &["x", "y"], None);
+}
+
+/// The reason word of an error.
+pub fn reason(error: &Error) -> &'static str {
+    error.code().reason
 }

@@ -8,8 +8,8 @@
 //! stays open is looked at again in another round, under another snapshot.
 //!
 //! Limits: the temporary tables need the room of the tables on disk; [`KEYS_MAX`] differing rows
-//! per table are told apart, beyond that the table differs and is not looked at again. On a database
-//! without a WAL the mirror's writer waits while a round reads.
+//! per table are told apart, beyond that the table differs and is not looked at again. On a
+//! database without a WAL the mirror's writer waits while a round reads.
 
 mod rows;
 mod touched;

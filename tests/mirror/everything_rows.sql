@@ -1,0 +1,31 @@
+-- Rows with ordinary, extreme and odd values; @0 to @7 are their keys.
+insert into everything (id) values (@0);
+insert into everything values (@1, 1, 2, 3, 1.5, 2.25, true, 1.50, 2.5, 3.10, 'text', 'var', 'ch',
+  'name', 'sad', '6b8fb5ee-9d5c-4d1f-9d0a-0d3c3d2f1a11', '\x00ff',
+  '2026-11-20 21:53:36.912962+02',
+  '2026-11-20 21:53:36', '2026-11-20', '21:53', '21:53+02', '1 year 2 days 03:04:05.6',
+  '{"a": 1}',
+  '{"a": [1, null]}', '{1,NULL,3}', '{"a b",NULL,"c\\d","{}"}', '[1,5)', '(1,"x y")', '(1,2)',
+  '1010',
+  '10101', '10.0.0.1/8', '08:00:2b:01:02:03', '<a>b</a>', '12.34', 'a fat cat', '16/B374D848');
+insert into everything (id, si, i, o, r, d, b, n, n2, t, ba, tz, ts, da, iv, ia, ta) values
+ (@2, -32768, -2147483648, 4294967295, '-Infinity', '-0', false,
+  '-12345678901234567890.123456789',
+  '-999999999999999.99999', e'tab\tnl\ncr\rbs\\ nul? quote'' "dq" \u00e9 \U0001F600', '',
+  '-infinity',
+  'infinity', '0044-03-15 BC', '-1 mons', '{}', '{""}'),
+ (@3, 32767, 2147483647, 0, 'NaN', 'NaN', null, 'NaN', 0, '', '\x', 'infinity',
+  '294276-12-31 23:59:59.999999',
+  '5874897-12-31', '178000000 years', '{{1,2},{3,4}}', null),
+ (@4, 0, 0, null, 3.4028235e38, 1.7976931348623157e308, null, 9223372036854775807, null, '\N',
+  '\x5c',
+  '0001-01-01 00:00:00+00 BC', '4713-01-01 00:00:00 BC', 'infinity', '0', null, null),
+ (@5, null, null, null, 1e-45, 5e-324, null, 0.1, 100, 'NULL', '\x0a0d09',
+  '2026-01-01 00:00:00+00', null,
+  null, '-00:00:00.000001', null, null),
+ (@6, null, null, null, 0.1, 0.1, null, 1e300, null, '   ', null, '1970-01-01 00:00:00.5+00',
+  null, null,
+  null, null, null),
+ (@7, null, null, null, 16777217, 9007199254740993, null, 100.00, null, '123', null, null, null,
+  null,
+  null, null, null);
