@@ -9,13 +9,16 @@
 //! ```
 //! SOURCE is the folder of a stream. Options:
 //!
-//! | option | meaning |
-//! |---|---|
-//! | `-from begin\|end\|CLOCK\|{CLOCK SEQ}` | where to begin; default `begin`. With the transaction that holds the position, or has a line of that clock (epoch seconds) or later |
-//! | `-after {CLOCK SEQ}` | behind the transaction that ends there: to go on from a stored `position` |
-//! | `-to CLOCK\|{CLOCK SEQ}` | no transaction that ends beyond |
-//! | `-tables {t schema.t ...}` | only these tables; `commit` and `message` lines come all the same |
-//! | `-quiet_ms N` | in a stream without commit lines: the last transaction counts as whole after N ms without growth |
+//! ```text
+//! -from PLACE      where to begin; default begin. PLACE is begin, end, CLOCK or {CLOCK SEQ}: with
+//!                  the transaction that holds the position, or has a line of that clock (epoch
+//!                  seconds) or later
+//! -after POSITION  behind the transaction that ends at {CLOCK SEQ}: to go on from a `position`
+//! -to PLACE        no transaction that ends beyond CLOCK or {CLOCK SEQ}
+//! -tables LIST     only these tables {t schema.t ...}; commit and message lines come all the same
+//! -quiet_ms N      in a stream without commit lines: the last transaction counts as whole after N
+//!                  ms without growth
+//! ```
 //!
 //! Only whole transactions are ever seen, in commit order.
 //!
@@ -24,7 +27,7 @@
 //! ```text
 //! $stream next arrayVar               1 and the next change in the array, or 0 at the end for now
 //! $stream foreach arrayVar body       each change that is there now; yield, break, return work
-//! $stream position                    {clock seq} where the last transaction given out ended, or {}
+//! $stream position                    {clock seq}, the end of what was given out, or {}
 //! $stream follow -command cb          from the event loop, as the stream grows
 //! $stream stop                        ends `follow`
 //! $stream close
@@ -34,8 +37,8 @@
 //! decoded; a NULL or unchanged column has no element. Where a column is called as a pseudo-column,
 //! the element `_columns` is a list of names and values of all columns.
 //!
-//! `follow` calls `cb change NAME VALUE ...`, `cb end` beyond `-to`, and `cb error message M code C`
-//! when reading fails; after the last two nothing follows. Errors of cb go to `interp bgerror`.
+//! `follow` calls `cb change NAME VALUE ...`, `cb end` beyond `-to`, and `cb error message M code
+//! C` when reading fails; after the last two nothing follows. Errors of cb go to `interp bgerror`.
 //!
 //! `cat` writes the lines as they are; it blocks. With `-follow 1` it serves events and goes on as
 //! the stream grows, until `-to` or `pgsqlite::stop`. `info` reads the stream and returns a dict:

@@ -12,8 +12,8 @@
 //! deltamirror compare -conninfo C -db FILE ?-tables {...}? ?-stream SOURCE? ?-wait_ms N?
 //!                     ?-keys N?
 //! ```
-//! SOURCE is the folder of a stream, HANDLE a command of the `sqlite3` package, FILE an SQLite file,
-//! for which the package `sqlite3` is loaded.
+//! SOURCE is the folder of a stream, HANDLE a command of the `sqlite3` package, FILE an SQLite
+//! file, for which the package `sqlite3` is loaded.
 //!
 //! `open` makes a handle command, `deltamirrorN` unless named:
 //!
@@ -47,25 +47,25 @@
 //! | `end` | `position lsn transactions changes`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
 //!
-//! `live` tells besides: `setup` (`slot stream publication created`), `copying` and `copied` (`table
-//! rows`), `waiting` (`transactions`), `following` (`position`), and the events of a capture:
-//! `connected reconnecting timeline transactions`.
+//! `live` tells besides: `setup` (`slot stream publication created`), `copying` and `copied`
+//! (`table rows`), `waiting` (`transactions`), `following` (`position`), and the events of a
+//! capture: `connected reconnecting timeline transactions`.
 //!
 //! The status dict: `state stream position lsn commit_time_us lag_ms transactions changes tables
 //! errors end`, and while it follows `latency_us` (median and 99th percentile, commit to visible)
 //! and `last_error`. `state` is `applying waiting retrying stopped failed`, or `idle` when nobody
 //! follows here. `lag_ms` is empty when the stream cannot be seen from here.
 //!
-//! `init`, `run`, `live` and `compare` with FILE block, but serve events; `pgsqlite::stop` ends them cleanly.
-//! `run` and `apply` return the same dict. `live` makes slot and publication (called
+//! `init`, `run`, `live` and `compare` with FILE block, but serve events; `pgsqlite::stop` ends
+//! them cleanly. `run` and `apply` return the same dict. `live` makes slot and publication (called
 //! `deltamirror_NAME_...` after the file), writes the stream beside the file (`FILE.daystream`),
 //! copies, and follows; run again it goes on. `compare` compares every row with PostgreSQL, waiting
 //! up to `-wait_ms` (default 10000) for changes that are on their way to the mirror. A dict: `equal
 //! rows position lsn reached rounds tables differences`. `differences` is a list of dicts: `table
 //! kind key`, with at most `-keys` (default 20) for each table, where `kind` is `missing` (in
-//! PostgreSQL only), `extra` (in the mirror only) or `different`. `tables` is a dict of dicts: `rows
-//! different unsettled`, the last those that were written to all the time. `reached` is 0 when the
-//! mirror was not seen to have all that PostgreSQL had.
+//! PostgreSQL only), `extra` (in the mirror only) or `different`. `tables` is a dict of dicts:
+//! `rows different unsettled`, the last those that were written to all the time. `reached` is 0
+//! when the mirror was not seen to have all that PostgreSQL had.
 //!
 //! Errors: `PGSQLITE MIRROR DRIFT|NOROW|CONFLICT|VALUE|INUSE|NOTINITIALISED|... table T`,
 //! `PGSQLITE SQLITE BUSY|...`, `PGSQLITE DAYSTREAM ...`, `PGSQLITE STREAM ...`.

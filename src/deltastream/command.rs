@@ -56,8 +56,8 @@
 //!
 //! `run` captures too, but blocks and serves events, until `-until_...`, an error, or
 //! `pgsqlite::stop`; it returns the status dict. `read` takes lines in from a channel, those of
-//! `pg_recvlogical ... -f -` or any deltaflood lines, until its end; it blocks and serves events. It
-//! returns a dict: `lines transactions repeated unfinished`. In lines without commit lines a
+//! `pg_recvlogical ... -f -` or any deltaflood lines, until its end; it blocks and serves events.
+//! It returns a dict: `lines transactions repeated unfinished`. In lines without commit lines a
 //! transaction ends where `_xid` changes, at the end, and with `-quiet_ms` after a pause.
 //!
 //! Errors: `PGSQLITE STREAM SLOTMISSING|SLOTINUSE|SLOTLOST|AHEAD|... slot S`,

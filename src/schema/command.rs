@@ -19,8 +19,8 @@
 //! `virtual`) and `identity 1`; an index: `name columns unique primary definition`.
 //! `diff` is a list of dicts: `table subject name action property from to`; empty when nothing
 //! differs.
-//! `sqlite` is the SQL that `deltamirror init` would run in SQLite: from the live catalog, or from a
-//! saved version; each statement ends with a semicolon and a new line.
+//! `sqlite` is the SQL that `deltamirror init` would run in SQLite: from the live catalog, or from
+//! a saved version; each statement ends with a semicolon and a new line.
 //!
 //! Errors: `PGSQLITE SCHEMA NOTABLE|NOVERSION|BADNAME|COLLISION|...`, `PGSQLITE POSTGRES ...`.
 

@@ -145,8 +145,8 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.is_closed() {
-            // SAFETY: the trace saw the deletion in a callback, and `call` kept a statement alive then;
-            // the work is over, so that none is.
+            // SAFETY: the trace saw the deletion in a callback, and `call` kept a statement alive
+            // then; the work is over, so that none is.
             unsafe { handle::close_abandoned(&self.watch.db) };
         } else if let Some(interp) = self.interp.get() {
             self.trace_command(interp, "remove");

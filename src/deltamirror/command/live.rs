@@ -284,8 +284,8 @@ fn beside(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A slot's name for a file: the same each time, so that a run that was killed finds its slot again,
-/// and another one for a file of that name elsewhere.
+/// A slot's name for a file: the same each time, so that a run that was killed finds its slot
+/// again, and another one for a file of that name elsewhere.
 fn slot_name(file: &Path) -> String {
     let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let host = std::fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
