@@ -4,94 +4,50 @@ mod support;
 
 use deltaflood::{Lsn, Verb};
 use pgsqlite::daystream::Identity;
-use pgsqlite::deltastream::{Capture, Event, Options, run, setup};
-use std::process::{Child, Command, Stdio};
+use pgsqlite::deltastream::{Capture, Event, run};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::stream::{Source, wait_streaming};
+use support::stream::{Source, child_options, wait_streaming};
 use support::{Cluster, Stop, wait_until};
 
-const TABLE: &str = "create table t(a int primary key, b text); create table other(a int)";
-
-/// Not a test by itself: the capture that [`spawn`] runs in a process of its own, to be killed.
+/// Not a test by itself: the capture that runs in a process of its own, to be killed.
 #[test]
 fn capture_of_a_child_process() {
-    let Ok(conninfo) = std::env::var("PGSQLITE_TEST_CONNINFO") else { return };
-    let slot = std::env::var("PGSQLITE_TEST_SLOT").expect("slot");
-    let stream = std::env::var("PGSQLITE_TEST_STREAM").expect("stream");
-    let _ = run(Options::new(&conninfo, &slot, stream), Box::new(|_| {}));
-}
-
-/// A database with table t captured and table other not.
-fn set_up(cluster: Arc<Cluster>, name: &str) -> Source {
-    let source = Source::new(cluster, name, TABLE);
-    let mut options = source.setup_options();
-    options.tables = vec!["t".to_owned()];
-    setup(&options).expect("setup");
-    source
-}
-
-fn spawn(source: &Source) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "capture_of_a_child_process", "--quiet"])
-        .env("PGSQLITE_TEST_CONNINFO", source.conninfo())
-        .env("PGSQLITE_TEST_SLOT", &source.name)
-        .env("PGSQLITE_TEST_STREAM", source.stream())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("child")
-}
-
-/// Sees that the stream has the rows 1 to `last` of table t, each once, in order.
-fn assert_complete(source: &Source, last: u32) {
-    let rows: Vec<u32> = source
-        .of_verb(Verb::Insert)
-        .iter()
-        .map(|line| line.split('|').nth(5).and_then(|a| a.parse().ok()).expect("a row of t"))
-        .collect();
-    let wrong = rows.iter().zip(1..).find(|(row, wanted)| *row != wanted);
-    assert_eq!((wrong, rows.len()), (None, last as usize));
+    if let Some(options) = child_options() {
+        let _ = run(options, Box::new(|_| {}));
+    }
 }
 
 #[test]
 fn a_killed_capture_goes_on_without_a_gap_and_without_a_repeat() {
-    let mut source = set_up(Cluster::shared(), "killed");
+    let mut source = Source::set_up_t(Cluster::shared(), "killed");
     let mut last = 0;
     for round in 0..8 {
-        let mut child = spawn(&source);
+        let mut child = source.spawn(&[]);
         let goal = last + 300;
         let wait = Instant::now();
         while last < goal || wait.elapsed() < Duration::from_millis(50 * round) {
-            source.execute(&format!(
-                "insert into t select g from generate_series({}, {}) g",
-                last + 1,
-                last + 10
-            ));
+            source.insert(last + 1, last + 10);
             last += 10;
         }
         child.kill().expect("kill");
         child.wait().expect("gone");
     }
     source.catch_up().expect("capture");
-    assert_complete(&source, last);
+    source.assert_complete(last);
 }
 
 #[test]
 fn a_capture_goes_on_when_its_walsender_is_terminated() {
-    let mut source = set_up(Cluster::shared(), "terminated");
+    let mut source = Source::set_up_t(Cluster::shared(), "terminated");
     let capture = source.start();
     let terminate = "select count(pg_terminate_backend(active_pid))::text from \
     pg_replication_slots \
                      where slot_name = 'terminated' and active_pid is not null";
     let mut last = 0;
     for round in 0..10 {
-        source.execute(&format!(
-            "insert into t select g from generate_series({}, {}) g",
-            last + 1,
-            last + 5000
-        ));
+        source.insert(last + 1, last + 5000);
         last += 5000;
         if round % 2 == 0 {
             source.text(terminate);
@@ -114,13 +70,13 @@ fn a_capture_goes_on_when_its_walsender_is_terminated() {
     assert!(capture.status().connections > 4);
     capture.stop();
     capture.join().expect("capture");
-    assert_complete(&source, last);
+    source.assert_complete(last);
 }
 
 #[test]
 fn a_capture_goes_on_over_restarts_and_a_promotion() {
     let cluster = Arc::new(Cluster::start_with(""));
-    let mut source = set_up(Arc::clone(&cluster), "restarted");
+    let mut source = Source::set_up_t(Arc::clone(&cluster), "restarted");
     let timelines = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&timelines);
     let listener = move |event: &Event<'_>| {
@@ -132,11 +88,7 @@ fn a_capture_goes_on_over_restarts_and_a_promotion() {
     wait_streaming(&capture);
     let mut last = 0;
     for (round, how) in [Stop::Immediate, Stop::Fast, Stop::Immediate].into_iter().enumerate() {
-        source.execute(&format!(
-            "insert into t select g from generate_series({}, {}) g",
-            last + 1,
-            last + 1000
-        ));
+        source.insert(last + 1, last + 1000);
         last += 1000;
         cluster.stop(how);
         if round == 2 {
@@ -155,7 +107,7 @@ fn a_capture_goes_on_over_restarts_and_a_promotion() {
     wait_until("all of it", || capture.status().durable >= end);
     capture.stop();
     capture.join().expect("capture");
-    assert_complete(&source, last + 1);
+    source.assert_complete(last + 1);
     assert_eq!(*timelines.lock().expect("heard"), [(1, 2)]);
     let identity = Identity::load(&source.stream()).expect("state").expect("identity");
     assert_eq!(identity.timeline, 2);
@@ -164,7 +116,7 @@ fn a_capture_goes_on_over_restarts_and_a_promotion() {
 #[test]
 fn a_fast_shutdown_of_the_server_does_not_wait_for_an_idle_capture() {
     let cluster = Arc::new(Cluster::start_with(""));
-    let mut source = set_up(Arc::clone(&cluster), "shutdown");
+    let mut source = Source::set_up_t(Arc::clone(&cluster), "shutdown");
     let capture = source.start();
     source.execute("insert into t values (1); insert into other values (1)");
     let started = Instant::now();
@@ -176,7 +128,7 @@ fn a_fast_shutdown_of_the_server_does_not_wait_for_an_idle_capture() {
 /// Rules 1 and 3: nothing is confirmed that is not fsynced, whatever keepalives say meanwhile.
 #[test]
 fn what_is_written_but_not_durable_is_not_confirmed() {
-    let mut source = set_up(Cluster::shared(), "unsynced");
+    let mut source = Source::set_up_t(Cluster::shared(), "unsynced");
     source.execute("insert into t values (1)");
     let mut options = source.options();
     (options.sync_interval_ms, options.idle_confirm_ms) = (3_600_000, 1);
@@ -202,7 +154,7 @@ fn what_is_written_but_not_durable_is_not_confirmed() {
 
 #[test]
 fn the_confirmed_position_is_never_beyond_the_last_commit_of_the_stream() {
-    let mut source = set_up(Cluster::shared(), "sampled");
+    let mut source = Source::set_up_t(Cluster::shared(), "sampled");
     let capture = source.start();
     for n in 1..=60 {
         source.execute(&format!(
@@ -214,7 +166,7 @@ fn the_confirmed_position_is_never_beyond_the_last_commit_of_the_stream() {
         assert!(confirmed <= have, "confirmed {confirmed}, the stream has {have}");
     }
     drop(capture);
-    assert_complete(&source, 60);
+    source.assert_complete(60);
 }
 
 fn last_commit(source: &Source) -> Option<Lsn> {
@@ -231,7 +183,7 @@ fn last_commit(source: &Source) -> Option<Lsn> {
 /// Rule 2: an idle stream lets the server forget WAL of other tables.
 #[test]
 fn idle_progress_is_confirmed_after_it_is_saved() {
-    let mut source = set_up(Cluster::shared(), "idle");
+    let mut source = Source::set_up_t(Cluster::shared(), "idle");
     let mut options = source.options();
     options.idle_confirm_ms = 50;
     let capture = Capture::start(options, Box::new(|_| {})).expect("start");
@@ -248,13 +200,13 @@ fn idle_progress_is_confirmed_after_it_is_saved() {
     assert_eq!((status.transactions, source.entries().len()), (0, 0));
     source.execute("insert into t values (1)");
     source.catch_up().expect("capture");
-    assert_complete(&source, 1);
+    source.assert_complete(1);
 }
 
 /// Rule 4: a slow disk (here a listener that blocks) does not cost the connection.
 #[test]
 fn keepalives_are_answered_while_the_disk_is_slow() {
-    let mut source = set_up(Cluster::shared(), "slow");
+    let mut source = Source::set_up_t(Cluster::shared(), "slow");
     let mut options = source.options();
     options.conninfo.push_str(" options='-c wal_sender_timeout=800ms'");
     options.queue_bytes = 1000;
@@ -283,12 +235,12 @@ fn keepalives_are_answered_while_the_disk_is_slow() {
     assert_eq!(capture.status().connections, 1);
     capture.stop();
     capture.join().expect("capture");
-    assert_complete(&source, 20_000);
+    source.assert_complete(20_000);
 }
 
 #[test]
 fn run_ends_at_a_position_or_when_idle() {
-    let mut source = set_up(Cluster::shared(), "ends");
+    let mut source = Source::set_up_t(Cluster::shared(), "ends");
     source.execute("insert into t values (1)");
     let status = source.catch_up().expect("until a position");
     assert_eq!((status.transactions, status.lines), (1, 2));
@@ -298,5 +250,5 @@ fn run_ends_at_a_position_or_when_idle() {
     options.until_idle_ms = Some(50);
     let status = run(options, Box::new(|_| {})).expect("until idle");
     assert_eq!(status.transactions, 1);
-    assert_complete(&source, 2);
+    source.assert_complete(2);
 }

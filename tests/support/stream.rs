@@ -7,6 +7,7 @@ use pgsqlite::deltastream::{
     Capture, Error, Options, Plugin, SetupOptions, State, Status, run, setup,
 };
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,46 @@ impl Source {
         let source = Source::new(cluster, name, sql);
         setup(&source.setup_options()).expect("setup");
         source
+    }
+
+    /// A database with table t captured and table other not.
+    pub fn set_up_t(cluster: Arc<Cluster>, name: &str) -> Source {
+        let tables = "create table t(a int primary key, b text); create table other(a int)";
+        let source = Source::new(cluster, name, tables);
+        let tables = vec!["t".to_owned()];
+        setup(&SetupOptions { tables, ..source.setup_options() }).expect("setup");
+        source
+    }
+
+    /// Inserts rows of t with the keys `from` to `to` in one transaction.
+    pub fn insert(&mut self, from: u32, to: u32) {
+        self.execute(&format!("insert into t select g from generate_series({from}, {to}) g"));
+    }
+
+    /// Sees that the stream has the rows 1 to `last` of table t, each once, in order.
+    pub fn assert_complete(&self, last: u32) {
+        let rows: Vec<u32> = self
+            .of_verb(Verb::Insert)
+            .iter()
+            .map(|line| line.split('|').nth(5).and_then(|a| a.parse().ok()).expect("a row of t"))
+            .collect();
+        let wrong = rows.iter().zip(1..).find(|(row, wanted)| *row != wanted);
+        assert_eq!((wrong, rows.len()), (None, last as usize));
+    }
+
+    /// Runs a capture in a process of its own: this program again, with the one test
+    /// `capture_of_a_child_process`, which runs [`child_options`].
+    pub fn spawn(&self, environment: &[(&str, &str)]) -> Child {
+        Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "capture_of_a_child_process", "--quiet"])
+            .env("PGSQLITE_TEST_CONNINFO", self.conninfo())
+            .env("PGSQLITE_TEST_SLOT", &self.name)
+            .env("PGSQLITE_TEST_STREAM", self.stream())
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("child")
     }
 
     pub fn stream(&self) -> PathBuf {
@@ -127,6 +168,13 @@ impl Source {
         let entries = self.entries().into_iter();
         entries.filter(|(verb, _)| *verb == wanted).map(|(_, line)| line).collect()
     }
+}
+
+/// What a process started by [`Source::spawn`] is to capture; `None` in any other process.
+pub fn child_options() -> Option<Options> {
+    let conninfo = std::env::var("PGSQLITE_TEST_CONNINFO").ok()?;
+    let slot = std::env::var("PGSQLITE_TEST_SLOT").ok()?;
+    Some(Options::new(&conninfo, &slot, std::env::var("PGSQLITE_TEST_STREAM").ok()?))
 }
 
 /// Waits until a capture receives.
