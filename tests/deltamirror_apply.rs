@@ -157,7 +157,7 @@ fn reading_again_from_any_position_changes_nothing() {
     let before = digest();
     for position in positions {
         let sql = "update _deltamirror_stream set clock = ?1, seq = ?2";
-        let seq = position.seq.cast_signed();
+        let seq = position.seq as i64;
         db.execute(sql, &[position.clock.into(), seq.into()]).expect("set back");
         let done = bed.apply(&db).expect("apply again");
         assert_eq!((done.counts.changes, done.counts.transactions), (0, 0), "{position}");

@@ -233,7 +233,7 @@ impl<'db> Applier<'db> {
                 return self.finish(&transaction, time, repeated, patience, on_commit);
             }
             lines += 1;
-            if lines.is_multiple_of(4096) && patience.stop.load(Ordering::Relaxed) {
+            if lines % 4096 == 0 && patience.stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
         }
@@ -343,7 +343,7 @@ impl<'db> Applier<'db> {
         let now = [0, 1, 2].map(|column| mark.column(column).as_int());
         mark.reset();
         let Position { clock, seq } = self.stream.position;
-        let ours = [clock, seq.cast_signed(), self.stream.generation];
+        let ours = [clock, seq as i64, self.stream.generation];
         Ok(!there || now != ours.map(Some))
     }
 
@@ -393,8 +393,8 @@ impl<'db> Applier<'db> {
         stream.position = self.position;
         stream.lsn = self.lsn;
         stream.commit_time = self.commit_time;
-        stream.transactions += (counts.transactions - batch.before.transactions).cast_signed();
-        stream.changes += (counts.changes - batch.before.changes).cast_signed();
+        stream.transactions += (counts.transactions - batch.before.transactions) as i64;
+        stream.changes += (counts.changes - batch.before.changes) as i64;
         failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
         self.write_position(&stream)?;
         self.tables.mark_live(stream.lsn)?;
@@ -425,7 +425,7 @@ impl<'db> Applier<'db> {
         let lsn = stream.lsn.to_string();
         advance.execute(&[
             stream.position.clock.into(),
-            Value::Int(stream.position.seq.cast_signed()),
+            Value::Int(stream.position.seq as i64),
             lsn.as_str().into(),
             stream.commit_time.into(),
             stream.transactions.into(),

@@ -343,7 +343,7 @@ impl Work {
         status.lag_ms = since_ms(stream.commit_time);
         let new = counts.since(told);
         status.counts.add(&new);
-        status.errors += new.errors.cast_signed();
+        status.errors += new.errors as i64;
         drop(guard);
         *told = *counts;
         (self.on_event)(Event::Applied {

@@ -278,7 +278,7 @@ impl Run<'_> {
             primary_key: ddl::primary_key(table).to_vec(),
             row_filter: published.row_filter.clone(),
             snapshot: self.snapshot.clone(),
-            rows: rows.cast_signed(),
+            rows: rows as i64,
         };
         state::write_table(self.db, &state)?;
         state::raise_generation(self.db)?;

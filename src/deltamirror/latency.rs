@@ -1,7 +1,7 @@
 //! How long a change takes from its commit in PostgreSQL to being visible in SQLite.
 
 /// The last measurements, of which percentiles are asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Latency {
     /// Microseconds; a ring once it is full.
     samples: Vec<u64>,
@@ -10,12 +10,6 @@ pub struct Latency {
 
 /// Number of transactions whose latency is kept.
 const SAMPLES_MAX: usize = 4096;
-
-impl Default for Latency {
-    fn default() -> Latency {
-        Latency { samples: Vec::new(), next: 0 }
-    }
-}
 
 impl Latency {
     /// Takes one measurement, in microseconds; the oldest of 4,096 is forgotten.

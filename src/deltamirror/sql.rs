@@ -61,7 +61,7 @@ impl Shape {
         let old = self.old_columns();
         let keeps_key = !with_key && self.lookup != Lookup::Row;
         let new: Vec<usize> = (0..self.columns.len())
-            .filter(|c| !unchanged.contains(c) && !(keeps_key && old.contains(c)))
+            .filter(|c| !(unchanged.contains(c) || keeps_key && old.contains(c)))
             .collect();
         let mut set: Vec<String> = new
             .iter()

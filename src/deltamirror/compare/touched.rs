@@ -84,7 +84,7 @@ pub(super) fn since(
         let of = |state: &&TableState| {
             state.source.schema.as_bytes() == schema && table.is(state.source.table.as_bytes())
         };
-        let Some(at) = states.iter().position(|state| of(&state)) else { continue };
+        let Some(at) = states.iter().position(of) else { continue };
         let (Some(watched), Some(rows)) = (watched.get(at), touched.tables.get_mut(at)) else {
             continue;
         };
