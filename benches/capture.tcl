@@ -6,7 +6,7 @@ set capture_conninfo [cluster::dsn $capture_server bench]
 foreach file {event changes} {
     cluster::psql $capture_server bench -f $measure::here/$file.sql
 }
-for {set run 1} {$run <= $measure::runs} {incr run} {
+for {set run 0} {$run <= $measure::runs} {incr run} {
     exec [measure::program deltastream] setup -conninfo $capture_conninfo -slot ours$run \
         -stream $capture_folder/ours$run -tables event -publication bench 2>@1
     cluster::sql $capture_server bench \
@@ -15,30 +15,37 @@ for {set run 1} {$run <= $measure::runs} {incr run} {
 cluster::sql $capture_server bench "call change($measure::rows, 100)"
 set capture_end [cluster::sql $capture_server bench {select pg_current_wal_lsn()}]
 
-proc capture_ours {} {
+proc capture_ours {run} {
     global capture_server capture_conninfo capture_folder capture_end
-    set run $measure::run
     measure::command $capture_server [list [measure::program deltastream] run \
         -conninfo $capture_conninfo -slot ours$run -stream $capture_folder/ours$run \
         -until_lsn $capture_end]
 }
 
-proc capture_theirs {} {
+proc capture_theirs {run} {
     global capture_server capture_conninfo capture_folder capture_end
-    set run $measure::run
     measure::command $capture_server [list [cluster::program $capture_server pg_recvlogical] \
         -d $capture_conninfo -S theirs$run --start --endpos=$capture_end -o proto_version=1 \
         -o publication_names=bench -f $capture_folder/theirs$run]
 }
 
-set capture_medians [measure::compare "capture: slot -> daystream" changes $measure::rows 0 {
-    "pg_recvlogical, pgoutput, into a file" { capture_theirs }
-    "deltastream run" { capture_ours }
+# The first capture is not timed: it says how much there is, and brings the WAL into memory.
+capture_ours 0
+capture_theirs 0
+lassign [exec [measure::program daystream] cat $capture_folder/ours0 \
+    | awk {/\t_action\t(insert|update|delete)/ { n++ } { b += length($0) + 1 }
+        END { print n, b }}] capture_changes capture_bytes
+set capture_medians [measure::compare "capture: slot -> daystream" changes $capture_changes \
+        $capture_bytes {
+    "pg_recvlogical, pgoutput, into a file" { capture_theirs $measure::run }
+    "deltastream run" { capture_ours $measure::run }
 }]
 for {set run 1} {$run <= $measure::runs} {incr run} {
-    set lines [exec [measure::program daystream] cat $capture_folder/ours$run \
-        | awk {/\t_action\t(insert|update|delete)/ { n++ } END { print n }}]
-    puts "daystream $run: $lines changes"
+    set info [exec [measure::program daystream] info $capture_folder/ours$run]
+    if {$run > 1 && [dict get $info transactions] != [dict get $before transactions]} {
+        error "not the same transactions: $info and $before"
+    }
+    set before $info
 }
 measure::target "rate of deltastream / rate of pg_recvlogical at least 0.8" [format %.2f [expr {
     [dict get $capture_medians "pg_recvlogical, pgoutput, into a file" seconds]

@@ -34,9 +34,22 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
         pg_sqlite::command::register(interp)?;
         schema::command::register(interp)?;
     }
+    #[cfg(feature = "failpoints")]
+    failpoints(interp)?;
     // Where another Pgtcl is loaded already, its commands and its version stay.
     if pgtcl::register(interp, kind)? {
         interp.provide("Pgtcl", PGTCL_VERSION)?;
     }
     interp.provide("pgsqlite", VERSION)
+}
+
+/// Registers `pgsqlite::failpoints`: the names at which the crash test kills, in test builds only.
+#[cfg(feature = "failpoints")]
+fn failpoints(interp: Interp) -> CmdResult<()> {
+    use crate::tcl::{Obj, command};
+    command::register(interp, "::pgsqlite::failpoints", |_, _| {
+        let names: Vec<Obj> = crate::failpoint::ALL.iter().map(|name| Obj::from(*name)).collect();
+        Ok(Obj::list(&names).into())
+    })?;
+    Ok(())
 }

@@ -7,6 +7,8 @@
 namespace eval ::crash {
     variable here [file dirname [file normalize [info script]]]
     variable running {}
+    # How long each process's log was when it was last started.
+    variable logged {}
     variable seed [expr {[info exists ::env(PGSQLITE_SEED)] ? $::env(PGSQLITE_SEED)
         : [clock microseconds] % 1000000}]
     variable slot crash
@@ -27,10 +29,12 @@ proc ::crash::slurp {file} {
     return $text
 }
 
-# The end of a process's log, for messages.
+# What a process has logged since it was started (the end of it), for messages.
 proc ::crash::log_end {name} {
     variable folder
+    variable logged
     if {[catch {slurp $folder/$name.log} text]} { return "(no log)" }
+    if {[dict exists $logged $name]} { set text [string range $text [dict get $logged $name] end] }
     string range $text end-3000 end
 }
 
@@ -63,16 +67,12 @@ proc ::crash::install {to} {
     return $to
 }
 
+# The names of the points at which that library kills, from the library itself, in the order in
+# which they are passed.
 proc ::crash::failpoints {} {
     variable stage
     lassign [glob $stage/lib/pgsqlite*/libpgsqlite*.so] so
-    set child [interp create]
-    try {
-        $child eval [list load $so Pgsqlite]
-        lsort [$child eval pgsqlite::failpoints]
-    } finally {
-        interp delete $child
-    }
+    exec [info nameofexecutable] << "load $so Pgsqlite; puts \[pgsqlite::failpoints\]"
 }
 
 # --- processes ----------------------------------------------------------------------------------
@@ -82,6 +82,8 @@ proc ::crash::begin {name failpoint program args} {
     variable folder
     variable running
     variable stage
+    variable logged
+    catch {dict set logged $name [file size $folder/$name.log]}
     set command [list setpriv --pdeathsig KILL -- env TCLLIBPATH=$stage/lib \
         PGSQLITE_FAILPOINT=$failpoint $stage/bin/$program {*}$args]
     dict set running $name [open "|$command >>$folder/$name.log 2>>$folder/$name.log" w]
@@ -136,7 +138,9 @@ proc ::crash::capture {{failpoint {}}} {
     variable conninfo
     variable stream
     variable slot
-    begin capture $failpoint deltastream run -conninfo $conninfo -slot $slot -stream $stream
+    # Small segments, so that there are many.
+    begin capture $failpoint deltastream run -conninfo $conninfo -slot $slot -stream $stream \
+        -segment_bytes 50000
 }
 
 proc ::crash::apply {{failpoint {}}} {
@@ -166,8 +170,9 @@ proc ::crash::setup {{failpoint {}}} {
 # Changes in a table that nobody mirrors.
 proc ::crash::elsewhere {} {
     variable server
+    # More than the capture lets pass without confirming that it has read it.
     ::cluster::sql $server crash {
-        insert into bystander select i, repeat('x', 100) from generate_series(1, 500) i
+        insert into bystander select i, repeat('x', 1000) from generate_series(1, 20000) i
     }
 }
 
@@ -261,6 +266,9 @@ proc ::crash::written {} {
     variable server
     ::cluster::sql $server crash {select n from ticker}
 }
+
+# Waits until the mirror has every transaction that is committed now.
+proc ::crash::catch_up {} { beyond [expr {[written] - 1}] }
 
 # Waits until the mirror has a later transaction than `n`.
 proc ::crash::beyond {n} {

@@ -32,9 +32,8 @@ namespace eval ::crash {
 proc ::crash::column_list {forms columns} {
     set parts {}
     foreach {column kind} $columns {
-        set column [lindex $column 0]
         set value [format [dict get $forms $kind] $column]
-        lappend parts "coalesce('=' || $value, 'null')"
+        lappend parts "case when $column is null then 'null' else '=' || $value end"
     }
     join $parts ", "
 }
@@ -58,7 +57,6 @@ proc ::crash::differences {} {
                 here; [first_difference $there_rows $here_rows]"
         }
         foreach {column kind} $list {
-            set column [lindex $column 0]
             set kinds '[join [dict get $stored $kind] ',']'
             set odd [exec sqlite3 -batch $file "select distinct typeof($column) from $here\
                 where $column is not null and typeof($column) not in ($kinds)"]

@@ -11,8 +11,10 @@ set checks 0
 set faults [open $report w]
 fconfigure $faults -buffering line
 while {![file exists $stop]} {
-    # A connection of its own now and then: the last one to close a file does more than others.
-    sqlite3 db $file -readonly 1
+    # A connection of its own now and then: the last one to close a file does more than others. Not
+    # opened read-only: such a one cannot read what a killed writer left until somebody else has.
+    sqlite3 db $file
+    db eval {pragma query_only = 1}
     db timeout 20000
     for {set i 0} {$i < 40 && ![file exists $stop]} {incr i} {
         set broken [catch {
