@@ -337,3 +337,23 @@ fn retention_never_removes_the_last_segment() {
     writer.sync().unwrap();
     assert_eq!(all(dir.path()), [(3, 1), (4, 1)]);
 }
+
+#[test]
+fn a_segment_that_readers_may_have_left_is_not_written_again() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_500_000);
+    let mut writer = Writer::open(dir.path(), options(&clock)).unwrap();
+    write(&mut writer, 1, 1).unwrap();
+    clock.set(clock.seconds() + 86_400);
+    writer.line(b"_table\tz\t_xid\t2\t_action\tinsert\tid\t1").unwrap();
+    writer.flush().unwrap();
+    let mut reader = Reader::open(dir.path(), Start::Begin, ReaderOptions::default()).unwrap();
+    assert_eq!(log::rest(&mut reader).unwrap(), [(1, 1)]);
+    // The writer dies, and the clock is set back: the reader waits in a segment that goes.
+    drop(writer);
+    clock.set(clock.seconds() - 86_400);
+    let mut writer = Writer::open(dir.path(), options(&clock)).unwrap();
+    write(&mut writer, 3, 1).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(log::rest(&mut reader).unwrap(), [(3, 1)]);
+}

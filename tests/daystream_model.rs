@@ -200,7 +200,8 @@ impl World {
 #[test]
 fn random_walks_agree_with_the_model() {
     let walks = if std::env::var_os("PGSQLITE_TEST_ALL").is_some() { 1000 } else { 60 };
-    for seed in 1..=walks {
+    let only = std::env::var("PGSQLITE_SEED").ok().map(|seed| seed.parse().unwrap());
+    for seed in only.map_or(1..=walks, |seed: u64| seed..=seed) {
         let mut world = World::new(seed);
         let walk = std::panic::AssertUnwindSafe(|| {
             for _ in 0..200 {

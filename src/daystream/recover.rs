@@ -19,7 +19,7 @@ use crate::limits::LOG_READER_BUFFER_BYTES;
 /// The end of a stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct End {
-    /// The last segment, and its length in bytes.
+    /// The segment to go on in, and its length in bytes.
     pub(super) segment: Option<(Segment, u64)>,
     /// Position of the last line.
     pub(super) last: Option<Position>,
@@ -70,6 +70,11 @@ pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
             continue;
         }
         end.cut = cut;
+        if closed {
+            // NOTE: readers may have left this segment for the one that is gone: what comes now
+            // has to be in a new one.
+            end.segment = None;
+        }
         return Ok(end);
     }
     Ok(End { cut, ..End::default() })

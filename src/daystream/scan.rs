@@ -133,11 +133,16 @@ impl Scan {
         let line = window.bytes(range.clone());
         let damage = |byte: usize, damage| Fault::Damage(self.at + byte as u64, damage);
         let (position, _) = stamp::read(line).map_err(|byte| damage(byte, Damage::Stamp))?;
+        // NOTE: a line that was torn within its stamp can be anywhere in the order; it is no line.
+        let misplaced = |what| match Change::parse(line) {
+            Ok(_) => damage(0, what),
+            Err(error) => damage(error.byte, Damage::Line(error.kind)),
+        };
         if self.last.is_some_and(|last| position <= last) {
-            return Err(damage(0, Damage::Order));
+            return Err(misplaced(Damage::Order));
         }
         if self.at == 0 && position != self.name {
-            return Err(damage(0, Damage::Name));
+            return Err(misplaced(Damage::Name));
         }
         let next = self.at + line.len() as u64 + 1;
         if self.boundary == Boundary::Xid || line.ends_with(stamp::COMMIT) {

@@ -186,8 +186,15 @@ impl Output {
         }
         self.written = length;
         if length == 0 {
-            let removed = self.storage.remove(&self.path());
+            // DURABILITY: the removed segment must not come back, without its transaction, beside
+            // the next one.
+            let path = self.path();
+            let removed = self.storage.remove(&path);
+            let folder = path.parent().unwrap_or(&self.dir);
+            let removed = removed.and_then(|()| self.storage.sync_folder(folder));
             self.guard(removed)?;
+            self.unsynced_folder = false;
+            self.unsynced = false;
             self.file = None;
         }
         Ok(())
