@@ -66,7 +66,9 @@ impl Told {
     }
 }
 
-fn counts(counts: &Counts) -> Vec<(&'static str, Obj)> {
+type Entries = Vec<(&'static str, Obj)>;
+
+fn counts(counts: &Counts) -> Entries {
     vec![
         ("transactions", counts.transactions.into()),
         ("changes", counts.changes.into()),
@@ -77,12 +79,12 @@ fn counts(counts: &Counts) -> Vec<(&'static str, Obj)> {
     ]
 }
 
-fn run_dict(run: &Counts, ended: &str, position: Position, lsn: Lsn) -> Obj {
+fn run_entries(run: &Counts, ended: &str, position: Position, lsn: Lsn) -> Entries {
     let mut entries = counts(run);
     entries.push(("ended", Obj::text(ended)));
     entries.push(("position", position_value(Some(position))));
     entries.push(("lsn", lsn_value(lsn)));
-    Obj::dict(entries)
+    entries
 }
 
 /// What an apply did.
@@ -93,12 +95,23 @@ pub(super) fn applied_dict(applied: &Applied) -> Obj {
         Ended::Stopped => "stopped",
     };
     let StreamState { position, lsn, .. } = applied.stream;
-    run_dict(&applied.counts, ended, position, lsn)
+    Obj::dict(run_entries(&applied.counts, ended, position, lsn))
 }
 
 /// What a follower has done that was stopped.
 pub(super) fn followed_dict(status: &FollowStatus) -> Obj {
-    run_dict(&status.counts, status.state.word(), status.position, status.lsn)
+    let word = status.state.word();
+    let mut entries = run_entries(&status.counts, word, status.position, status.lsn);
+    entries.push(("latency_us", latency_value(status)));
+    Obj::dict(entries)
+}
+
+/// Median and 99th percentile; empty when nothing was measured.
+fn latency_value(status: &FollowStatus) -> Obj {
+    match status.latency_us {
+        Some(latency) => Obj::list(&latency.map(Obj::unsigned)),
+        None => Obj::empty(),
+    }
 }
 
 /// How a mirror is, by its file and by the follower that may be there.
@@ -119,9 +132,7 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("end", position_value(mirror.end)),
     ];
     if let Some(follow) = follow {
-        let latency = follow.latency_us.unwrap_or_default().map(Obj::unsigned);
-        let latency = if follow.latency_us.is_some() { Obj::list(&latency) } else { Obj::empty() };
-        entries.push(("latency_us", latency));
+        entries.push(("latency_us", latency_value(follow)));
         let last_error = follow.last_error.as_deref().unwrap_or_default();
         entries.push(("last_error", Obj::text(last_error)));
     }
