@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use log::{Dice, lines, open, reason, write};
-use pgsqlite::daystream::{Error, Writer};
+use pgsqlite::daystream::{Error, Identity, Writer};
 use pgsqlite::error::Coded;
 
 const SEGMENT: &str = "2017-10-09/1507507200.0.tsv";
@@ -189,4 +189,29 @@ fn damage_is_not_cut_off() {
     assert_eq!(refuse(&lsn, "another LSN"), "COMMITCRC");
     let value = text.replacen("fox1", "fox7", 1).into_bytes();
     assert_eq!(refuse(&value, "another value"), "CRC");
+}
+
+#[test]
+fn a_tail_that_was_durable_is_damage() {
+    let dir = log::folder();
+    let (path, bytes) = stream(dir.path(), 4 << 10);
+    let ends = ends(&bytes);
+    let last = ends[ends.len() - 2];
+    let mut writer = Writer::open(dir.path(), Default::default()).unwrap();
+    writer.sync().unwrap();
+    writer.save_identity(&Identity::default()).unwrap();
+    drop(writer);
+    for cut in [10, last, last + 1, bytes.len() - 20, bytes.len() - 1] {
+        put(&path, &bytes[..cut]);
+        let sound = *ends.iter().rfind(|&&end| end <= cut).unwrap();
+        let opened = Writer::open(dir.path(), Default::default());
+        if cut == sound {
+            // A segment that ends between transactions: deltastream compares it with the slot.
+            continue;
+        }
+        let details = opened.unwrap_err().code().details;
+        assert_eq!(details[1], ("byte", sound.to_string()), "cut at {cut}");
+        assert_eq!(details[2], ("damage", "LOST".to_owned()), "cut at {cut}");
+        assert_eq!(std::fs::read(&path).unwrap(), &bytes[..cut], "cut at {cut}");
+    }
 }

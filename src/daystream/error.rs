@@ -29,6 +29,8 @@ pub enum Damage {
     Xid,
     /// The transaction has no commit line, and the segment is not the last.
     Incomplete,
+    /// What begins here is no whole transaction, and was one when the stream was durable so far.
+    Lost,
     /// The segment is shorter than what was read of it.
     Shorter,
     /// The line is longer than [`crate::limits::LINE_BYTES_MAX`].
@@ -49,6 +51,7 @@ impl Damage {
             Damage::CommitCrc => "COMMITCRC",
             Damage::Xid => "XID",
             Damage::Incomplete => "INCOMPLETE",
+            Damage::Lost => "LOST",
             Damage::Shorter => "SHORTER",
             Damage::TooLong => "TOOLONG",
         }
@@ -67,6 +70,7 @@ impl std::fmt::Display for Damage {
             Damage::CommitCrc => "the checksum of the commit line that begins here is wrong",
             Damage::Xid => "the line belongs to another transaction",
             Damage::Incomplete => "the transaction that begins here has no end",
+            Damage::Lost => "what begins here was a whole transaction once",
             Damage::Shorter => "the segment is shorter than what was read of it",
             Damage::TooLong => "the line is longer than a line can be",
         })

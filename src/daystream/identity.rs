@@ -9,7 +9,7 @@ use std::path::Path;
 use deltaflood::{Lsn, pairs, write};
 
 use super::storage::{Storage, open_read};
-use super::{Error, layout};
+use super::{Error, Position, layout};
 use crate::failpoint;
 
 /// Largest state file that is read, in bytes.
@@ -41,6 +41,11 @@ impl Identity {
     /// # Errors
     /// `STATE` with the byte when the file is damaged; those of the file system.
     pub fn load(dir: &Path) -> Result<Option<Identity>, Error> {
+        Ok(Identity::load_with_end(dir)?.map(|(identity, _)| identity))
+    }
+
+    /// Reads the identity, and the position up to which the stream was durable when it was saved.
+    pub(super) fn load_with_end(dir: &Path) -> Result<Option<(Identity, Option<Position>)>, Error> {
         let path = dir.join(layout::STATE);
         let Some(file) = open_read(&path)? else {
             return Ok(None);
@@ -52,9 +57,10 @@ impl Identity {
         Identity::decode(&bytes).map(Some).map_err(state)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Identity, (usize, &'static str)> {
+    fn decode(bytes: &[u8]) -> Result<(Identity, Option<Position>), (usize, &'static str)> {
         let line = bytes.strip_suffix(b"\n").ok_or((bytes.len(), "the line feed is missing"))?;
         let mut identity = Identity::default();
+        let mut end = None;
         let mut seen = Vec::new();
         let mut fields = pairs(line);
         loop {
@@ -65,7 +71,9 @@ impl Identity {
             let (key, value) = pair.map_err(|error| (error.byte, error.kind.text()))?;
             let value = String::from_utf8(value.decode().into_owned());
             let value = value.map_err(|_| (at, "not UTF-8"))?;
-            if !identity.set(key.raw(), value).ok_or((at, "malformed value"))? {
+            if key.raw() == b"end" {
+                end = Some(value.parse().map_err(|_| (at, "malformed value"))?);
+            } else if !identity.set(key.raw(), value).ok_or((at, "malformed value"))? {
                 return Err((at, "unknown key"));
             }
             if seen.contains(&key.raw()) {
@@ -74,7 +82,7 @@ impl Identity {
             seen.push(key.raw());
         }
         if seen.contains(&b"system_id".as_slice()) && seen.contains(&b"slot".as_slice()) {
-            Ok(identity)
+            Ok((identity, end))
         } else {
             Err((line.len(), "system_id or slot is missing"))
         }
@@ -95,10 +103,11 @@ impl Identity {
         Some(true)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, end: Option<Position>) -> Vec<u8> {
         let system_id = self.system_id.to_string();
         let timeline = self.timeline.to_string();
         let confirmed = self.confirmed.map(|lsn| lsn.to_string());
+        let end = end.map(|end| end.to_string());
         let fields = [
             ("system_id", Some(system_id.as_str())),
             ("database", Some(&self.database)),
@@ -107,6 +116,7 @@ impl Identity {
             ("publication", Some(&self.publication)),
             ("timeline", Some(&timeline)),
             ("confirmed", confirmed.as_deref()),
+            ("end", end.as_deref()),
         ];
         let mut out = Vec::new();
         for (key, value) in fields {
@@ -124,9 +134,15 @@ impl Identity {
         out
     }
 
-    /// Saves the identity durably. Only the stream's writer may.
-    pub(super) fn save(&self, dir: &Path, storage: &Storage) -> Result<(), Error> {
-        replace(dir, layout::STATE, &self.encode(), storage)
+    /// Saves the identity durably, and the position up to which the stream is durable. Only the
+    /// stream's writer may.
+    pub(super) fn save(
+        &self,
+        dir: &Path,
+        end: Option<Position>,
+        storage: &Storage,
+    ) -> Result<(), Error> {
+        replace(dir, layout::STATE, &self.encode(end), storage)
     }
 }
 

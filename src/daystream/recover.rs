@@ -49,8 +49,13 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Finds the stream's end, cutting off an incomplete tail.
-pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
+/// Finds the stream's end, cutting off an incomplete tail. Up to `durable` the stream was whole once:
+/// a tail that begins before it is damage.
+pub(super) fn recover(
+    storage: &Storage,
+    dir: &Path,
+    durable: Option<Position>,
+) -> Result<End, Error> {
     let mut cut = 0;
     // A segment was removed: the one before it was closed, and may have no tail of its own.
     let mut closed = false;
@@ -58,7 +63,7 @@ pub(super) fn recover(storage: &Storage, dir: &Path) -> Result<End, Error> {
         if segment.compressed {
             return Err(Error::Compressed { segment: segment.name() });
         }
-        let Some(mut end) = recover_segment(storage, dir, &segment, closed)? else {
+        let Some(mut end) = recover_segment(storage, dir, &segment, durable, closed)? else {
             continue;
         };
         cut += end.cut;
@@ -85,6 +90,7 @@ fn recover_segment(
     storage: &Storage,
     dir: &Path,
     segment: &Segment,
+    durable: Option<Position>,
     closed: bool,
 ) -> Result<Option<End>, Error> {
     let path = segment.path(dir);
@@ -119,6 +125,13 @@ fn recover_segment(
     if length > scan.start {
         if closed {
             return Err(corrupt(scan.start, Damage::Incomplete));
+        }
+        let lost = match scan.before() {
+            Some(last) => durable > Some(last),
+            None => durable >= Some(segment.first),
+        };
+        if lost {
+            return Err(corrupt(scan.start, Damage::Lost));
         }
         let file = storage.open(&path, false)?;
         storage.truncate(&file, scan.start).map_err(io("cut"))?;

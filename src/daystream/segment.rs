@@ -63,6 +63,11 @@ impl Output {
         if self.poisoned { Err(Error::Poisoned) } else { Ok(()) }
     }
 
+    /// Whether everything that was committed is durable.
+    pub(super) fn is_durable(&self) -> bool {
+        self.buffer.is_empty() && !self.unsynced && !self.unsynced_folder && !self.poisoned
+    }
+
     /// Bytes of the segment, in the file and in memory.
     pub(super) fn length(&self) -> u64 {
         self.written + self.buffer.len() as u64

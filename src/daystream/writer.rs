@@ -10,6 +10,7 @@
 //! (`POISONED`). Drop it and open the stream again, which recovers what is sound. Dropping a writer
 //! writes nothing: what was not flushed is lost, and was never acknowledged.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use deltaflood::{Change, Kind, Lsn, Verb, write};
@@ -96,6 +97,8 @@ pub struct Writer {
     open: Option<Transaction>,
     last: Option<Position>,
     lsn: Option<Lsn>,
+    /// Position in the state file: up to it the stream is durable.
+    end: Cell<Option<Position>>,
     /// The next transaction has to send its `schema` lines again.
     fresh: bool,
     cut: u64,
@@ -121,7 +124,8 @@ impl Writer {
         let WriterOptions { segment_bytes, buffer_bytes, clock, storage } = options;
         recover::refuse_foreign(&dir)?;
         let lock = lock::acquire(&storage, &dir)?;
-        let End { segment, last, lsn, cut } = recover::recover(&storage, &dir)?;
+        let end = Identity::load_with_end(&dir)?.and_then(|(_, end)| end);
+        let End { segment, last, lsn, cut } = recover::recover(&storage, &dir, end)?;
         let output = Output::resume(storage, dir.clone(), segment)?;
         let buffer_bytes = buffer_bytes.max(1);
         Ok(Writer {
@@ -133,6 +137,7 @@ impl Writer {
             open: None,
             last,
             lsn,
+            end: Cell::new(end),
             fresh: false,
             cut,
             _lock: lock,
@@ -287,12 +292,16 @@ impl Writer {
         self.output.sync()
     }
 
-    /// Saves the stream's identity durably, replacing the saved one.
+    /// Saves the stream's identity durably, replacing the saved one, and with it how far the stream
+    /// is durable: a stream that has less when it is opened again is damaged, not torn.
     ///
     /// # Errors
     /// Those of the file system. The old state stays; the writer is not poisoned.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), Error> {
-        identity.save(&self.dir, &self.output.storage)
+        let end = if self.output.is_durable() { self.last } else { self.end.get() };
+        identity.save(&self.dir, end, &self.output.storage)?;
+        self.end.set(end);
+        Ok(())
     }
 
     fn relieve(&mut self) -> Result<(), Error> {
