@@ -2,7 +2,7 @@
 
 use super::{Conninfo, Error, PgResult, notice, text};
 use std::ffi::{CStr, c_char, c_int};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 /// A connection to a PostgreSQL server. May move between threads; used by one at a time.
@@ -157,6 +157,15 @@ impl Conn {
         // SAFETY: the connection is live.
         let fd = unsafe { pq_sys::PQsocket(self.as_raw()) };
         (fd >= 0).then_some(fd)
+    }
+
+    /// A descriptor of its own for the socket: one that an event loop can watch, for it stays valid
+    /// when libpq closes the socket on its side (it is then readable, and at its end).
+    #[must_use]
+    pub fn socket_duplicate(&self) -> Option<OwnedFd> {
+        // SAFETY: libpq keeps the socket open during this call.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket()?) };
+        socket.try_clone_to_owned().ok()
     }
 
     /// The server's version, as in 150020; 0 when not connected.

@@ -79,6 +79,47 @@ impl Connecting {
 }
 
 impl Conn {
+    /// Starts connecting and does not wait; go on with [`Conn::connect_poll`]. Till it is done every
+    /// statement is refused.
+    ///
+    /// # Errors
+    /// As [`Connecting::start`].
+    pub fn connect_start(conninfo: &Conninfo) -> Result<Conn, Error> {
+        Connecting::start(conninfo).map(Connecting::into_conn)
+    }
+
+    /// Goes on connecting as far as possible without waiting. [`Progress::Done`] and
+    /// [`Progress::Failed`] also of a connection that has long been made or lost.
+    #[must_use]
+    pub fn connect_poll(&self) -> Progress {
+        use pq_sys::PostgresPollingStatusType as P;
+        if self.is_ok() {
+            return Progress::Done;
+        }
+        // SAFETY: the connection is live; libpq answers in whatever state it is.
+        match unsafe { pq_sys::PQconnectPoll(self.as_raw()) } {
+            P::PGRES_POLLING_READING | P::PGRES_POLLING_ACTIVE => Progress::Reading,
+            P::PGRES_POLLING_WRITING => Progress::Writing,
+            P::PGRES_POLLING_OK => Progress::Done,
+            P::PGRES_POLLING_FAILED => Progress::Failed,
+        }
+    }
+
+    /// Closes the connection and makes it again with the same parameters, waiting until it is done.
+    /// What the server kept for the old one (transaction, prepared statements, LISTEN) is gone.
+    ///
+    /// # Errors
+    /// `POSTGRES CONNECT` with libpq's message.
+    pub fn reset(&self) -> Result<(), Error> {
+        // SAFETY: the connection is live.
+        unsafe { pq_sys::PQreset(self.as_raw()) };
+        if self.is_ok() {
+            return Ok(());
+        }
+        let message = self.error_message().trim_end().to_owned();
+        Err(Error::Connect { message, sqlstate: String::new() })
+    }
+
     /// Connects within `timeout` for the whole attempt, or until `wake` is raised. Unlike
     /// [`Conn::connect`] it tells the server's SQLSTATE of a refusal, so that a wrong password is
     /// told from a server that is starting.
@@ -92,14 +133,7 @@ impl Conn {
     ) -> Result<Conn, Error> {
         let started = Instant::now();
         let mut connecting = Connecting::start(conninfo)?;
-        // Verbose messages carry the SQLSTATE, which libpq gives in no other way while connecting.
-        // SAFETY: the connection is live.
-        unsafe {
-            pq_sys::PQsetErrorVerbosity(
-                connecting.conn.as_raw(),
-                pq_sys::PGVerbosity::PQERRORS_VERBOSE,
-            );
-        }
+        connecting.conn.set_verbose(true);
         loop {
             let (read, write) = match connecting.progress() {
                 Progress::Done => break,
@@ -119,19 +153,30 @@ impl Conn {
                 connecting.poll();
             }
         }
-        // SAFETY: the connection is live.
-        unsafe {
-            pq_sys::PQsetErrorVerbosity(
-                connecting.conn.as_raw(),
-                pq_sys::PGVerbosity::PQERRORS_DEFAULT,
-            );
-        }
+        connecting.conn.set_verbose(false);
         Ok(connecting.into_conn())
+    }
+
+    /// Verbose messages carry the SQLSTATE, which libpq gives in no other way while connecting, nor
+    /// of its large object calls.
+    pub(super) fn set_verbose(&self, verbose: bool) {
+        let verbosity = match verbose {
+            true => pq_sys::PGVerbosity::PQERRORS_VERBOSE,
+            false => pq_sys::PGVerbosity::PQERRORS_DEFAULT,
+        };
+        // SAFETY: the connection is live.
+        unsafe { pq_sys::PQsetErrorVerbosity(self.as_raw(), verbosity) };
     }
 }
 
-/// The error in libpq's verbose text: the SQLSTATE is taken out, source locations are left out.
+/// The error in libpq's verbose text.
 fn refused(verbose: &str) -> Error {
+    let (message, sqlstate) = plain_message(verbose);
+    Error::Connect { message, sqlstate }
+}
+
+/// A verbose text without its source locations, and the SQLSTATE that is taken out of it.
+pub(super) fn plain_message(verbose: &str) -> (String, String) {
     let mut sqlstate = String::new();
     let mut lines = Vec::new();
     for line in verbose.trim_end().lines() {
@@ -146,7 +191,7 @@ fn refused(verbose: &str) -> Error {
             None => lines.push(line.to_owned()),
         }
     }
-    Error::Connect { message: lines.join("\n"), sqlstate }
+    (lines.join("\n"), sqlstate)
 }
 
 /// Splits `...FATAL:  28P01: text` into what is before, the code, and the text.

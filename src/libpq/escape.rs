@@ -64,6 +64,33 @@ impl Conn {
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
+    /// A password in the form that `ALTER USER ... PASSWORD` stores, so that it is not sent, and not
+    /// logged, as it is. Without an algorithm the server's `password_encryption` is asked for.
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY` (an algorithm that is not known), `POSTGRES LOST`, `POSTGRES NUL`.
+    pub fn encrypt_password(
+        &self,
+        user: &str,
+        password: &str,
+        algorithm: Option<&str>,
+    ) -> Result<String, Error> {
+        let user = text::c_string(user, "user name")?;
+        let password = text::c_string(password, "password")?;
+        let algorithm = algorithm.map(|name| text::c_string(name, "algorithm")).transpose()?;
+        let algorithm = algorithm.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        // SAFETY: the connection is live, the strings NUL-terminated or NULL.
+        let raw = unsafe {
+            pq_sys::PQencryptPasswordConn(
+                self.as_raw(),
+                password.as_ptr(),
+                user.as_ptr(),
+                algorithm,
+            )
+        };
+        self.taken(raw)
+    }
+
     /// Bytes as the inside of a literal, right for this connection (`\x...`).
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Large objects. All calls but `lo_import` and `lo_export` of libpq need a transaction block to
 //! keep a descriptor open; that is the caller's business.
 
-use super::{Conn, Error, Oid, text};
+use super::connect::plain_message;
+use super::{Conn, Error, Oid, ServerError, text};
 use std::ffi::{c_char, c_int};
 
 /// `INV_READ`, `INV_WRITE` of libpq's `libpq-fs.h`.
@@ -31,6 +32,28 @@ pub enum Whence {
 }
 
 impl Conn {
+    /// Runs `call` so that its failure tells the server's SQLSTATE: libpq's large object calls leave
+    /// nothing but a text.
+    ///
+    /// # Errors
+    /// Those of `call`; `POSTGRES SERVER` where the server told a SQLSTATE.
+    pub fn lo_told<T>(&self, call: impl FnOnce(&Conn) -> Result<T, Error>) -> Result<T, Error> {
+        self.set_verbose(true);
+        let outcome = call(self);
+        self.set_verbose(false);
+        outcome.map_err(|error| match error {
+            Error::Library { message } => {
+                let (message, sqlstate) = plain_message(&message);
+                if sqlstate.is_empty() {
+                    return Error::Library { message };
+                }
+                let server = ServerError { sqlstate, message, ..ServerError::default() };
+                Error::Server(Box::new(server))
+            }
+            other => other,
+        })
+    }
+
     fn lo_checked<T: TryFrom<i64>>(&self, value: i64) -> Result<T, Error> {
         if value < 0 {
             return Err(self.last_error());

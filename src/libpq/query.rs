@@ -31,7 +31,142 @@ impl Params {
     }
 }
 
+/// What a [`Call`] runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    /// A statement.
+    Sql(&'a str),
+    /// A prepared statement, by its name.
+    Prepared(&'a str),
+}
+
+/// A statement with parameters and results in text or in the server's binary form.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// What runs.
+    pub target: Target<'a>,
+    /// The parameters.
+    pub params: &'a [Param<'a>],
+    /// Which of them are in binary form (manual, the types' send functions); a missing one is text.
+    pub binary: &'a [bool],
+    /// Whether the values of the result are to be in binary form.
+    pub binary_result: bool,
+}
+
+/// The arrays that libpq wants for a [`Call`].
+struct Arrays {
+    target: CString,
+    _strings: Vec<Option<CString>>,
+    pointers: Vec<*const c_char>,
+    lengths: Vec<c_int>,
+    formats: Vec<c_int>,
+    count: c_int,
+    result: c_int,
+}
+
+impl Arrays {
+    fn new(call: &Call<'_>) -> Result<Arrays, Error> {
+        let out_of_range = |_| Error::Library { message: "a parameter is too long".to_owned() };
+        let target = match call.target {
+            Target::Sql(sql) => text::c_string(sql, "statement")?,
+            Target::Prepared(name) => text::c_string(name, "statement name")?,
+        };
+        let (mut strings, mut pointers) = (Vec::new(), Vec::new());
+        let (mut lengths, mut formats) = (Vec::new(), Vec::new());
+        for (n, param) in call.params.iter().enumerate() {
+            let binary = call.binary.get(n).copied().unwrap_or(false);
+            let bytes = param.unwrap_or_default();
+            let string = match param {
+                Some(bytes) if !binary => Some(text::c_string(*bytes, "parameter")?),
+                _ => None,
+            };
+            pointers.push(match (&string, param) {
+                (Some(string), _) => string.as_ptr(),
+                (None, Some(bytes)) => bytes.as_ptr().cast::<c_char>(),
+                (None, None) => std::ptr::null(),
+            });
+            strings.push(string);
+            lengths.push(c_int::try_from(bytes.len()).map_err(out_of_range)?);
+            formats.push(c_int::from(binary));
+        }
+        let count = c_int::try_from(pointers.len()).map_err(out_of_range)?;
+        let result = c_int::from(call.binary_result);
+        Ok(Arrays { target, _strings: strings, pointers, lengths, formats, count, result })
+    }
+}
+
 impl Conn {
+    /// Runs a statement with parameters in either form, and waits.
+    ///
+    /// # Errors
+    /// As [`Conn::exec`].
+    pub fn exec_call(&self, call: &Call<'_>) -> Result<PgResult, Error> {
+        let a = Arrays::new(call)?;
+        let (values, lengths) = (a.pointers.as_ptr(), a.lengths.as_ptr());
+        let (target, formats) = (a.target.as_ptr(), a.formats.as_ptr());
+        let none = std::ptr::null();
+        // SAFETY: the connection is live; the arrays have `count` elements, which live during the
+        // call.
+        self.result(unsafe {
+            match call.target {
+                Target::Sql(_) => pq_sys::PQexecParams(
+                    self.as_raw(),
+                    target,
+                    a.count,
+                    none,
+                    values,
+                    lengths,
+                    formats,
+                    a.result,
+                ),
+                Target::Prepared(_) => pq_sys::PQexecPrepared(
+                    self.as_raw(),
+                    target,
+                    a.count,
+                    values,
+                    lengths,
+                    formats,
+                    a.result,
+                ),
+            }
+        })
+    }
+
+    /// Sends a statement with parameters in either form, and does not wait.
+    ///
+    /// # Errors
+    /// As [`Conn::send_query`].
+    pub fn send_call(&self, call: &Call<'_>) -> Result<(), Error> {
+        let a = Arrays::new(call)?;
+        let (values, lengths) = (a.pointers.as_ptr(), a.lengths.as_ptr());
+        let (target, formats) = (a.target.as_ptr(), a.formats.as_ptr());
+        let none = std::ptr::null();
+        // SAFETY: as in exec_call; libpq copies what it sends.
+        self.sent(unsafe {
+            match call.target {
+                Target::Sql(_) => pq_sys::PQsendQueryParams(
+                    self.as_raw(),
+                    target,
+                    a.count,
+                    none,
+                    values,
+                    lengths,
+                    formats,
+                    a.result,
+                ),
+                Target::Prepared(_) => pq_sys::PQsendQueryPrepared(
+                    self.as_raw(),
+                    target,
+                    a.count,
+                    values,
+                    lengths,
+                    formats,
+                    a.result,
+                ),
+            }
+        })
+    }
+
     /// Runs one or several statements and returns the last result, whatever its status.
     ///
     /// # Errors

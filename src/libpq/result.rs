@@ -131,6 +131,21 @@ impl PgResult {
         PgResult { raw, owned: false }
     }
 
+    /// A copy of a result that somebody else owns and may clear: all that it holds.
+    ///
+    /// # Errors
+    /// `POSTGRES LIBRARY` when out of memory.
+    ///
+    /// # Safety
+    /// `raw` is a live result.
+    pub unsafe fn copy_raw(raw: NonNull<pq_sys::PGresult>) -> Result<PgResult, Error> {
+        let parts = pq_sys::PG_COPYRES_ATTRS | pq_sys::PG_COPYRES_TUPLES;
+        // SAFETY: live, by the caller.
+        let copy = unsafe { pq_sys::PQcopyResult(raw.as_ptr(), parts as c_int) };
+        PgResult::from_raw(copy)
+            .ok_or_else(|| Error::Library { message: "out of memory".to_owned() })
+    }
+
     /// The `PGresult*`, for code that must hand it to another C library. It stays owned by this
     /// value.
     #[must_use]
@@ -191,6 +206,13 @@ impl PgResult {
         let col = self.column(col)?;
         // SAFETY: the column exists.
         Some(unsafe { pq_sys::PQftype(self.as_raw(), col) })
+    }
+
+    /// Whether the values are in the server's binary form.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        // SAFETY: the result is live.
+        unsafe { pq_sys::PQbinaryTuples(self.as_raw()) != 0 }
     }
 
     /// A column's type modifier, -1 when there is none.

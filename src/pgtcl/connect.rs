@@ -5,6 +5,7 @@ use crate::libpq::{self, Conn, Conninfo};
 use crate::tcl::channel::Channel;
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
 
+// COMPAT: the message lists these; -reconnect is taken besides.
 const OPTIONS: [&str; 10] = [
     "-host",
     "-port",
@@ -17,6 +18,7 @@ const OPTIONS: [&str; 10] = [
     "-connhandle",
     "-async",
 ];
+const RECONNECT: &str = "-reconnect";
 
 const USAGE: &str = "pg_connect: database name missing
 pg_connect databaseName [-host hostName] [-port portNumber] [-tty pgtty]
@@ -28,6 +30,8 @@ pg_connect -connlist [connlist]";
 struct Request {
     conninfo: Conninfo,
     handle: Option<String>,
+    asynchronous: bool,
+    reconnects: bool,
 }
 
 /// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a
@@ -40,8 +44,10 @@ pub(super) fn connect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
         let code = ["PGSQLITE", "HANDLE", "EXISTS", "name", name];
         return Err(failed("handle already exists", &code));
     }
-    let conn = Conn::connect(&request.conninfo).map_err(refused)?;
+    let connect = if request.asynchronous { Conn::connect_start } else { Conn::connect };
+    let conn = connect(&request.conninfo).map_err(refused)?;
     let connection = Connection::create(interp, request.handle.as_deref(), conn)?;
+    connection.set_reconnects(request.reconnects);
     Ok(Flow::Value(connection.handle().clone()))
 }
 
@@ -66,7 +72,8 @@ fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Request> {
     for pair in rest.chunks_exact(2) {
         let [option, value] = pair else { continue };
         let option = option.text_lossy();
-        let Some(known) = OPTIONS.iter().find(|o| **o == option) else {
+        let mut all = OPTIONS.iter().chain([&RECONNECT]);
+        let Some(known) = all.find(|o| **o == option) else {
             return Err(Failure::bad_word("option", &option, &OPTIONS).into());
         };
         apply(interp, &mut request, known, value)?;
@@ -98,10 +105,8 @@ fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> Cm
             }
         }
         "-connhandle" => request.handle = Some(value.as_text()?.into_owned()),
-        // COMPAT: accepted; the connection is made before the command returns.
-        "-async" => {
-            value.as_bool(interp)?;
-        }
+        "-async" => request.asynchronous = value.as_bool(interp)?,
+        RECONNECT => request.reconnects = value.as_bool(interp)?,
         // COMPAT: libpq 14 and newer refuse this parameter, which did nothing for long before.
         "-tty" => {}
         other => {
@@ -116,7 +121,7 @@ fn failed(message: &str, code: &[&str]) -> Exception {
 }
 
 /// libpq's message under the line that scripts know, with the code of the error.
-fn refused(error: libpq::Error) -> Exception {
+pub(super) fn refused(error: libpq::Error) -> Exception {
     let message = match &error {
         libpq::Error::Conninfo { message } | libpq::Error::Connect { message, .. } => {
             format!("{message}\n")

@@ -1,6 +1,7 @@
 //! A connection handle: a connection to the server behind a channel and a command of the same name.
 
 use super::handles::{Handles, not_a_connection};
+use super::watch::Watch;
 use super::{QueryResult, handle_command};
 use crate::libpq::{Conn, PgResult};
 use crate::tcl::channel::{self, Channel};
@@ -33,7 +34,12 @@ pub struct Connection {
     streaming: Cell<bool>,
     /// Some work has the connection: see [`Connection::lend`].
     lent: Cell<bool>,
+    /// Whether it is made anew when found lost: see [`super::reconnect`].
+    reconnects: Cell<bool>,
+    me: Weak<Connection>,
     pub(super) copy: super::copy::State,
+    pub(super) watch: Watch,
+    pub(super) notice: super::notice::Handler,
 }
 
 /// A connection given to some work: see [`Connection::lend`].
@@ -56,7 +62,7 @@ impl Connection {
     ) -> CmdResult<Rc<Connection>> {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let name = name.map_or_else(|| format!("pgsql0x{serial:x}"), str::to_owned);
-        let connection = Rc::new(Connection {
+        let connection = Rc::new_cyclic(|me| Connection {
             handle: Obj::text(&name),
             serial,
             conn: RefCell::new(Some(Rc::new(conn))),
@@ -69,7 +75,11 @@ impl Connection {
             statements: Cell::new(0),
             streaming: Cell::new(false),
             lent: Cell::new(false),
+            reconnects: Cell::new(false),
+            me: me.clone(),
             copy: super::copy::State::default(),
+            watch: Watch::default(),
+            notice: super::notice::Handler::default(),
             name,
         });
         connection.register(interp)?;
@@ -136,6 +146,33 @@ impl Connection {
         self.conn.borrow().is_some() || self.lent.get()
     }
 
+    /// The interpreter that has the command, while it is there.
+    pub(super) fn home_interp(&self) -> Option<Interp> {
+        self.home.get()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Connection> {
+        Weak::clone(&self.me)
+    }
+
+    pub(super) fn set_reconnects(&self, reconnects: bool) {
+        self.reconnects.set(reconnects);
+    }
+
+    pub(super) fn reconnects(&self) -> bool {
+        self.reconnects.get()
+    }
+
+    /// Does something with the connection, unless it is gone or lent.
+    pub(super) fn with_conn<T>(&self, work: impl FnOnce(&Rc<Conn>) -> T) -> Option<T> {
+        self.conn.borrow().as_ref().map(work)
+    }
+
+    /// Whether rows of a COPY or of a `pg_select -rowbyrow` are being read.
+    pub(super) fn is_reading_rows(&self) -> bool {
+        self.copy.is_active() || self.streaming.get()
+    }
+
     /// The connection itself. Do not keep it across a script: a script may disconnect.
     ///
     /// # Errors
@@ -144,6 +181,7 @@ impl Connection {
         if self.lent.get() {
             return Err(self.busy_with_rows());
         }
+        self.used();
         let conn = self.conn.borrow().clone();
         conn.ok_or_else(|| not_a_connection(&self.handle, "postgresql connection").into())
     }
@@ -151,7 +189,8 @@ impl Connection {
     /// The connection, for a new statement.
     ///
     /// # Errors
-    /// It was disconnected; a COPY or a `pg_select -rowbyrow` goes on.
+    /// It was disconnected; a COPY or a `pg_select -rowbyrow` goes on, or somebody waits for the
+    /// results of what was sent.
     pub fn idle_conn(&self) -> CmdResult<Rc<Conn>> {
         if self.copy.is_active() {
             let code = ["PGSQLITE", "CONNECTION", "COPY", "name", &self.name];
@@ -160,7 +199,21 @@ impl Connection {
         if self.streaming.get() {
             return Err(self.busy_with_rows());
         }
-        self.conn()
+        if self.has_waiter() {
+            let code = ["PGSQLITE", "CONNECTION", "WAITING", "name", &self.name];
+            return Err(Failure::new("Attempt to query while waiting for callback", &code).into());
+        }
+        let conn = self.conn()?;
+        self.revive(&conn)?;
+        Ok(conn)
+    }
+
+    /// The connection, to fetch the results of what was sent.
+    ///
+    /// # Errors
+    /// As [`Connection::idle_conn`]; a callback may wait for them.
+    pub(super) fn results_conn(&self) -> CmdResult<Rc<Conn>> {
+        if self.has_waiter() && !self.has_query() { self.conn() } else { self.idle_conn() }
     }
 
     fn busy_with_rows(&self) -> Exception {
@@ -206,6 +259,7 @@ impl Connection {
         };
         if self.lent.replace(false) {
             self.conn.replace(Some(conn));
+            self.used();
         }
         Ok(result)
     }
@@ -236,6 +290,18 @@ impl Connection {
         Ok(handle)
     }
 
+    /// As [`Connection::add_result`], of a statement's result: the handle's name; a COPY that it has
+    /// begun goes through the channel.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(super) fn hand_out(self: &Rc<Self>, interp: Interp, result: PgResult) -> CmdResult {
+        let status = result.status();
+        let handle = self.add_result(interp, result)?;
+        self.begin_copy(status, Some(&handle));
+        Ok(handle.name().clone())
+    }
+
     pub(super) fn remove_result(&self, number: u64) {
         self.results.borrow_mut().remove(&number);
     }
@@ -256,6 +322,7 @@ impl Connection {
         let conn = self.conn.take();
         self.lent.set(false);
         self.copy.end();
+        self.end_watch();
         for result in self.results() {
             result.clear();
         }

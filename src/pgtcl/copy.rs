@@ -7,16 +7,19 @@
 
 use super::failure::request_failed;
 use super::{Connection, QueryResult};
-use crate::libpq::{Conn, CopyData, CopyRead, Status};
+use crate::libpq::{self, Conn, CopyData, CopyRead, Status};
 use crate::tcl::channel::Driver;
 use crate::tcl::{CmdResult, Failure, Interp};
 use std::any::Any;
 use std::cell::RefCell;
 use std::io;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 const EBUSY: i32 = 16;
 const EIO: i32 = 5;
+/// How long to wait for the socket before looking again.
+const COPY_WAIT: Duration = Duration::from_secs(1);
 /// The line that ends a COPY from the client.
 const END_LINE: &[u8] = b"\\.\n";
 
@@ -83,7 +86,7 @@ impl Incoming {
         }
         if let Some(last) = data.last() {
             self.line_start = *last == b'\n';
-            conn.put_copy_data(data)?;
+            taken(conn, || conn.put_copy_data(data))?;
         }
         Ok(ended)
     }
@@ -118,6 +121,21 @@ impl Outgoing {
         }
         Ok(filled)
     }
+}
+
+/// Calls until libpq takes what is given: where sending does not wait (`pg_blocking`) its buffers may
+/// be full.
+fn taken(
+    conn: &Conn,
+    send: impl Fn() -> Result<bool, crate::libpq::Error>,
+) -> Result<(), crate::libpq::Error> {
+    while !send()? {
+        libpq::wait(conn.socket(), true, true, None, Some(COPY_WAIT))?;
+        // What the server says meanwhile would stop it from reading on.
+        conn.consume_input()?;
+        conn.flush()?;
+    }
+    Ok(())
 }
 
 impl Connection {
@@ -173,7 +191,8 @@ impl Connection {
             Phase::In(incoming) => {
                 let held = std::mem::take(&mut incoming.held);
                 let rest = if held == b"\\" { held } else { Vec::new() };
-                conn.put_copy_data(&rest).and_then(|_| conn.put_copy_end(None)).map(|_| ())
+                taken(&conn, || conn.put_copy_data(&rest))
+                    .and_then(|()| taken(&conn, || conn.put_copy_end(None)))
             }
             Phase::Out(_) => return Ok(false),
         };
@@ -206,7 +225,7 @@ impl Driver for Connection {
         let conn = self.conn().map_err(|_| io::Error::from_raw_os_error(EIO))?;
         let sent = match &mut *self.copy.0.borrow_mut() {
             Phase::In(incoming) => match incoming.send(&conn, bytes) {
-                Ok(true) => conn.put_copy_end(None).map(|_| true),
+                Ok(true) => taken(&conn, || conn.put_copy_end(None)).map(|()| true),
                 other => other,
             },
             _ => return Err(io::Error::from_raw_os_error(EBUSY)),

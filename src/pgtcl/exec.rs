@@ -1,10 +1,13 @@
-//! `pg_exec`, and the same in parts: `pg_sendquery`, `pg_isbusy`, `pg_getresult`,
-//! `pg_set_single_row_mode`.
+//! `pg_exec`, and the same in parts: `pg_sendquery`, `pg_isbusy`, `pg_getresult`, `pg_getdata`,
+//! `pg_set_single_row_mode`, `pg_blocking`, `pg_cancelrequest`.
 
-use super::failure::request_failed;
+use super::Connection;
+use super::failure::{library_failed, request_failed};
 use super::handles::connection;
 use super::statement::{Call, Statement};
+use crate::libpq::Progress;
 use crate::tcl::{Exception, Failure, Flow, Interp, Obj};
+use std::rc::Rc;
 
 /// `pg_exec ?-variables? ?-paramarray arr? conn sql ?param ...?`: a result handle, also when the
 /// server refused.
@@ -16,10 +19,7 @@ pub(super) fn exec(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let connection = connection(interp, call.connection)?;
     let conn = connection.statement_conn()?;
     let result = Statement::bind(interp, call.sql, call.binding)?.exec(&conn)?;
-    let status = result.status();
-    let handle = connection.add_result(interp, result)?;
-    connection.begin_copy(status, Some(&handle));
-    Ok(Flow::Value(handle.name().clone()))
+    Ok(Flow::Value(connection.hand_out(interp, result)?))
 }
 
 /// `pg_sendquery ?-variables? ?-paramarray arr? conn sql ?param ...?`: empty. The values of the
@@ -41,12 +41,70 @@ pub(super) fn getresult(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
         return Err(Failure::wrong_args("pg_getresult connection").into());
     };
     let connection = connection(interp, name)?;
-    let conn = connection.idle_conn()?;
+    if !connection.has_query() {
+        connection.forget_waiter();
+    }
+    next_result(interp, &connection)
+}
+
+fn next_result(interp: Interp, connection: &Rc<Connection>) -> Result<Flow, Exception> {
+    let conn = connection.results_conn()?;
     let Some(result) = conn.get_result() else { return Ok(Obj::empty().into()) };
-    let status = result.status();
-    let handle = connection.add_result(interp, result)?;
-    connection.begin_copy(status, Some(&handle));
-    Ok(Flow::Value(handle.name().clone()))
+    Ok(Flow::Value(connection.hand_out(interp, result)?))
+}
+
+/// `pg_getdata conn -result`: as `pg_getresult`, and a callback of `pg_sql` stays.
+/// `pg_getdata conn -connection`: goes on with `pg_connect -async 1`; what it waits for.
+pub(super) fn getdata(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [_, name, option] = words else {
+        return Err(Failure::wrong_args("pg_getdata connection -result|-connection").into());
+    };
+    let connection = connection(interp, name)?;
+    match option.internal() {
+        b"-result" => next_result(interp, &connection),
+        b"-connection" => {
+            let progress = connection.conn()?.connect_poll();
+            Ok(Flow::Value(Obj::text(match progress {
+                Progress::Failed => "PGRES_POLLING_FAILED",
+                Progress::Reading => "PGRES_POLLING_READING",
+                Progress::Writing => "PGRES_POLLING_WRITING",
+                Progress::Done => "PGRES_POLLING_OK",
+            })))
+        }
+        _ => {
+            let word = option.text_lossy();
+            Err(Failure::bad_word("option", &word, &["-result", "-connection"]).into())
+        }
+    }
+}
+
+/// `pg_blocking conn ?bool?`: whether sending waits until the server takes what is sent.
+pub(super) fn blocking(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let (name, value) = match words {
+        [_, name] => (name, None),
+        [_, name, value] => (name, Some(value.as_bool(interp)?)),
+        _ => return Err(Failure::wrong_args("pg_blocking connection ?bool?").into()),
+    };
+    let conn = connection(interp, name)?.conn()?;
+    let Some(value) = value else { return Ok(Obj::from(!conn.is_nonblocking()).into()) };
+    conn.set_nonblocking(!value).map_err(|error| request_failed(&conn, error))?;
+    Ok(Obj::empty().into())
+}
+
+/// `pg_cancelrequest conn`: asks the server to give up what it does for this connection. A callback
+/// of `pg_sql` is forgotten; the results are to be fetched all the same.
+pub(super) fn cancelrequest(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [_, name] = words else {
+        return Err(Failure::wrong_args("pg_cancelrequest connection").into());
+    };
+    let connection = connection(interp, name)?;
+    let conn = connection.conn()?;
+    if !connection.has_query() {
+        connection.forget_waiter();
+    }
+    let outcome = conn.cancel_handle().and_then(|cancel| cancel.cancel());
+    outcome.map_err(|error| library_failed("cannot cancel", error))?;
+    Ok(Obj::empty().into())
 }
 
 /// `pg_isbusy conn`: 1 when `pg_getresult` would wait.
@@ -54,8 +112,12 @@ pub(super) fn isbusy(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, name] = words else {
         return Err(Failure::wrong_args("pg_isbusy connection").into());
     };
-    let conn = connection(interp, name)?.conn()?;
-    conn.consume_input().map_err(|error| request_failed(&conn, error))?;
+    let connection = connection(interp, name)?;
+    let conn = connection.conn()?;
+    // With -blocking 0 part of the statement may be waiting to be sent.
+    let sent = conn.flush().map(|_| ());
+    let outcome = sent.and_then(|()| connection.consume(&conn));
+    outcome.map_err(|error| request_failed(&conn, error))?;
     Ok(Obj::from(conn.is_busy()).into())
 }
 

@@ -1,6 +1,6 @@
 //! `pg_execute`: a statement, its rows into variables, or a script for each of them.
 
-use super::failure::request_failed;
+use super::failure::{listed, request_failed};
 use super::handles::connection;
 use super::row::{Columns, Nulls};
 use crate::libpq::{PgResult, Status};
@@ -61,12 +61,8 @@ pub(super) fn execute(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
         Status::CommandOk | Status::EmptyQuery | Status::CopyIn | Status::CopyOut => {
             return Ok(Obj::text(&result.cmd_tuples()).into());
         }
-        _ => {
-            // COMPAT: the message is a list of status and message.
-            let message = result.error_message();
-            let list = Obj::text_list([status.name(), &message]);
-            return Err(Failure::plain(list.text_lossy()).into());
-        }
+        // COMPAT: the message is a list of status and message.
+        _ => return Err(listed(&result)),
     }
     let rows = Rows {
         columns: Columns::of(&result),

@@ -1,6 +1,9 @@
 //! The command of a connection handle: `$conn exec ...` for `pg_exec $conn ...`, and so on.
 
-use super::{Connection, Run, connect, dbinfo, exec, execute, quote, select};
+use super::{
+    Connection, Run, connect, dbinfo, exec, execute, large_object, listen, notice, prepared, query,
+    quote, reconnect, select, told,
+};
 use crate::tcl::{Exception, Failure, Flow, Interp, Obj};
 use std::rc::Rc;
 
@@ -34,6 +37,32 @@ const COMMANDS: &[(&str, How)] = &[
     ("set_single_row_mode", OnConnection(exec::set_single_row_mode)),
     ("is_busy", OnConnection(exec::isbusy)),
     ("copy_complete", OnConnection(exec::copy_complete)),
+    ("listen", OnConnection(listen::listen)),
+    ("on_connection_loss", OnConnection(listen::on_connection_loss)),
+    ("exec_prepared", OnConnection(prepared::exec_prepared)),
+    ("sendquery_prepared", OnConnection(prepared::sendquery_prepared)),
+    ("sql", OnConnection(prepared::sql)),
+    ("query", OnConnection(query::query)),
+    ("blocking", OnConnection(exec::blocking)),
+    ("cancel_request", OnConnection(exec::cancelrequest)),
+    ("getresult", OnConnection(exec::getresult)),
+    ("getdata", OnConnection(exec::getdata)),
+    ("escape_identifier", OnConnection(quote::escape_identifier)),
+    ("escape_literal", OnConnection(quote::escape_literal)),
+    ("encrypt_password", OnConnection(quote::encrypt_password)),
+    ("notice_handler", OnConnection(notice::notice_handler)),
+    ("reconnect", OnConnection(reconnect::reconnect)),
+    ("lo_creat", OnConnection(large_object::creat)),
+    ("lo_open", OnConnection(large_object::open)),
+    ("lo_close", OnConnection(large_object::close)),
+    ("lo_read", OnConnection(large_object::read)),
+    ("lo_write", OnConnection(large_object::write)),
+    ("lo_lseek", OnConnection(large_object::lseek)),
+    ("lo_tell", OnConnection(large_object::tell)),
+    ("lo_truncate", OnConnection(large_object::truncate)),
+    ("lo_unlink", OnConnection(large_object::unlink)),
+    ("lo_import", OnConnection(large_object::import)),
+    ("lo_export", OnConnection(large_object::export)),
 ];
 
 /// Runs a sub-command.
@@ -59,5 +88,5 @@ pub(super) fn run(
         Plain(command) => command,
     };
     call.extend(arguments.iter().cloned());
-    command(interp, &call)
+    told(*command, interp, &call)
 }

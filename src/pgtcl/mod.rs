@@ -21,13 +21,20 @@ mod execute;
 mod failure;
 mod handle_command;
 mod handles;
+mod large_object;
+mod listen;
+mod notice;
+mod prepared;
+mod query;
 mod query_result;
 mod quote;
+mod reconnect;
 mod result_command;
 mod row;
 mod select;
 mod statement;
 mod substitute;
+mod watch;
 
 pub use connection::{Connection, Lent};
 pub use handles::{connection, result};
@@ -59,23 +66,48 @@ const fn unsafe_entry(name: &'static str, run: Run) -> Entry {
 }
 
 const COMMANDS: &[Entry] = &[
+    entry("blocking", exec::blocking),
+    entry("cancelrequest", exec::cancelrequest),
     unsafe_entry("conndefaults", connect::conndefaults),
     unsafe_entry("connect", connect::connect),
     entry("copy_complete", exec::copy_complete),
     entry("dbinfo", dbinfo::dbinfo),
     entry("disconnect", connect::disconnect),
+    entry("encrypt_password", quote::encrypt_password),
     entry("escape_bytea", quote::escape_bytea),
+    entry("escape_identifier", quote::escape_identifier),
+    entry("escape_literal", quote::escape_literal),
     entry("escape_string", quote::quote),
     Entry { name: "exec", alias: Some("sqlexec"), run: exec::exec, safe: true },
+    entry("exec_prepared", prepared::exec_prepared),
     entry("execute", execute::execute),
+    entry("getdata", exec::getdata),
     entry("getresult", exec::getresult),
     entry("isbusy", exec::isbusy),
+    entry("listen", listen::listen),
+    entry("lo_close", large_object::close),
+    entry("lo_creat", large_object::creat),
+    unsafe_entry("lo_export", large_object::export),
+    unsafe_entry("lo_import", large_object::import),
+    entry("lo_lseek", large_object::lseek),
+    entry("lo_open", large_object::open),
+    entry("lo_read", large_object::read),
+    entry("lo_tell", large_object::tell),
+    entry("lo_truncate", large_object::truncate),
+    entry("lo_unlink", large_object::unlink),
+    entry("lo_write", large_object::write),
+    entry("notice_handler", notice::notice_handler),
     entry("null_value_string", quote::null_value_string),
+    entry("on_connection_loss", listen::on_connection_loss),
+    entry("query", query::query),
     entry("quote", quote::quote),
+    entry("reconnect", reconnect::reconnect),
     entry("result", result_command::result),
     entry("select", select::select),
     entry("sendquery", exec::sendquery),
+    entry("sendquery_prepared", prepared::sendquery_prepared),
     entry("set_single_row_mode", exec::set_single_row_mode),
+    entry("sql", prepared::sql),
     entry("unescape_bytea", quote::unescape_bytea),
 ];
 
@@ -90,9 +122,17 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
     }
     interp.export_namespace("::pg")?;
     for entry in COMMANDS.iter().filter(|e| e.safe || kind == Kind::Trusted) {
-        command::register(interp, &format!("pg_{}", entry.name), entry.run)?;
         let alias = entry.alias.unwrap_or(entry.name);
-        command::register(interp, &format!("::pg::{alias}"), entry.run)?;
+        for name in [format!("pg_{}", entry.name), format!("::pg::{alias}")] {
+            command::register(interp, &name, |interp, words| told(entry.run, interp, words))?;
+        }
     }
     Ok(true)
+}
+
+/// Runs a command, then tells of the notices that came meanwhile.
+fn told(run: Run, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let outcome = run(interp, words);
+    notice::deliver();
+    outcome
 }

@@ -22,11 +22,7 @@ pub(super) fn quote(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     if null && text.internal() == null_value.internal() {
         return Ok(Obj::text("NULL").into());
     }
-    let text = text.as_text()?;
-    if text.contains('\0') {
-        // libpq would end the text there.
-        return Err(Error::Nul { what: "string" }.into());
-    }
+    let text = quotable(text)?;
     let escaped = match connection {
         Some(connection) => {
             let conn = connection.conn()?;
@@ -65,6 +61,52 @@ pub(super) fn unescape_bytea(_interp: Interp, words: &[Obj]) -> Result<Flow, Exc
         return Err(Failure::wrong_args("pg_unescape_bytea binaryString").into());
     };
     Ok(Obj::bytes(&libpq::unescape_bytea(text.as_text()?.as_bytes())?).into())
+}
+
+/// Text to be quoted: without a NUL character, at which libpq would end it.
+fn quotable(text: &Obj) -> CmdResult<std::borrow::Cow<'_, str>> {
+    let text = text.as_text()?;
+    if text.contains('\0') { Err(Error::Nul { what: "string" }.into()) } else { Ok(text) }
+}
+
+/// `pg_escape_literal conn string`: `'...'`, or ` E'...'` where there are backslashes.
+pub(super) fn escape_literal(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [_, name, text] = words else {
+        return Err(Failure::wrong_args("pg_escape_literal connection string").into());
+    };
+    let conn = connection(interp, name)?.conn()?;
+    let escaped = conn.escape_literal(&quotable(text)?);
+    Ok(Obj::from(escaped.map_err(|error| request_failed(&conn, error))?).into())
+}
+
+/// `pg_escape_identifier conn string`: `"..."`, a name as it is.
+pub(super) fn escape_identifier(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [_, name, text] = words else {
+        return Err(Failure::wrong_args("pg_escape_identifier connection string").into());
+    };
+    let conn = connection(interp, name)?.conn()?;
+    let escaped = conn.escape_identifier(&quotable(text)?);
+    Ok(Obj::from(escaped.map_err(|error| request_failed(&conn, error))?).into())
+}
+
+/// `pg_encrypt_password conn user password ?algorithm?`: the form that the server stores, for
+/// `ALTER USER ... PASSWORD`.
+pub(super) fn encrypt_password(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let (name, user, password, algorithm) = match words {
+        [_, name, user, password] => (name, user, password, None),
+        [_, name, user, password, algorithm] => (name, user, password, Some(algorithm)),
+        _ => {
+            let usage = "pg_encrypt_password connection user password ?algorithm?";
+            return Err(Failure::wrong_args(usage).into());
+        }
+    };
+    let connection = connection(interp, name)?;
+    // Without an algorithm libpq asks the server for its setting.
+    let conn = if algorithm.is_some() { connection.conn()? } else { connection.idle_conn()? };
+    let algorithm = algorithm.map(Obj::as_text).transpose()?;
+    let encrypted =
+        conn.encrypt_password(&user.as_text()?, &password.as_text()?, algorithm.as_deref());
+    Ok(Obj::from(encrypted.map_err(|error| request_failed(&conn, error))?).into())
 }
 
 /// `pg_null_value_string conn ?string?`: what stands for NULL in the rows of later statements.

@@ -59,12 +59,16 @@ impl Columns {
         nulls: &Nulls,
     ) -> CmdResult<usize> {
         let mut set = self.names.len();
+        let binary = result.is_binary();
         for (name, value) in self.names.iter().zip(result.row(row)) {
             let (variable, element) = match array {
                 Some(array) => (array, Some(name)),
                 None => (name, None),
             };
             match (value, nulls) {
+                (Some(bytes), _) if binary => {
+                    interp.set_var(variable, element, &Obj::bytes(bytes))?;
+                }
                 (Some(bytes), _) => interp.set_var_utf8(variable, element, bytes)?,
                 (None, Nulls::Value(value)) => interp.set_var(variable, element, value)?,
                 (None, Nulls::Unset) => {
@@ -80,5 +84,6 @@ impl Columns {
 
 /// A row as values.
 pub(super) fn values(result: &PgResult, row: usize, null: &Obj) -> Vec<Obj> {
-    result.row(row).map(|value| value.map_or_else(|| null.clone(), Obj::utf8)).collect()
+    let made = if result.is_binary() { Obj::bytes } else { Obj::utf8 };
+    result.row(row).map(|value| value.map_or_else(|| null.clone(), made)).collect()
 }

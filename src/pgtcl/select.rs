@@ -12,25 +12,58 @@ use std::rc::Rc;
 const USAGE: &str = "pg_select ?-nodotfields? ?-rowbyrow? ?-withoutnulls? ?-variables? ?-paramarray \
                      var? ?-params list? ?-count var? connection queryString var proc";
 
+const QUERY_USAGE: &str = "pg_query ?-nodotfields? ?-withoutnulls? ?-variables? ?-paramarray var? \
+                           ?-params list? ?-count var? connection queryString var proc";
+
 /// The words of a call.
 #[derive(Default)]
-struct Options {
+pub(super) struct Options {
     no_dot_fields: bool,
     row_by_row: bool,
     without_nulls: bool,
-    binding: Binding,
-    count: Option<Obj>,
+    pub(super) binding: Binding,
+    pub(super) count: Option<Obj>,
 }
 
-struct Call<'a> {
-    options: Options,
-    connection: &'a Obj,
-    sql: &'a Obj,
+pub(super) struct Call<'a> {
+    pub(super) options: Options,
+    pub(super) connection: &'a Obj,
+    pub(super) sql: &'a Obj,
     array: &'a Obj,
-    body: &'a Obj,
+    pub(super) body: &'a Obj,
 }
 
-fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Call<'_>> {
+impl Call<'_> {
+    /// Where the rows go.
+    pub(super) fn target(&self, connection: &Connection) -> Target {
+        let nulls = match self.options.without_nulls {
+            true => Nulls::Absent,
+            false => Nulls::Value(connection.null_value()),
+        };
+        Target {
+            array: self.array.clone(),
+            dots: !self.options.no_dot_fields,
+            nulls,
+            size: [Obj::text("::tcl::array::size"), self.array.clone()],
+            filled: false,
+        }
+    }
+}
+
+/// The words of `pg_query`: those of `pg_select`, without -rowbyrow.
+///
+/// # Errors
+/// `TCL WRONGARGS`, `TCL LOOKUP INDEX option -rowbyrow`.
+pub(super) fn parse_query(interp: Interp, words: &[Obj]) -> CmdResult<Call<'_>> {
+    let call = parse(interp, words, QUERY_USAGE)?;
+    if call.options.row_by_row {
+        let code = ["TCL", "LOOKUP", "INDEX", "option", "-rowbyrow"];
+        return Err(Failure::new("pg_query has no -rowbyrow", &code).into());
+    }
+    Ok(call)
+}
+
+fn parse<'a>(interp: Interp, words: &'a [Obj], usage: &str) -> CmdResult<Call<'a>> {
     let mut options = Options::default();
     let mut name = None;
     let mut rest = words.get(1..).unwrap_or_default();
@@ -46,7 +79,7 @@ fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Call<'_>> {
                 name = Some(connection);
                 rest = tail;
             }
-            _ => return Err(Failure::wrong_args(USAGE).into()),
+            _ => return Err(Failure::wrong_args(usage).into()),
         }
     }
 }
@@ -104,19 +137,12 @@ fn option_of<'a>(
 
 /// `pg_select ?options? conn sql arrayVar body`.
 pub(super) fn select(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let Call { options, connection: name, sql, array, body } = parse(interp, words)?;
-    let connection = connection(interp, name)?;
+    let call = parse(interp, words, USAGE)?;
+    let connection = connection(interp, call.connection)?;
     let conn = connection.statement_conn()?;
+    let target = call.target(&connection);
+    let Call { options, sql, body, .. } = call;
     let statement = Statement::bind(interp, sql, options.binding)?;
-    let nulls =
-        if options.without_nulls { Nulls::Absent } else { Nulls::Value(connection.null_value()) };
-    let target = Target {
-        array: array.clone(),
-        dots: !options.no_dot_fields,
-        nulls,
-        size: [Obj::text("::tcl::array::size"), array.clone()],
-        filled: false,
-    };
     let count = options.count;
     if options.row_by_row {
         statement.send(&conn)?;
@@ -131,16 +157,29 @@ pub(super) fn select(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     if result.status() != Status::TuplesOk {
         return Err(result_failed(&result));
     }
+    let rows = buffered(interp, result, target, count)?;
+    Ok(Flow::Body(Body::new("pg_select", body.clone(), rows)))
+}
+
+/// The rows of a result, for a body; their number into the variable `count`.
+///
+/// # Errors
+/// Tcl's own, of the variable.
+pub(super) fn buffered(
+    interp: Interp,
+    result: PgResult,
+    target: Target,
+    count: Option<Obj>,
+) -> CmdResult<Buffered> {
     if let Some(count) = count {
         interp.set_var(&count, None, &Obj::from(result.ntuples() as u64))?;
     }
     let shape = Shape::of(&result);
-    let rows = Buffered { result, row: 0, target, shape };
-    Ok(Flow::Body(Body::new("pg_select", body.clone(), rows)))
+    Ok(Buffered { result, row: 0, target, shape })
 }
 
 /// Where rows go.
-struct Target {
+pub(super) struct Target {
     array: Obj,
     dots: bool,
     nulls: Nulls,
@@ -229,7 +268,7 @@ impl Target {
 }
 
 /// Rows that have all arrived: the script may use or end the connection.
-struct Buffered {
+pub(super) struct Buffered {
     result: PgResult,
     row: usize,
     target: Target,

@@ -17,6 +17,11 @@ pub trait Iteration {
     /// Ends the loop with the error.
     fn next(&mut self, interp: Interp) -> CmdResult<bool>;
 
+    /// What to run in place of the body for the row that `next` has announced.
+    fn script(&self) -> Option<Obj> {
+        None
+    }
+
     /// After the last row or a `break`: cleans up and gives the command's result.
     ///
     /// # Errors
@@ -31,6 +36,8 @@ pub trait Iteration {
 /// A script and its rows.
 pub struct Body {
     script: Obj,
+    /// What runs for the present row: held while it does.
+    running: Obj,
     /// The command's name in `("NAME" body line N)`; empty to add none.
     name: &'static str,
     rows: Box<dyn Iteration>,
@@ -39,7 +46,7 @@ pub struct Body {
 impl Body {
     /// A loop over `rows`. `name` is the command's in `("NAME" body line N)`; empty to add none.
     pub fn new(name: &'static str, script: Obj, rows: impl Iteration + 'static) -> Body {
-        Body { script, name, rows: Box::new(rows) }
+        Body { running: script.clone(), script, name, rows: Box::new(rows) }
     }
 }
 
@@ -52,7 +59,9 @@ pub(super) fn start(interp: Interp, body: Body) -> c_int {
 fn step(interp: Interp, mut body: Box<Body>) -> c_int {
     match body.rows.next(interp) {
         Ok(true) => {
-            let script = body.script.raw();
+            let other = body.rows.script();
+            body.running = other.unwrap_or_else(|| body.script.clone());
+            let script = body.running.raw();
             let data = Box::into_raw(body).cast::<c_void>();
             let none = std::ptr::null_mut();
             // SAFETY: live interpreter; the box is taken back in `ran`, which Tcl calls exactly

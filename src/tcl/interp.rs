@@ -318,11 +318,12 @@ impl InterpRef {
 
 /// Keeps an interpreter's memory valid until dropped, though a script may delete it meanwhile. For
 /// the duration of a call: while it is held, a deleted interpreter is not torn down.
-pub(super) struct Preserved(Interp);
+pub struct Preserved(Interp);
 
 impl Preserved {
     /// Preserves `interp`.
-    pub(super) fn new(interp: Interp) -> Preserved {
+    #[must_use]
+    pub fn new(interp: Interp) -> Preserved {
         // SAFETY: live interpreter.
         unsafe { sys::Tcl_Preserve(interp.raw().cast()) };
         Preserved(interp)

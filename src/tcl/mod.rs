@@ -31,6 +31,6 @@ pub mod text;
 pub use body::{Body, Iteration};
 pub use command::{CommandInfo, Flow};
 pub use error::{CmdResult, Exception, Failure};
-pub use interp::{Interp, InterpRef};
+pub use interp::{Interp, InterpRef, Preserved};
 pub use obj::Obj;
 pub use options::Options;
