@@ -323,6 +323,28 @@ pub fn forget_owner(db: &Db) {
     }
 }
 
+/// Keeps a connection open whatever its owner does: with a statement alive, `sqlite3_close` refuses.
+/// The statement is never run, so that it is in nobody's way.
+#[derive(Debug)]
+pub struct Hold(NonNull<ffi::sqlite3_stmt>);
+
+impl Hold {
+    /// Holds `db`.
+    ///
+    /// # Errors
+    /// NOMEM and the like.
+    pub fn on(db: &Db) -> super::Result<Hold> {
+        Ok(Hold(db.prepare("SELECT 1")?.into_raw()))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: a statement of ours, finalised once; its connection cannot have been closed.
+        unsafe { ffi::sqlite3_finalize(self.0.as_ptr()) };
+    }
+}
+
 /// Closes the connection of a handle that was deleted while a statement of ours kept
 /// `sqlite3_close` from doing so; without this it would stay open for ever.
 ///

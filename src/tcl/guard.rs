@@ -53,6 +53,13 @@ pub(crate) fn in_background(interp: &InterpRef, body: impl FnOnce(Interp)) {
     }
 }
 
+/// Whether this is a thread that the package has made: what panics there becomes an error of its
+/// own.
+fn is_own_thread() -> bool {
+    const NAMES: [&str; 3] = ["pgsqlite", "deltastream", "deltamirror"];
+    std::thread::current().name().is_some_and(|own| NAMES.iter().any(|name| own.starts_with(name)))
+}
+
 /// Keeps Rust's panic message off the host's stderr while a guarded call runs; other panics stay as
 /// the host wants.
 fn silence() {
@@ -60,7 +67,7 @@ fn silence() {
     HOOK.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if GUARDED.with(Cell::get) == 0 {
+            if GUARDED.with(Cell::get) == 0 && !is_own_thread() {
                 previous(info);
             }
         }));

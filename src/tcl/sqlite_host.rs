@@ -4,8 +4,8 @@ use super::command::{self, Command};
 use super::error::CmdResult;
 use super::interp::{Interp, InterpRef};
 use super::obj::Obj;
-use crate::sqlite::handle::{self, Host};
-use crate::sqlite::{self, Db};
+use crate::sqlite::Db;
+use crate::sqlite::handle::{self, Hold, Host};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -68,6 +68,7 @@ pub fn full_name(interp: Interp, name: &Obj) -> CmdResult {
 /// callback does. The script may delete the handle: SQLite then cannot close the connection, so the
 /// last of us does.
 pub struct Watched {
+    hold: Option<Hold>,
     interp: InterpRef,
     watch: Rc<Watch>,
     trace: Command,
@@ -85,16 +86,6 @@ impl Watched {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.watch.db
-    }
-
-    /// Runs a callback while a statement of ours is alive, so that the connection outlives whatever
-    /// the callback does to its handle. No callback may run without.
-    ///
-    /// # Errors
-    /// SQLite's, and then nothing was run.
-    pub fn call<T>(&self, callback: impl FnOnce() -> T) -> Result<T, sqlite::Error> {
-        let _alive = self.watch.db.prepare("SELECT 1")?;
-        Ok(callback())
     }
 
     /// Whether a script has deleted the handle.
@@ -128,7 +119,8 @@ pub fn recover_watched(interp: Interp, name: &Obj) -> CmdResult<Watched> {
             }
             Ok(Obj::empty().into())
         })?;
-    let watched = Watched { interp: InterpRef::new(interp), watch, trace: command };
+    let (hold, interp_ref) = (Some(Hold::on(&watch.db)?), InterpRef::new(interp));
+    let watched = Watched { hold, interp: interp_ref, watch, trace: command };
     watched.trace_command(interp, "add");
     Ok(watched)
 }
@@ -144,9 +136,10 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        drop(self.hold.take());
         if self.is_closed() {
-            // SAFETY: the trace saw the deletion in a callback, and `call` kept a statement alive
-            // then; the work is over, so that none is.
+            // SAFETY: the trace saw the deletion while `hold` kept the connection open; the work is
+            // over, so that no statement is alive any more.
             unsafe { handle::close_abandoned(&self.watch.db) };
         } else if let Some(interp) = self.interp.get() {
             self.trace_command(interp, "remove");

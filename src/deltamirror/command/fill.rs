@@ -97,8 +97,7 @@ pub(super) fn init_handle(
     let raised: RefCell<Option<Exception>> = RefCell::new(None);
     let mut progress = |progress: &Progress<'_>| {
         let Some(callback) = &filling.progress else { return };
-        let called = watched.call(|| call(interp, callback, &progress.into()));
-        let called = called.unwrap_or_else(|error| Err(error.into()));
+        let called = call(interp, callback, &progress.into());
         if called.is_err() || watched.is_closed() || interp.is_deleted() {
             stop.store(true, Ordering::Relaxed);
         }
