@@ -12,13 +12,14 @@ namespace eval ::pgsqlite::program {
     variable progress_shown 0
     variable progress_began 0
     variable progress_last 0
+    variable given {}
 }
 
 # Runs the program NAME with its words.
 #
 # COMMANDS is a dict: sub-command -> {usage options summary script}. `usage` shows the options as
 # help does, `options` maps each option's name (without its dash) to its default, an empty list
-# `{}` standing for none and a leading `!` for "must be given"; `-` names words without an option,
+# `{}` standing for none and `!` for "must be given"; `-` names words without an option,
 # as in `- {SOURCE}`. The script gets the variable `option`, an array by name; its result 1 is the
 # exit code 1.
 proc ::pgsqlite::program::main {program summary table words} {
@@ -82,8 +83,8 @@ proc ::pgsqlite::program::usage_error {code} {
 # Options of a sub-command, with their defaults, as a dict. An error is a usage error.
 proc ::pgsqlite::program::parse {command words} {
     variable commands
+    variable given {}
     set known [dict merge [dict get $commands $command options] {log text}]
-    set given {}
     set plain {}
     while {[llength $words]} {
         set words [lassign $words word]
@@ -107,25 +108,26 @@ proc ::pgsqlite::program::parse {command words} {
         dict set given $what $value
     }
     if {[llength $plain]} { error "\"[lindex $plain 0]\" is one word too many" }
+    set options $given
     dict for {option default} $known {
         if {$option eq "-" || [dict exists $given $option]} continue
         if {$default eq "!"} { error "-$option is missing" }
-        dict set given $option $default
+        dict set options $option $default
     }
-    if {[dict get $given log] ni {text json}} { error "-log must be text or json" }
-    return $given
+    if {[dict get $options log] ni {text json}} { error "-log must be text or json" }
+    return $options
 }
 
 proc ::pgsqlite::program::named {known} {
     lsearch -all -inline -not -exact [dict keys $known] -
 }
 
-# The words `-option value` of those options that have a value, for the Tcl command.
-proc ::pgsqlite::program::words {array args} {
-    upvar 1 $array option
+# The words `-option value` of those options that were given, for the Tcl command.
+proc ::pgsqlite::program::words {args} {
+    variable given
     set words {}
     foreach name $args {
-        if {$option($name) ne {}} { lappend words -$name $option($name) }
+        if {[dict exists $given $name]} { lappend words -$name [dict get $given $name] }
     }
     return $words
 }

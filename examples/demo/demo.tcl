@@ -32,8 +32,10 @@ proc program {name args} {
 
 # Starts one of the installed programs; the result is its process.
 proc start {name args} {
-    global installation folder
-    exec $installation/bin/$name {*}$args < /dev/null >>& $folder/$name.log &
+    global installation folder started
+    set pid [exec $installation/bin/$name {*}$args < /dev/null >>& $folder/$name.log &]
+    lappend started $pid
+    return $pid
 }
 
 # Kills with -9 and waits for the end, so that the next one does not find the lock taken.
@@ -99,6 +101,7 @@ proc demo {} {
         -tables {pgbench_accounts pgbench_branches pgbench_tellers pgbench_history everything beat}
     set capture [start deltastream run -conninfo $conninfo -slot demo -stream $stream]
     set load [start_pgbench $pgbench $server]
+    lappend ::started $load
     set began [clock milliseconds]
 
     say "deltamirror: copying while pgbench runs"
@@ -168,8 +171,10 @@ proc report {rows copy_ms latencies caught_up status} {
         [expr {$caught_up / 1000.0}]]
 }
 
+set started {}
 set status [catch demo message info]
 if {$status} {
+    foreach pid $started { catch {exec kill -KILL $pid} }
     puts stderr "demo: $message"
     foreach log {deltastream deltamirror} {
         if {[file exists $folder/$log.log]} {
