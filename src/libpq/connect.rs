@@ -79,8 +79,8 @@ impl Connecting {
 }
 
 impl Conn {
-    /// Starts connecting and does not wait; go on with [`Conn::connect_poll`]. Till it is done every
-    /// statement is refused.
+    /// Starts connecting and does not wait; go on with [`Conn::connect_poll`]. Till it is done
+    /// every statement is refused.
     ///
     /// # Errors
     /// As [`Connecting::start`].

@@ -64,8 +64,8 @@ impl Conn {
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
-    /// A password in the form that `ALTER USER ... PASSWORD` stores, so that it is not sent, and not
-    /// logged, as it is. Without an algorithm the server's `password_encryption` is asked for.
+    /// A password in the form that `ALTER USER ... PASSWORD` stores, so that it is not sent, and
+    /// not logged, as it is. Without an algorithm the server's `password_encryption` is asked for.
     ///
     /// # Errors
     /// `POSTGRES LIBRARY` (an algorithm that is not known), `POSTGRES LOST`, `POSTGRES NUL`.

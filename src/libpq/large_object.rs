@@ -32,8 +32,8 @@ pub enum Whence {
 }
 
 impl Conn {
-    /// Runs `call` so that its failure tells the server's SQLSTATE: libpq's large object calls leave
-    /// nothing but a text.
+    /// Runs `call` so that its failure tells the server's SQLSTATE: libpq's large object calls
+    /// leave nothing but a text.
     ///
     /// # Errors
     /// Those of `call`; `POSTGRES SERVER` where the server told a SQLSTATE.

@@ -56,5 +56,11 @@ pub fn library_version() -> i32 {
     unsafe { pq_sys::PQlibVersion() }
 }
 
+/// Where the libpq in use is: two copies in one process have different ones.
+#[must_use]
+pub fn library_address() -> *mut std::ffi::c_void {
+    pq_sys::PQstatus as *mut std::ffi::c_void
+}
+
 #[cfg(test)]
 mod tests;

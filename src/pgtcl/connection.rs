@@ -290,8 +290,8 @@ impl Connection {
         Ok(handle)
     }
 
-    /// As [`Connection::add_result`], of a statement's result: the handle's name; a COPY that it has
-    /// begun goes through the channel.
+    /// As [`Connection::add_result`], of a statement's result: the handle's name; a COPY that it
+    /// has begun goes through the channel.
     ///
     /// # Errors
     /// None in practice.

@@ -123,8 +123,8 @@ impl Outgoing {
     }
 }
 
-/// Calls until libpq takes what is given: where sending does not wait (`pg_blocking`) its buffers may
-/// be full.
+/// Calls until libpq takes what is given: where sending does not wait (`pg_blocking`) its buffers
+/// may be full.
 fn taken(
     conn: &Conn,
     send: impl Fn() -> Result<bool, crate::libpq::Error>,

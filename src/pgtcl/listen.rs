@@ -98,8 +98,8 @@ impl Connection {
     }
 }
 
-/// `pg_on_connection_loss conn ?callback?`: runs the callback, once, when the connection is found to
-/// be lost; without one no more.
+/// `pg_on_connection_loss conn ?callback?`: runs the callback, once, when the connection is found
+/// to be lost; without one no more.
 pub(super) fn on_connection_loss(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let (name, callback) = match words {
         [_, name] => (name, None),

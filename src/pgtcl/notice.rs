@@ -1,8 +1,8 @@
 //! `pg_notice_handler`: who hears of the server's notices and warnings. Nobody, unless asked for:
 //! nothing is printed.
 //!
-//! libpq tells a notice in the midst of a call; the handler runs when the command that was called is
-//! done, before it returns. At most [`NOTICES_MAX`] notices wait for that; the oldest go first.
+//! libpq tells a notice in the midst of a call; the handler runs when the command that was called
+//! is done, before it returns. At most [`NOTICES_MAX`] notices wait for that; the oldest go first.
 
 use super::Connection;
 use super::handles::connection;

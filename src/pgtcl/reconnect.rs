@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Input that came unasked is read in so many steps, to find the connection's end behind it.
 const PROBES_MAX: usize = 8;
 
-/// `pg_reconnect conn`: closes the connection and makes it anew with the same parameters; handle and
-/// results stay. Refused in a transaction that is alive.
+/// `pg_reconnect conn`: closes the connection and makes it anew with the same parameters; handle
+/// and results stay. Refused in a transaction that is alive.
 pub(super) fn reconnect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, name] = words else {
         return Err(Failure::wrong_args("pg_reconnect connection").into());

@@ -231,6 +231,14 @@ impl Channel {
         unsafe { sys::Tcl_Flush(self.0.as_ptr()) };
     }
 
+    /// Keeps the channel from closing until the value is dropped, whatever a script does to it.
+    #[must_use]
+    pub fn hold(self) -> Held {
+        // SAFETY: live channel; registered in no interpreter, which only counts a reference.
+        unsafe { sys::Tcl_RegisterChannel(std::ptr::null_mut(), self.0.as_ptr()) };
+        Held(self)
+    }
+
     /// Takes the channel away from the interpreter; the last one closes it.
     pub fn unregister(self, interp: Interp) {
         // SAFETY: live interpreter; a channel that is not registered there is left alone.
@@ -265,6 +273,16 @@ impl Channel {
             return Err(Failure::new("cannot write to the channel", &code).into());
         }
         Ok(())
+    }
+}
+
+/// A channel that cannot close meanwhile: see [`Channel::hold`].
+pub struct Held(Channel);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: gives back the reference of `hold`; the last one closes the channel.
+        unsafe { sys::Tcl_UnregisterChannel(std::ptr::null_mut(), self.0.0.as_ptr()) };
     }
 }
 

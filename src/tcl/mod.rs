@@ -8,6 +8,7 @@
 //! save [`mailbox::Sender`].
 
 pub mod body;
+mod c_interface;
 pub mod callback;
 pub mod channel;
 pub mod command;
@@ -22,6 +23,7 @@ pub mod job;
 pub mod mailbox;
 pub mod obj;
 pub mod options;
+pub mod other_pgtcl;
 pub mod serve;
 pub mod signal;
 pub mod sqlite_host;

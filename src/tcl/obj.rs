@@ -79,6 +79,13 @@ impl Obj {
         unsafe { Obj::hold(sys::new_string(&internal)) }
     }
 
+    /// A string that is in Tcl's internal form already.
+    #[must_use]
+    pub(super) fn internal_form(internal: &[u8]) -> Obj {
+        // SAFETY: a new object, held at once.
+        unsafe { Obj::hold(sys::new_string(internal)) }
+    }
+
     /// A byte array.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> Obj {
