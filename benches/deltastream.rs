@@ -1,8 +1,8 @@
 //! How fast a slot is captured: `cargo bench --bench deltastream`.
 //!
 //! The same WAL through slots of their own, in turns: `pg_recvlogical` with pgoutput into a file,
-//! and a capture into a stream. Changes per second of each run, and the ratio of the medians. `ROWS` in
-//! the environment sets the number of changes (a million).
+//! and a capture into a stream. Changes per second of each run, and the ratio of the medians.
+//! `ROWS` in the environment sets the number of changes (a million).
 
 #[path = "../tests/support/mod.rs"]
 mod support;

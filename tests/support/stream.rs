@@ -132,8 +132,8 @@ impl Source {
         capture
     }
 
-    /// The lines of the stream with their verbs, without stamps, transaction and object ids, with `|` for
-    /// TAB. Commit lines are cut to their verb.
+    /// The lines of the stream with their verbs, without stamps, transaction and object ids, with
+    /// `|` for TAB. Commit lines are cut to their verb.
     pub fn entries(&self) -> Vec<(Verb, String)> {
         let mut lines = Vec::new();
         let options = ReaderOptions::default();
