@@ -210,4 +210,9 @@ fn a_server_without_logical_wal_is_refused_and_a_lost_server_is_waited_for() {
     assert!(!capture.status().error.is_empty() && !capture.is_finished());
     cluster.start();
     wait_streaming(&capture);
+    drop(capture);
+    cluster.stop(Stop::Fast);
+    std::fs::write(cluster.data().join("standby.signal"), "").expect("standby.signal");
+    cluster.start();
+    assert_eq!(run_code(&source), "STREAM STANDBY");
 }

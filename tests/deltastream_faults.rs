@@ -2,7 +2,7 @@
 
 mod support;
 
-use deltaflood::{Lsn, Verb};
+use deltaflood::Lsn;
 use pgsqlite::daystream::Identity;
 use pgsqlite::deltastream::{Capture, Event, run};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,6 +166,7 @@ fn the_confirmed_position_is_never_beyond_the_last_commit_of_the_stream() {
         assert!(confirmed <= have, "confirmed {confirmed}, the stream has {have}");
     }
     drop(capture);
+    source.catch_up().expect("capture");
     source.assert_complete(60);
 }
 

@@ -15,7 +15,15 @@ use super::{Error, layout};
 /// The held lock.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // NOTE: closing is not enough. A process forked elsewhere in this one holds the same open
+        // file, and with it the lock, until it becomes another program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Makes the folder when it is not there, sees that it is safe to write in, and locks it.
@@ -35,7 +43,7 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
     let path = dir.join(layout::LOCK);
     let file = storage.open(&path, true)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(Lock { file }),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
             Err(Error::Locked { dir: dir.to_owned() })
         }

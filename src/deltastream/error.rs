@@ -119,6 +119,9 @@ pub enum Error {
         /// What the stream has.
         have: Lsn,
     },
+    /// The server is a standby, or still recovers.
+    #[error("the server is a standby; capture from the primary, or wait until it is promoted")]
+    Standby,
     /// The publication does not exist (or did not where the slot stands).
     #[error("publication \"{publication}\" does not exist; make it by setup")]
     PublicationMissing {
@@ -213,6 +216,7 @@ impl Error {
             Error::WrongSlot { .. } => "WRONGSLOT",
             Error::Ahead { .. } => "AHEAD",
             Error::Timeline { .. } => "TIMELINE",
+            Error::Standby => "STANDBY",
             Error::PublicationMissing { .. } => "NOPUBLICATION",
             Error::TableNotPublished { .. } => "NOTPUBLISHED",
             Error::TableMissing { .. } => "NOTABLE",
@@ -273,7 +277,7 @@ impl Coded for Error {
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
             Error::PluginLine { plugin, lsn, .. } => code.with("plugin", plugin).with("lsn", lsn),
             Error::Stalled { timeout_ms } => code.with("timeout_ms", timeout_ms),
-            Error::Ended | Error::System { .. } => code,
+            Error::Ended | Error::Standby | Error::System { .. } => code,
         }
     }
 
@@ -282,7 +286,7 @@ impl Coded for Error {
             Error::Postgres(e) => e.class(),
             Error::Log(e) => e.class(),
             Error::SlotInUse { .. } | Error::Stalled { .. } | Error::Ended => Class::Retry,
-            Error::System { .. } => Class::Retry,
+            Error::System { .. } | Error::Standby => Class::Retry,
             Error::SlotMissing { .. }
             | Error::SlotLost { .. }
             | Error::Ahead { .. }

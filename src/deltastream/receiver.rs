@@ -113,6 +113,9 @@ impl Receiver<'_> {
             Error::Postgres(e) if !self.connected => {
                 matches!(e.sqlstate(), Some("57P03" | "53300"))
             }
+            // A standby that takes over is promoted soon; one given at the start may be meant to
+            // stay.
+            Error::Standby => self.connected,
             _ => true,
         }
     }

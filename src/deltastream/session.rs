@@ -8,16 +8,21 @@ use super::{Error, Options};
 use crate::daystream::Identity;
 use crate::libpq::{Conninfo, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// `messages` of pgoutput came with this server version.
 const VERSION_MESSAGES: i32 = 140_000;
 
+/// object_not_in_prerequisite_state: the publication does not exist at this point of the WAL.
+const WARNING_PUBLICATION: &str = "55000";
+
 /// The form of values (the line format's contract), and limits that must not end a stream.
 const SETTINGS: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; \
     set timezone = 'UTC'; set extra_float_digits = 1; set bytea_output = 'hex'; \
     set lc_monetary = 'C'; set statement_timeout = 0; set lock_timeout = 0; \
-    set idle_in_transaction_session_timeout = 0";
+    set idle_in_transaction_session_timeout = 0; set client_min_messages = 'warning'";
 
 /// Options of the plugin deltaflood that turn on the lines which pgoutput's messages become as
 /// well.
@@ -32,6 +37,9 @@ pub(super) struct Session {
     pub(super) slot: Slot,
     pub(super) plugin: Plugin,
     pub(super) publication: String,
+    /// Set when the server warns that it goes on without the publication (version 18 and newer;
+    /// older ones end the stream with an error).
+    pub(super) unpublished: Arc<AtomicBool>,
     /// Milliseconds within which the server wants to hear of us, 0: no limit.
     pub(super) sender_timeout_ms: u64,
 }
@@ -58,6 +66,12 @@ impl Session {
     ) -> Result<Session, Error> {
         let timeout = Duration::from_millis(options.connect_timeout_ms);
         let link = Replication::connect(&conninfo(options)?, timeout, Some(wake))?;
+        // NOTE: before the timeline is asked for. A standby's can change while it is read, and what
+        // was read before and after the change could not be told apart later.
+        let answer = link.conn().query("select pg_catalog.pg_is_in_recovery()")?;
+        if answer.value(0, 0) == Some(b"t") {
+            return Err(Error::Standby);
+        }
         let system = link.identify_system()?;
         if let Some(identity) = identity {
             check_identity(identity, &system, &options.slot)?;
@@ -78,7 +92,9 @@ impl Session {
             .ok_or_else(|| Error::SlotMissing { slot: options.slot.clone() })?;
         slot.check(plugin.name(), &system.database)?;
         let sender_timeout_ms = setting(&link, "wal_sender_timeout")?.parse().unwrap_or(60_000);
-        let session = Session { link, system, slot, plugin, publication, sender_timeout_ms };
+        let unpublished = Arc::default();
+        let session =
+            Session { link, system, slot, plugin, publication, unpublished, sender_timeout_ms };
         if plugin == Plugin::Pgoutput {
             session.check_publication(&options.tables)?;
         }
@@ -172,8 +188,32 @@ impl Session {
                 arguments.extend(DELTAFLOOD_LINES.map(|name| (name, "on")));
             }
         }
+        self.watch_publication();
         let started = self.link.start(&self.slot.name, from.0, &arguments);
         started.map_err(|error| self.explain(error.into()))
+    }
+
+    /// A server that does not find the publication passes over its changes with a warning: that
+    /// must end the stream before anything behind is confirmed.
+    fn watch_publication(&self) {
+        let unpublished = Arc::clone(&self.unpublished);
+        let named = format!("\"{}\"", self.publication);
+        self.link.conn().set_coded_notice_hook(Some(Box::new(move |sqlstate, message| {
+            if sqlstate == WARNING_PUBLICATION && message.contains(&named) {
+                unpublished.store(true, Ordering::SeqCst);
+            }
+        })));
+    }
+
+    /// The stream's error when the server goes on without the publication.
+    ///
+    /// # Errors
+    /// `STREAM NOPUBLICATION`.
+    pub(super) fn check_published(&self) -> Result<(), Error> {
+        if self.unpublished.load(Ordering::SeqCst) {
+            return Err(Error::PublicationMissing { publication: self.publication.clone() });
+        }
+        Ok(())
     }
 
     /// Says in this stage's words what the server means, where it is about the slot or the

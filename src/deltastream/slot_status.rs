@@ -2,9 +2,11 @@
 
 use super::slot::Slot;
 use super::{Error, setup, tables};
-use crate::daystream::Identity;
+use crate::daystream::{Identity, Reader, ReaderOptions, Start};
+use crate::libpq::Conn;
 use deltaflood::Lsn;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A slot's state, and how far its reader is.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +19,8 @@ pub struct SlotStatus {
     pub wal_lsn: Lsn,
     /// Bytes of WAL not yet confirmed.
     pub lag_bytes: u64,
-    /// Seconds that the reader is behind, where the server can tell: 0 when all is confirmed.
+    /// Seconds that the reader is behind: 0 when all is confirmed; as the server measures it while
+    /// the slot is read; else the time since the stream got its last line, where it has one.
     pub lag_s: Option<f64>,
     /// Bytes of WAL that the server keeps for the slot.
     pub kept_bytes: u64,
@@ -55,15 +58,11 @@ pub fn status_of(
     let publication = publication.or(kept).unwrap_or(slot_name).to_owned();
     let wal_lsn = Lsn(system.flush_lsn);
     let behind = |lsn: Lsn| wal_lsn.0.saturating_sub(lsn.0);
-    let pid = slot.active_pid.unwrap_or(0);
-    let lag = conn.query(&format!(
-        "select extract(epoch from flush_lag) from pg_catalog.pg_stat_replication where pid = {pid}"
-    ))?;
     let lag_bytes = behind(slot.confirmed);
-    let lag_s = if lag_bytes == 0 {
-        Some(0.0)
-    } else {
-        lag.text(0, 0).and_then(|seconds| seconds.parse().ok())
+    let lag_s = match slot.active_pid {
+        _ if lag_bytes == 0 => Some(0.0),
+        Some(pid) => Some(sender_lag_s(&conn, pid)?),
+        None => stream.and_then(silent_s),
     };
     let state = match (&slot.lost, slot.active_pid) {
         (Some(_), _) => "lost",
@@ -81,4 +80,20 @@ pub fn status_of(
         stream: identity,
         slot,
     })
+}
+
+/// The server's own measure of the time until changes are confirmed; 0 after a quiet time.
+fn sender_lag_s(conn: &Conn, pid: i32) -> Result<f64, Error> {
+    let answer = conn.query(&format!(
+        "select extract(epoch from flush_lag) from pg_catalog.pg_stat_replication where pid = {pid}"
+    ))?;
+    Ok(answer.text(0, 0).and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0))
+}
+
+/// Seconds since the stream got its last line.
+fn silent_s(dir: &Path) -> Option<f64> {
+    let reader = Reader::open(dir, Start::End, ReaderOptions::default()).ok()?;
+    let last = u64::try_from(reader.position()?.clock).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some((now.as_secs_f64() - last as f64).max(0.0))
 }

@@ -179,7 +179,9 @@ impl<'a> Stream<'a> {
         }
         let now = Instant::now();
         while self.batch.weight() < limits::CAPTURE_BATCH_BYTES {
-            let Some(message) = self.session.link.try_receive()? else { return Ok(false) };
+            let message = self.session.link.try_receive()?;
+            self.session.check_published()?;
+            let Some(message) = message else { return Ok(false) };
             (self.heard_at, self.heard) = (now, true);
             match message {
                 Message::Data(data) => {

@@ -54,11 +54,8 @@ impl Conn {
         let slot = NonNull::from(Box::leak(Box::<notice::Slot>::default()));
         // SAFETY: the connection is live; the slot is freed in drop, after PQfinish.
         unsafe {
-            pq_sys::PQsetNoticeProcessor(
-                raw.as_ptr(),
-                Some(notice::processor),
-                slot.as_ptr().cast(),
-            );
+            let arg = slot.as_ptr().cast();
+            pq_sys::PQsetNoticeReceiver(raw.as_ptr(), Some(notice::receiver), arg);
         }
         Ok(Conn { raw, notice: slot, owned: true })
     }

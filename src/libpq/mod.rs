@@ -40,7 +40,7 @@ pub use copy::{CopyData, CopyOut, CopyRead};
 pub use error::{Error, ServerError};
 pub use escape::{escape_bytea, escape_string, unescape_bytea};
 pub use large_object::{LargeObjectMode, Whence};
-pub use notice::Hook as NoticeHook;
+pub use notice::{CodedHook as CodedNoticeHook, Hook as NoticeHook};
 pub use query::{Call, Param, Target};
 pub use replication::{Message, NewSlot, Replication, SystemIdentity, WalData};
 pub use result::{ErrorField, PgResult, Status};

@@ -1,7 +1,8 @@
 //! A private PostgreSQL cluster.
 //!
-//! Binaries: folder `PGSQLITE_PG_BINDIR`, else that of `pg_config`, else the newest below
-//! `/usr/lib/postgresql`. Run by root, the server runs as user `postgres`, since it refuses root.
+//! Binaries: folder `PGSQLITE_PG_BINDIR` (with its libraries in `PGSQLITE_PG_LIBDIR`), else that of
+//! `pg_config`, else the newest below `/usr/lib/postgresql`. Run by root, the server runs as user
+//! `postgres`, since it refuses root.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -178,7 +179,13 @@ fn as_server_user(program: &Path) -> Command {
     if rustix::process::getuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
     }
-    command.arg("--").arg(program).env("LC_ALL", "C").current_dir("/");
+    command.arg("--");
+    if let Some(libraries) = std::env::var_os("PGSQLITE_PG_LIBDIR") {
+        let mut setting = std::ffi::OsString::from("LD_LIBRARY_PATH=");
+        setting.push(libraries);
+        command.arg("env").arg(setting);
+    }
+    command.arg(program).env("LC_ALL", "C").current_dir("/");
     command
 }
 
