@@ -5,7 +5,8 @@
 # One private PostgreSQL server is started for the whole run; files that need it find it through
 # PGSQLITE_TEST_SERVER. Closes with `N passed, N failed`; the exit code is 1 when a test failed, a
 # file ended without its counts, or there was nothing to run. PGSQLITE_TEST_WRAPPER holds words put
-# before the tclsh (valgrind and its options).
+# before the tclsh (valgrind and its options). A file that takes longer than PGSQLITE_TEST_SECONDS
+# (900) is ended and has failed.
 
 package require Tcl 8.6-
 set here [file dirname [file normalize [info script]]]
@@ -18,11 +19,13 @@ foreach {name value} $argv {
 }
 set wrapper {}
 if {[info exists env(PGSQLITE_TEST_WRAPPER)]} { set wrapper $env(PGSQLITE_TEST_WRAPPER) }
+set seconds 900
+if {[info exists env(PGSQLITE_TEST_SECONDS)]} { set seconds $env(PGSQLITE_TEST_SECONDS) }
 
 # Runs one file and returns {passed skipped failed}; its output appears as it comes.
 proc run {file} {
-    global wrapper options
-    set command [list {*}$wrapper [info nameofexecutable] $file {*}$options]
+    global wrapper options seconds
+    set command [list timeout -k 10 $seconds {*}$wrapper [info nameofexecutable] $file {*}$options]
     set channel [open |[list {*}$command < /dev/null 2>@1]]
     fconfigure $channel -encoding utf-8 -buffering line -translation lf
     if {[package vsatisfies [package provide Tcl] 9-]} { fconfigure $channel -profile replace }
