@@ -105,6 +105,6 @@ pub const MIRROR_LOCK_MS: u64 = 60_000;
 /// give up, before that is left to itself.
 pub const JOB_CLOSE_MS: u64 = 10_000;
 
-/// How many notices of a server wait to be told to the handler of `pg_notice_handler`; the oldest go
-/// first.
+/// How many notices of a server wait to be told to the handler of `pg_notice_handler`; the oldest
+/// go first.
 pub const NOTICES_MAX: usize = 10_000;

@@ -248,7 +248,7 @@ fn ready_tables_are_kept_when_init_is_run_again() {
 #[test]
 fn compare_finds_what_differs_and_only_that() {
     let setup = "create table t (id int primary key, v text, n numeric);
-        create table f (a int, b text); alter table f replica identity full;
+        create table f (a int, _side text); alter table f replica identity full;
         insert into t select i, 'v' || i, i / 4.0 from generate_series(1, 200) i;
         insert into f select i % 10, null from generate_series(1, 100) i";
     let road = Road::new("live_compare", setup, &[]);
@@ -274,8 +274,8 @@ fn compare_finds_what_differs_and_only_that() {
     assert_eq!(
         found,
         [
-            "f missing a=5 b=NULL",
-            "f extra a=77 b=x",
+            "f missing a=5 _side=NULL",
+            "f extra a=77 _side=x",
             "t missing id=3",
             "t extra id=5000",
             "t different id=7",

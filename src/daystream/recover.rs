@@ -49,8 +49,8 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Finds the stream's end, cutting off an incomplete tail. Up to `durable` the stream was whole once:
-/// a tail that begins before it is damage.
+/// Finds the stream's end, cutting off an incomplete tail. Up to `durable` the stream was whole
+/// once: a tail that begins before it is damage.
 pub(super) fn recover(
     storage: &Storage,
     dir: &Path,

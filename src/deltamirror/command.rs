@@ -67,7 +67,7 @@
 //! `rows different unsettled`, the last those that were written to all the time. `reached` is 0
 //! when the mirror was not seen to have all that PostgreSQL had.
 //!
-//! Errors: `PGSQLITE MIRROR DRIFT|NOROW|CONFLICT|VALUE|INUSE|NOTINITIALISED|... table T`,
+//! Errors: `PGSQLITE MIRROR DRIFT|NOROW|CONFLICT|VALUE|NOTINITIALISED|... table T`,
 //! `PGSQLITE SQLITE BUSY|...`, `PGSQLITE DAYSTREAM ...`, `PGSQLITE STREAM ...`.
 #![forbid(unsafe_code)]
 

@@ -13,8 +13,8 @@
 //!
 //! Limits: one stream per SQLite file; memory does not depend on the size of a transaction, but on
 //! the longest line (twice), besides the page cache of [`limits::MIRROR_CACHE_BYTES`] on
-//! connections of its own. Not guaranteed: that two processes that apply to one file make progress at the speed
-//! of one; they stay correct.
+//! connections of its own. Not guaranteed: that two processes that apply to one file make progress
+//! at the speed of one; they stay correct.
 //!
 //! [`limits::MIRROR_CACHE_BYTES`]: crate::limits::MIRROR_CACHE_BYTES
 #![forbid(unsafe_code)]

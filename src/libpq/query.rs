@@ -234,6 +234,17 @@ impl Conn {
         })
     }
 
+    /// What the result of a query will look like, without running it: names and types of its
+    /// columns, no rows. Replaces the unnamed prepared statement.
+    ///
+    /// # Errors
+    /// As [`Conn::query`]; also when it is more than one statement.
+    pub fn describe(&self, sql: &str) -> Result<PgResult, Error> {
+        self.prepare("", sql)?.into_ok()?;
+        // SAFETY: the connection is live, the name NUL-terminated.
+        self.result(unsafe { pq_sys::PQdescribePrepared(self.as_raw(), c"".as_ptr()) })?.into_ok()
+    }
+
     /// Runs statements whose failure is an error.
     ///
     /// # Errors

@@ -100,6 +100,12 @@ pub enum Error {
         /// The column's name.
         column: String,
     },
+    /// An index of a column that the table has not.
+    #[error("the index names column \"{column}\", which the table has not")]
+    UnknownIndex {
+        /// The column's name.
+        column: String,
+    },
     /// A word after a key column that is neither ASC nor DESC.
     #[error("the primary key {word} is not a column name, followed by ASC or DESC at most")]
     KeyOrder {
@@ -179,6 +185,7 @@ impl Coded for Error {
             Error::Lines { row, .. } => import("LINES").with("row", row),
             Error::UnknownType { word } => import("TYPE").with("type", word),
             Error::UnknownKey { column } => import("KEY").with("column", column),
+            Error::UnknownIndex { column } => import("INDEX").with("column", column),
             Error::KeyOrder { word } => import("KEY").with("order", word),
             Error::NoColumns => import("NOCOLUMNS"),
             Error::NoRows { status } => import("NOROWS").with("status", status),
@@ -203,6 +210,7 @@ impl Coded for Error {
             | Error::UnknownMax { .. }
             | Error::UnknownType { .. }
             | Error::UnknownKey { .. }
+            | Error::UnknownIndex { .. }
             | Error::KeyOrder { .. }
             | Error::NoColumns
             | Error::NoRows { .. }

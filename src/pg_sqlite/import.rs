@@ -7,7 +7,7 @@ use super::lines::LineRows;
 use super::pump::{Ahead, Batches, Here, read_ahead};
 use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
 use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
-use crate::libpq::{PgResult, Status};
+use crate::libpq::{Conn, PgResult, Status};
 use crate::schema::value::Kind;
 use crate::sqlite::{Db, InsertError, RowSource, Value};
 
@@ -50,6 +50,11 @@ pub struct Import<'a> {
     /// Commit every so many rows (only outside of the caller's transaction); `None`: all or
     /// nothing.
     pub commit_every: Option<u64>,
+    /// Indexes to make once the rows are in, each by its columns; one that the table has already
+    /// stays as it is.
+    pub indexes: Vec<Vec<KeyPart>>,
+    /// Gather SQLite's statistics of the table (`ANALYZE`) at the end.
+    pub analyze: bool,
 }
 
 /// What was imported.
@@ -90,6 +95,8 @@ impl<'a> Import<'a> {
             skip_identical: false,
             max_column: None,
             commit_every: None,
+            indexes: Vec::new(),
+            analyze: false,
         }
     }
 
@@ -146,15 +153,33 @@ impl<'a> Import<'a> {
             }
             Source::Copy { conn, sql } => {
                 let columns = self.columns.resolve(None)?;
+                self.run_copy(db, conn, sql, &columns)
+            }
+            Source::Query { conn, query } => {
+                let columns = self.columns.resolve(Some(&conn.describe(query.sql())?))?;
+                self.run_copy(db, conn, &query.copy_sql(), &columns)
+            }
+            Source::QueryHere { conn, query } => {
+                let columns = self.columns.resolve(Some(&conn.describe(query.sql())?))?;
                 let converter = self.converter(&columns, limit);
-                let cancel = conn.cancel_handle().ok();
-                let make = move || {
-                    let copy = conn.copy_out(sql)?;
-                    Ok(CopyRows { copy, converter, scratch: Vec::new() })
-                };
-                read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+                let reader = CopyRows::begin(conn, &query.copy_sql(), converter)?;
+                self.write(db, &columns, &mut Here::new(reader))
             }
         }
+    }
+
+    /// Reads by a COPY on a thread of its own.
+    fn run_copy(
+        mut self,
+        db: &Db,
+        conn: &mut Conn,
+        sql: &str,
+        columns: &[Column],
+    ) -> Result<Imported> {
+        let converter = self.converter(columns, db.length_limit());
+        let cancel = conn.cancel_handle().ok();
+        let make = move || CopyRows::begin(conn, sql, converter);
+        read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, columns, ahead))
     }
 
     fn converter(&self, columns: &[Column], length_limit: u64) -> Converter {
@@ -189,12 +214,32 @@ impl<'a> Import<'a> {
                 if let (Target::Create(name), false) = (&self.target, made) {
                     table::create(db, name, columns, &self.key)?;
                 }
-                self.insert(db, columns, &mut feed)
+                let skipped = self.insert(db, columns, &mut feed)?;
+                if feed.ended() {
+                    self.finish(db)?;
+                }
+                Ok::<u64, Error>(skipped)
             })?;
             made = true;
             identical = identical.saturating_add(skipped);
         }
         Ok(Imported { rows: feed.rows().saturating_sub(identical), identical, max: feed.max() })
+    }
+
+    /// What is to be done when all rows are in.
+    fn finish(&self, db: &Db) -> Result<()> {
+        match &self.target {
+            Target::Create(table) | Target::Into(table) => {
+                for index in &self.indexes {
+                    table::index(db, table, index)?;
+                }
+                if self.analyze {
+                    db.exec(&format!("ANALYZE {}", table.quoted()))?;
+                }
+            }
+            Target::Statement(_) => {}
+        }
+        Ok(())
     }
 
     /// Inserts what the feed gives; returns the rows left alone.

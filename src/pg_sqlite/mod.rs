@@ -1,7 +1,7 @@
 //! Bulk copy between PostgreSQL and SQLite.
 //!
 //! Rows come from a result ([`Source::Result`]), from a query that is running ([`Source::Stream`])
-//! or from `COPY ... TO STDOUT` ([`Source::Copy`]); they are converted as [`crate::schema::value`]
+//! or by `COPY ... TO STDOUT` ([`Source::Query`], [`Source::Copy`]); they are converted as [`crate::schema::value`]
 //! says and go into SQLite through a virtual table, by one `INSERT ... SELECT`. A running query is
 //! read and converted by a thread of its own while the calling thread inserts: SQLite is called on
 //! the calling thread only.
@@ -27,6 +27,7 @@ mod feed;
 mod import;
 mod lines;
 mod max;
+mod pg_query;
 mod pump;
 mod source;
 mod table;
@@ -39,6 +40,7 @@ pub use error::{Error, Result};
 pub use import::{Import, Imported, Target};
 pub use lines::{LineForm, Lines, NextLine};
 pub use max::Max;
+pub use pg_query::{PgQuery, PgTable};
 pub use source::Source;
 pub use table::{KeyPart, Order, TableName};
 pub use write::WriteTabsep;

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::convert::Converter;
-use super::{Error, Lines, Result, copy_text};
+use super::{Error, Lines, PgQuery, Result, copy_text};
 use crate::libpq::{Conn, CopyOut, PgResult, Status};
 
 /// Where the rows of an import come from.
@@ -20,6 +20,21 @@ pub enum Source<'a> {
         conn: &'a mut Conn,
         /// The COPY statement.
         sql: &'a str,
+    },
+    /// A query or a table of PostgreSQL, described first and then read by `COPY` in text format, on
+    /// a thread of its own.
+    Query {
+        /// An idle connection.
+        conn: &'a mut Conn,
+        /// What to read.
+        query: &'a PgQuery,
+    },
+    /// As `Query`, for a connection that is shared: read on the calling thread, which is slower.
+    QueryHere {
+        /// An idle connection.
+        conn: &'a Conn,
+        /// What to read.
+        query: &'a PgQuery,
     },
     /// Lines of text, read on the calling thread.
     Lines(Lines<'a>),
@@ -145,9 +160,19 @@ impl Drop for StreamRows<'_> {
 
 /// Rows of a COPY.
 pub(super) struct CopyRows<'a> {
-    pub(super) copy: CopyOut<'a>,
-    pub(super) converter: Converter,
-    pub(super) scratch: Vec<u8>,
+    copy: CopyOut<'a>,
+    converter: Converter,
+    scratch: Vec<u8>,
+}
+
+impl<'a> CopyRows<'a> {
+    /// Begins the COPY.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub(super) fn begin(conn: &'a Conn, sql: &str, converter: Converter) -> Result<Self> {
+        Ok(CopyRows { copy: conn.copy_out(sql)?, converter, scratch: Vec::new() })
+    }
 }
 
 impl Reader for CopyRows<'_> {

@@ -129,6 +129,61 @@ fn key_sql(part: &KeyPart) -> String {
     quote_identifier(&part.column) + order
 }
 
+/// Makes an index on these columns, called `TABLE_COLUMN_..._idx`, with a number when that name is
+/// taken. An index that is there already, with such a name and these columns, stays.
+///
+/// # Errors
+/// [`Error::UnknownIndex`]; SQLite's.
+pub(super) fn index(db: &Db, name: &TableName, parts: &[KeyPart]) -> Result<()> {
+    // The schema where SQLite finds the table, since the index goes where its own name says.
+    let schema = name.schema.clone().map_or_else(|| schema_of(db, &name.table), Ok)?;
+    for part in parts {
+        // SQLite would take an unknown name in quotes for a constant text.
+        let sql = "SELECT 1 FROM pragma_table_info(?1, ?2) WHERE name = ?3 COLLATE NOCASE";
+        let words = [name.table.as_str().into(), schema.as_str().into(), (&*part.column).into()];
+        if db.query_int(sql, &words)?.is_none() {
+            return Err(Error::UnknownIndex { column: part.column.clone() });
+        }
+    }
+    let schema = quote_identifier(&schema);
+    let columns: Vec<&str> = parts.iter().map(|part| part.column.as_str()).collect();
+    let base = format!("{}_{}_idx", name.table, columns.join("_"));
+    let parts: Vec<String> = parts.iter().map(key_sql).collect();
+    let on = format!("ON {} ({})", quote_identifier(&name.table), parts.join(", "));
+    let taken = format!("SELECT ifnull(sql, '') FROM {schema}.sqlite_schema WHERE name = ?1");
+    let mut chosen = base.clone();
+    for number in 1_u32.. {
+        match db.query_text(&taken, &[chosen.as_str().into()])? {
+            None => break,
+            Some(sql) if sql.ends_with(&on) => return Ok(()),
+            Some(_) => chosen = format!("{base}{number}"),
+        }
+    }
+    Ok(db.exec(&format!("CREATE INDEX {schema}.{} {on}", quote_identifier(&chosen)))?)
+}
+
+/// The database in which SQLite finds an unqualified table: temp first, then in their order.
+fn schema_of(db: &Db, table: &str) -> Result<String> {
+    let mut names = Vec::new();
+    let sql = "SELECT name FROM pragma_database_list ORDER BY name <> 'temp', seq";
+    {
+        let mut stmt = db.prepare(sql)?;
+        while stmt.step()? {
+            names.extend(stmt.column(0).as_str().map(str::to_owned));
+        }
+    }
+    for name in names {
+        let sql = format!(
+            "SELECT 1 FROM {}.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type = 'table'",
+            quote_identifier(&name)
+        );
+        if db.query_int(&sql, &[table.into()])?.is_some() {
+            return Ok(name);
+        }
+    }
+    Ok("main".to_owned())
+}
+
 /// Names of the columns, borrowed, as [`sqlite::Insert`] wants them.
 pub(super) fn insert<'a>(
     name: &'a TableName,

@@ -323,8 +323,8 @@ pub fn forget_owner(db: &Db) {
     }
 }
 
-/// Keeps a connection open whatever its owner does: with a statement alive, `sqlite3_close` refuses.
-/// The statement is never run, so that it is in nobody's way.
+/// Keeps a connection open whatever its owner does: with a statement alive, `sqlite3_close`
+/// refuses. The statement is never run, so that it is in nobody's way.
 #[derive(Debug)]
 pub struct Hold(NonNull<ffi::sqlite3_stmt>);
 

@@ -162,8 +162,8 @@ impl Road {
         let _ = std::fs::remove_file(self.file(&fresh));
         let names = rows(
             &self.db(name),
-            "select '\"' || source_schema || '\".\"' || replace(source_table, '\"', '\"\"') || '\"' \
-             from _deltamirror_table",
+            "select '\"' || source_schema || '\".\"' || replace(source_table, '\"', '\"\"') \
+             || '\"' from _deltamirror_table",
         );
         let names: Vec<&str> = names.iter().map(|name| name.trim_matches('\'')).collect();
         self.init(&fresh, &names).expect("fresh copy");

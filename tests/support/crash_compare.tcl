@@ -21,7 +21,7 @@ namespace eval ::crash {
     }
     variable in_sqlite {
         plain {cast(%s as text)} text {lower(hex(%s))} bytes {lower(hex(%s))}
-        numeric {cast(%s as text)} time {%s} bool {cast(%s as text)}
+        numeric {rtrim(rtrim(printf('%%.4f', %s), '0'), '.')} time {%s} bool {cast(%s as text)}
     }
     # What SQLite itself must say of a value, so that 1 and '1' do not pass for each other.
     variable stored {
@@ -68,8 +68,11 @@ proc ::crash::differences {} {
 
 proc ::crash::first_difference {there here} {
     foreach one $there other $here {
-        if {$one ne $other} {
-            return "first: {[string range $one 0 200]} and {[string range $other 0 200]}"
+        foreach value [split $one \t] its [split $other \t] {
+            if {$value ne $its} {
+                return "first: in {[string range $one 0 60]} it is {[string range $value 0 200]}\
+                    there and {[string range $its 0 200]} here"
+            }
         }
     }
 }

@@ -197,17 +197,26 @@ struct Open {
     different: Vec<Found>,
     /// Rows that are to be looked at again; `None` before the first round: all of them.
     pending: Option<Vec<Found>>,
-    /// More rows differ than are told apart.
+    /// Number of differing rows in the last round, when they are more than are told apart.
     too_many: u64,
+    /// They are, and the mirror had all that the snapshot saw.
+    many_differ: bool,
 }
 
 impl Open {
     fn new(state: TableState) -> Open {
-        Open { state, rows: 0, different: Vec::new(), pending: None, too_many: 0 }
+        Open {
+            state,
+            rows: 0,
+            different: Vec::new(),
+            pending: None,
+            too_many: 0,
+            many_differ: false,
+        }
     }
 
     fn is_settled(&self) -> bool {
-        self.too_many > 0 || self.pending.as_ref().is_some_and(Vec::is_empty)
+        self.many_differ || self.pending.as_ref().is_some_and(Vec::is_empty)
     }
 
     fn end(self, given_up: bool, keys: usize) -> TableComparison {
@@ -350,8 +359,11 @@ impl Open {
     /// that differ as well.
     fn settle(&mut self, compared: rows::Compared, reached: bool, touched: impl Fn(&[u8]) -> bool) {
         self.rows = compared.rows;
+        self.too_many = compared.too_many;
         if compared.too_many > 0 {
-            self.too_many = compared.too_many;
+            // Told apart or not, they differ for certain only when none of them is still to come.
+            self.many_differ = reached;
+            return;
         }
         let before: Option<BTreeSet<Vec<u8>>> =
             self.pending.take().map(|found| found.into_iter().map(|found| found.key).collect());

@@ -111,11 +111,16 @@ fn whole_rows(columns: &[&str], copy: &str, mirror: &str) -> String {
     // quote() tells integers from reals and text from bytes.
     let exact = names.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join(", ");
     let names = names.join(", ");
+    // A name that no column has.
+    let mut side = "_side".to_owned();
+    while columns.iter().any(|name| name.eq_ignore_ascii_case(&side)) {
+        side.push('_');
+    }
     format!(
-        "SELECT CASE WHEN sum(_side) > 0 THEN 0 ELSE 1 END, {names} FROM \
-           (SELECT {names}, 1 AS _side FROM {copy} \
+        "SELECT CASE WHEN sum({side}) > 0 THEN 0 ELSE 1 END, {names} FROM \
+           (SELECT {names}, 1 AS {side} FROM {copy} \
             UNION ALL SELECT {names}, -1 FROM {mirror}) \
-         GROUP BY {exact} HAVING sum(_side) <> 0"
+         GROUP BY {exact} HAVING sum({side}) <> 0"
     )
 }
 

@@ -5,7 +5,7 @@ use crate::sqlite::Db;
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Obj};
 
 /// Options with one value that all of them have, in the order in which messages list them.
-const VALUED: [&str; 11] = [
+const VALUED: [&str; 13] = [
     "-create",
     "-into",
     "-as",
@@ -17,6 +17,8 @@ const VALUED: [&str; 11] = [
     "-progress",
     "-poll_interval",
     "-recommit",
+    "-index",
+    "-analyze",
 ];
 const FLAGS: [&str; 2] = ["-replace", "-check"];
 
@@ -118,11 +120,24 @@ pub(super) fn describe<'a>(interp: Interp, db: &Db, given: &Given<'_>) -> CmdRes
     let columns = columns(interp, given, &target)?;
     let mut import = Import::new(target, columns);
     if let Some(list) = given.get("-pkey") {
-        for part in list.as_list(interp)? {
-            let words = texts(interp, &part)?;
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            import.key.push(KeyPart::from_words(&words)?);
+        import.key = key_parts(interp, list)?;
+    }
+    if let Some(list) = given.get("-index") {
+        for index in list.as_list(interp)? {
+            let parts = key_parts(interp, &index)?;
+            if parts.is_empty() {
+                return Err(conflict("-index needs a list of lists of columns", "INDEX"));
+            }
+            import.indexes.push(parts);
         }
+    }
+    if let Some(analyze) = given.get("-analyze") {
+        import.analyze = analyze.as_bool(interp)?;
+    }
+    let table = !matches!(import.target, Target::Statement(_));
+    if !table && (import.analyze || !import.indexes.is_empty()) {
+        let message = "-index and -analyze need a table: -create or -into, not -sql";
+        return Err(conflict(message, "CONFLICT"));
     }
     import.or_replace = given.has("-replace");
     if let Some(null) = given.get("-null") {
@@ -137,6 +152,16 @@ pub(super) fn describe<'a>(interp: Interp, db: &Db, given: &Given<'_>) -> CmdRes
     }
     import.commit_every = given.rows(interp, "-recommit")?;
     Ok(import)
+}
+
+/// Columns, each perhaps with ASC or DESC.
+fn key_parts(interp: Interp, list: &Obj) -> CmdResult<Vec<KeyPart>> {
+    let part = |part: &Obj| -> CmdResult<KeyPart> {
+        let words = texts(interp, part)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(KeyPart::from_words(&words)?)
+    };
+    list.as_list(interp)?.iter().map(part).collect()
 }
 
 fn target(db: &Db, given: &Given<'_>) -> CmdResult<Target> {
