@@ -26,6 +26,9 @@ pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
 /// Bulk import: batches that may wait for SQLite while the next one is read.
 pub const IMPORT_BATCHES_WAITING: usize = 4;
 
+/// Export: bytes of rows that are handed to libpq at once.
+pub const EXPORT_CHUNK_BYTES: usize = 64 << 10;
+
 /// How long a mirror waits for a locked SQLite database, in milliseconds, unless told otherwise.
 pub const MIRROR_BUSY_MS: u64 = 5_000;
 

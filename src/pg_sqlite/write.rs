@@ -6,11 +6,10 @@
 //! number, infinities `Infinity`. With the default for NULL, which is nothing, NULL and the empty
 //! text are the same.
 
-use std::io::Write;
-
+use super::Result;
+use super::cell_text::CellText;
 use super::lines::check_separator;
-use super::{Error, Result};
-use crate::sqlite::{Db, Value};
+use crate::sqlite::Db;
 
 /// How lines are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +38,7 @@ impl WriteTabsep {
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
         check_separator(&self.separator)?;
+        let form = CellText::new(&self.null, self.separator.first().copied().unwrap_or(b'\t'));
         let mut stmt = db.prepare(sql)?;
         let columns = stmt.column_count();
         let mut line = Vec::new();
@@ -49,48 +49,12 @@ impl WriteTabsep {
                 if column > 0 {
                     line.extend_from_slice(&self.separator);
                 }
-                self.cell(stmt.column(column), &mut line)
-                    .map_err(|error| Error::Lines { row: rows, message: error.to_string() })?;
+                form.push(stmt.column(column), &mut line);
             }
             line.push(b'\n');
             sink(&line)?;
             rows = rows.saturating_add(1);
         }
         Ok(rows)
-    }
-
-    fn cell(&self, value: Value<'_>, line: &mut Vec<u8>) -> std::io::Result<()> {
-        match value {
-            Value::Null => line.extend_from_slice(&self.null),
-            Value::Int(int) => write!(line, "{int}")?,
-            Value::Real(real) if real == f64::INFINITY => line.extend_from_slice(b"Infinity"),
-            Value::Real(real) if real == f64::NEG_INFINITY => {
-                line.extend_from_slice(b"-Infinity");
-            }
-            Value::Real(real) => write!(line, "{real:?}")?,
-            Value::Text(text) => self.escape(text, line)?,
-            Value::Blob(blob) => {
-                line.extend_from_slice(b"\\\\x");
-                for byte in blob {
-                    write!(line, "{byte:02x}")?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn escape(&self, text: &[u8], line: &mut Vec<u8>) -> std::io::Result<()> {
-        let separator = self.separator.first().copied().unwrap_or(b'\t');
-        for byte in text {
-            match byte {
-                b'\\' => line.extend_from_slice(b"\\\\"),
-                b'\t' => line.extend_from_slice(b"\\t"),
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                other if *other == separator => write!(line, "\\x{other:02x}")?,
-                other => line.push(*other),
-            }
-        }
-        Ok(())
     }
 }

@@ -8,14 +8,19 @@ use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, event};
 use std::cell::RefCell;
 
 /// What is called every so many rows.
-struct Calls {
+pub(super) struct Calls {
     progress: Option<(u64, Obj)>,
     poll: Option<u64>,
 }
 
 impl Calls {
-    fn from(interp: Interp, given: &Given<'_>) -> CmdResult<Calls> {
-        let progress = match given.get("-progress") {
+    /// From the values of `-progress` and `-poll_interval`.
+    pub(super) fn new(
+        interp: Interp,
+        progress: Option<&Obj>,
+        poll: Option<&Obj>,
+    ) -> CmdResult<Calls> {
+        let progress = match progress {
             None => None,
             Some(value) => match value.as_list(interp)?.as_slice() {
                 [every, callback] => {
@@ -24,11 +29,12 @@ impl Calls {
                 _ => return Err(conflict("-progress needs {rows callback}", "PROGRESS")),
             },
         };
-        Ok(Calls { progress, poll: given.rows(interp, "-poll_interval")? })
+        let poll = poll.map(|value| row_count(interp, "-poll_interval", value)).transpose()?;
+        Ok(Calls { progress, poll })
     }
 
     /// The greatest number that divides both intervals; 0 when nothing is called.
-    fn every(&self) -> u64 {
+    pub(super) fn every(&self) -> u64 {
         let (mut a, mut b) =
             (self.progress.as_ref().map_or(0, |(every, _)| *every), self.poll.unwrap_or(0));
         while b > 0 {
@@ -52,6 +58,29 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// Calls what is due after `rows` rows; `false` when the work is to stop: what was raised waits
+    /// in `stopped` then.
+    pub(super) fn heard(
+        &self,
+        interp: Interp,
+        watched: &Watched,
+        rows: u64,
+        stopped: &RefCell<Option<Exception>>,
+    ) -> bool {
+        let outcome = self.run(interp, rows);
+        let gone = watched.is_closed() || interp.is_deleted();
+        match outcome {
+            // A `return` in the callback is a normal end of it.
+            Ok(()) | Err(Exception::Raised(2)) => !gone,
+            Err(exception) => {
+                stopped.replace(Some(exception));
+                false
+            }
+        }
+    }
+}
+
 /// Runs the import that `given` describes on `handle`: `feed` gives it its rows. The result is the
 /// number of rows written.
 ///
@@ -64,20 +93,9 @@ pub(super) fn run(
     feed: impl FnOnce(Import<'_>, &Db) -> CmdResult<pg_sqlite::Result<Imported>>,
 ) -> Result<Flow, Exception> {
     let watched = sqlite_host::recover_watched(interp, handle)?;
-    let calls = Calls::from(interp, given)?;
+    let calls = Calls::new(interp, given.get("-progress"), given.get("-poll_interval"))?;
     let stopped: RefCell<Option<Exception>> = RefCell::new(None);
-    let mut progress = |rows: u64| {
-        let outcome = calls.run(interp, rows);
-        let gone = watched.is_closed() || interp.is_deleted();
-        match outcome {
-            // A `return` in the callback is a normal end of it.
-            Ok(()) | Err(Exception::Raised(2)) => !gone,
-            Err(exception) => {
-                stopped.replace(Some(exception));
-                false
-            }
-        }
-    };
+    let mut progress = |rows: u64| calls.heard(interp, &watched, rows, &stopped);
     let mut import = describe(interp, watched.db(), given)?;
     import.progress_every = calls.every();
     import.progress = Some(&mut progress);
