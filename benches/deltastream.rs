@@ -45,8 +45,8 @@ fn main() {
 
 fn compare(rows: u32, size: u32) {
     let cluster = Arc::new(Cluster::start_with("max_wal_size = '8GB'\nshared_buffers = 256MB\n"));
-    let tables = concat!(include_str!("event.sql"), ";", CHANGES);
-    let mut source = Source::new(Arc::clone(&cluster), "bench", tables);
+    let tables = format!("{};{CHANGES}", include_str!("event.sql"));
+    let mut source = Source::new(Arc::clone(&cluster), "bench", &tables);
     for n in 0..RUNS {
         let options = SetupOptions {
             slot: format!("ours{n}"),
