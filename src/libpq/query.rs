@@ -6,24 +6,39 @@ use std::ffi::{CString, c_char, c_int};
 /// A parameter: `None` is NULL. Text format: the bytes are UTF-8 text without NUL.
 pub type Param<'a> = Option<&'a [u8]>;
 
-/// Parameters in the form libpq wants; keeps the strings alive.
+/// Parameters in the form libpq wants, in one piece of memory.
 struct Params {
-    _strings: Vec<Option<CString>>,
+    _text: Vec<u8>,
     pointers: Vec<*const c_char>,
     count: c_int,
 }
 
 impl Params {
     fn new(params: &[Param<'_>]) -> Result<Params, Error> {
-        let mut strings = Vec::with_capacity(params.len());
-        for param in params {
-            strings.push(param.map(|bytes| text::c_string(bytes, "parameter")).transpose()?);
-        }
-        let pointers =
-            strings.iter().map(|s| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr())).collect();
         let count = c_int::try_from(params.len())
             .map_err(|_| Error::Library { message: "too many parameters".to_owned() })?;
-        Ok(Params { _strings: strings, pointers, count })
+        let length = params.iter().flatten().map(|bytes| bytes.len() + 1).sum();
+        let mut text = Vec::with_capacity(length);
+        for bytes in params.iter().flatten() {
+            if memchr::memchr(0, bytes).is_some() {
+                return Err(Error::Nul { what: "parameter" });
+            }
+            text.extend_from_slice(bytes);
+            text.push(0);
+        }
+        let mut rest = text.as_slice();
+        let mut pointers = Vec::with_capacity(params.len());
+        for param in params {
+            pointers.push(match param {
+                None => std::ptr::null(),
+                Some(bytes) => {
+                    let (this, after) = rest.split_at_checked(bytes.len() + 1).unwrap_or_default();
+                    rest = after;
+                    this.as_ptr().cast()
+                }
+            });
+        }
+        Ok(Params { _text: text, pointers, count })
     }
 
     fn values(&self) -> *const *const c_char {

@@ -88,12 +88,12 @@ impl Connection {
 
     /// Puts command and channel into the interpreter.
     fn register(self: &Rc<Self>, interp: Interp) -> CmdResult<()> {
-        let running = Rc::clone(self);
         let deleted = Rc::downgrade(self);
-        let command = command::register_handle(
+        let command = command::register_object(
             interp,
             &self.name,
-            move |interp, words| handle_command::run(interp, &running, words),
+            self,
+            handle_command::run,
             move |interp| {
                 if let Some(connection) = deleted.upgrade() {
                     connection.command_deleted(interp);

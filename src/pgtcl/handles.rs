@@ -1,12 +1,12 @@
 //! From a word of a script to the connection or result it names.
 //!
-//! A connection is found by its channel (so that `interp share` works, and the first name after a
-//! `rename` of the command), else by its command, whatever that is called now. A result is found by
+//! A connection is found by its command, whatever that is called now, else by its channel (so that
+//! `interp share` works, and the first name after a `rename` of the command). A result is found by
 //! its command, else as `CONNECTION.NUMBER`.
 
 use super::{Connection, QueryResult};
 use crate::tcl::channel::Channel;
-use crate::tcl::{CmdResult, Failure, Interp, Obj, state};
+use crate::tcl::{CmdResult, Failure, Interp, Obj};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -15,7 +15,6 @@ use std::rc::{Rc, Weak};
 #[derive(Default)]
 pub(super) struct Handles {
     connections: RefCell<HashMap<usize, Weak<Connection>>>,
-    results: RefCell<HashMap<usize, Weak<QueryResult>>>,
 }
 
 impl Handles {
@@ -25,14 +24,6 @@ impl Handles {
 
     pub(super) fn remove_connection(&self, command: usize) {
         self.connections.borrow_mut().remove(&command);
-    }
-
-    pub(super) fn add_result(&self, command: usize, result: &Rc<QueryResult>) {
-        self.results.borrow_mut().insert(command, Rc::downgrade(result));
-    }
-
-    pub(super) fn remove_result(&self, command: usize) {
-        self.results.borrow_mut().remove(&command);
     }
 
     /// All connections, the oldest first.
@@ -63,11 +54,8 @@ pub(super) fn not_a_connection(name: &Obj, what: &str) -> Failure {
 }
 
 pub(super) fn find(interp: Interp, name: &Obj) -> Option<Rc<Connection>> {
-    let by_channel = Channel::lookup(interp, name).and_then(|channel| channel.driver());
-    let found = by_channel.or_else(|| {
-        let identity = interp.command_info(name)?.identity();
-        state::of::<Handles>(interp).connections.borrow().get(&identity)?.upgrade()
-    });
+    let channel = || Channel::lookup(interp, name)?.driver::<Connection>();
+    let found = interp.object(name).or_else(channel);
     found.filter(|connection| connection.is_open())
 }
 
@@ -76,10 +64,7 @@ pub(super) fn find(interp: Interp, name: &Obj) -> Option<Rc<Connection>> {
 /// # Errors
 /// `X is not a valid query result`, errorCode `PGSQLITE HANDLE RESULT name X`.
 pub fn result(interp: Interp, name: &Obj) -> CmdResult<Rc<QueryResult>> {
-    let by_command = interp.command_info(name).and_then(|info| {
-        state::of::<Handles>(interp).results.borrow().get(&info.identity())?.upgrade()
-    });
-    by_command.or_else(|| by_number(interp, name)).ok_or_else(|| {
+    interp.object(name).or_else(|| by_number(interp, name)).ok_or_else(|| {
         let name = name.text_lossy();
         let code = ["PGSQLITE", "HANDLE", "RESULT", "name", &name];
         Failure::new(format!("{name} is not a valid query result"), &code).into()

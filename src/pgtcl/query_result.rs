@@ -1,10 +1,10 @@
 //! A result handle: a result of the server behind a command `CONNECTION.NUMBER`.
 
-use super::handles::Handles;
+use super::row::Columns;
 use super::{Connection, result_command};
 use crate::libpq::PgResult;
 use crate::tcl::command::{self, Command};
-use crate::tcl::{CmdResult, Interp, Obj, state};
+use crate::tcl::{CmdResult, Interp, Obj};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
@@ -16,6 +16,8 @@ pub struct QueryResult {
     connection_name: Obj,
     /// Replaced when a COPY ends: the handle then shows what came of it.
     result: RefCell<Rc<PgResult>>,
+    /// Of the result, once asked for.
+    columns: RefCell<Option<Rc<Columns>>>,
     null_value: RefCell<Obj>,
     command: RefCell<Option<Command>>,
 }
@@ -35,22 +37,22 @@ impl QueryResult {
             connection: Rc::downgrade(connection),
             connection_name: connection.handle().clone(),
             result: RefCell::new(Rc::new(result)),
+            columns: RefCell::new(None),
             null_value: RefCell::new(connection.null_value()),
             command: RefCell::new(None),
         });
-        let running = Rc::clone(&handle);
         let deleted = Rc::downgrade(&handle);
-        let command = command::register_handle(
+        let command = command::register_object(
             interp,
             &name,
-            move |interp, words| result_command::by_handle(interp, &running, words),
-            move |interp| {
+            &handle,
+            result_command::by_handle,
+            move |_| {
                 if let Some(handle) = deleted.upgrade() {
-                    handle.forget(interp);
+                    handle.forget();
                 }
             },
         )?;
-        state::of::<Handles>(interp).add_result(command.identity(), &handle);
         handle.command.replace(Some(command));
         Ok(handle)
     }
@@ -73,7 +75,15 @@ impl QueryResult {
         Rc::clone(&self.result.borrow())
     }
 
+    /// Its columns.
+    pub(super) fn columns(&self) -> Rc<Columns> {
+        let mut columns = self.columns.borrow_mut();
+        let made = || Rc::new(Columns::of(&self.result.borrow()));
+        Rc::clone(columns.get_or_insert_with(made))
+    }
+
     pub(super) fn replace(&self, result: PgResult) {
+        self.columns.replace(None);
         self.result.replace(Rc::new(result));
     }
 
@@ -98,10 +108,8 @@ impl QueryResult {
     }
 
     /// The command is gone, by whoever.
-    fn forget(&self, interp: Interp) {
-        if let Some(command) = self.command.take() {
-            state::of::<Handles>(interp).remove_result(command.identity());
-        }
+    fn forget(&self) {
+        drop(self.command.take());
         if let Some(connection) = self.connection.upgrade() {
             connection.remove_result(self.number);
         }

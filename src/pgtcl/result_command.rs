@@ -1,7 +1,7 @@
 //! `pg_result`, and the command of a result handle.
 
 use super::failure::result_failed;
-use super::row::{Columns, Nulls, values};
+use super::row::{Columns, Nulls, cells, values};
 use super::{QueryResult, handles};
 use crate::libpq::{ErrorField, PgResult, Status};
 use crate::tcl::{Body, CmdResult, Exception, Failure, Flow, Interp, Iteration, Obj};
@@ -96,9 +96,6 @@ fn run(
     arguments: &[Obj],
 ) -> Result<Flow, Exception> {
     let option = option.text_lossy();
-    if !OPTIONS.contains(&option.as_ref()) {
-        return Err(Failure::bad_word("option", &option, &OPTIONS).into());
-    }
     let result = handle.pg_result();
     let value = match (option.as_ref(), arguments) {
         ("-error", [field]) => error_field(&result, field)?,
@@ -109,16 +106,16 @@ fn run(
         }
         ("-getTuple", [number]) => {
             let row = row_number(interp, &result, number, "getTuple")?;
-            Obj::list(&values(&result, row, &handle.null_value()))
+            Obj::list_of(cells(&result, row, &handle.null_value()))
         }
         ("-tupleArray", [number, array]) => {
             let nulls = Nulls::Value(handle.null_value());
-            tuple_array(interp, &result, number, array, &nulls)?
+            tuple_array(interp, handle, number, array, &nulls)?
         }
         ("-tupleArrayWithoutNulls", [number, array]) => {
-            tuple_array(interp, &result, number, array, &Nulls::Unset)?
+            tuple_array(interp, handle, number, array, &Nulls::Unset)?
         }
-        ("-foreach", [array, body]) => return foreach(result, array, body),
+        ("-foreach", [array, body]) => return foreach(handle, array, body),
         ("-null_value_string", [value]) => {
             handle.set_null_value(value);
             value.clone()
@@ -144,16 +141,14 @@ fn plain(handle: &QueryResult, result: &PgResult, option: &str) -> Option<Obj> {
         "-numTuples" => Obj::from(result.ntuples() as u64),
         "-cmdTuples" => Obj::from(result.cmd_tuples()),
         "-numAttrs" => Obj::from(result.nfields() as u64),
-        "-attributes" => Columns::of(result).list(),
+        "-attributes" => handle.columns().list(),
         "-lAttributes" => attributes(result),
-        "-list" => {
-            Obj::list(&rows().flat_map(|row| values(result, row, &null)).collect::<Vec<_>>())
-        }
+        "-list" => Obj::list_of(rows().flat_map(|row| cells(result, row, &null))),
         "-llist" => {
-            let row = |row| Obj::list(&values(result, row, &null));
+            let row = |row| Obj::list_of(cells(result, row, &null));
             Obj::list(&rows().map(row).collect::<Vec<_>>())
         }
-        "-dict" => dict(result, &null),
+        "-dict" => dict(handle, &null),
         "-clear" => {
             handle.clear();
             Obj::empty()
@@ -163,7 +158,11 @@ fn plain(handle: &QueryResult, result: &PgResult, option: &str) -> Option<Obj> {
     })
 }
 
+/// The arguments are not those of the option, or there is no such option.
 fn wrong_args(handle: &QueryResult, option: &str) -> Exception {
+    if !OPTIONS.contains(&option) {
+        return Failure::bad_word("option", option, &OPTIONS).into();
+    }
     let arguments = match option {
         "-error" => " ?subCode?",
         "-assign" => " arrayName",
@@ -202,13 +201,14 @@ fn row_number(interp: Interp, result: &PgResult, word: &Obj, option: &str) -> Cm
 
 fn tuple_array(
     interp: Interp,
-    result: &PgResult,
+    handle: &QueryResult,
     number: &Obj,
     array: &Obj,
     nulls: &Nulls,
 ) -> CmdResult {
-    let row = row_number(interp, result, number, "tupleArray")?;
-    Columns::of(result).set(interp, Some(array), result, row, nulls)?;
+    let result = handle.pg_result();
+    let row = row_number(interp, &result, number, "tupleArray")?;
+    handle.columns().set(interp, Some(array), &result, row, nulls)?;
     Ok(Obj::empty())
 }
 
@@ -255,24 +255,23 @@ fn attributes(result: &PgResult) -> Obj {
 }
 
 /// Row number to a dict of column to value.
-fn dict(result: &PgResult, null: &Obj) -> Obj {
-    let columns = Columns::of(result);
+fn dict(handle: &QueryResult, null: &Obj) -> Obj {
+    let result = handle.pg_result();
+    let columns = handle.columns();
     let all = Obj::dict::<&str>([]);
     for row in 0..result.ntuples() {
-        let one = Obj::dict::<&str>([]);
-        for (name, value) in columns.names().iter().zip(values(result, row, null)) {
-            one.dict_put(name, &value);
-        }
+        let one = Obj::dict_of(columns.names(), cells(&result, row, null));
         all.dict_put(&Obj::from(row as u64), &one);
     }
     all
 }
 
-fn foreach(result: Rc<PgResult>, array: &Obj, body: &Obj) -> Result<Flow, Exception> {
+fn foreach(handle: &QueryResult, array: &Obj, body: &Obj) -> Result<Flow, Exception> {
+    let result = handle.pg_result();
     if result.status() != Status::TuplesOk && result.status() != Status::SingleTuple {
         return Err(result_failed(&result));
     }
-    let columns = Columns::of(&result);
+    let columns = handle.columns();
     let rows = Foreach { result, columns, row: 0, array: array.clone() };
     Ok(Flow::Body(Body::new("pg_result_foreach", body.clone(), rows)))
 }
@@ -280,7 +279,7 @@ fn foreach(result: Rc<PgResult>, array: &Obj, body: &Obj) -> Result<Flow, Except
 /// The rows of `-foreach`: the script may clear the handle.
 struct Foreach {
     result: Rc<PgResult>,
-    columns: Columns,
+    columns: Rc<Columns>,
     row: usize,
     array: Obj,
 }

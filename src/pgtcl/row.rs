@@ -4,7 +4,7 @@
 //! libpq's buffer.
 
 use crate::libpq::PgResult;
-use crate::tcl::{CmdResult, Interp, Obj};
+use crate::tcl::{Cell, CmdResult, Interp, Obj};
 
 /// What becomes of a column that is NULL.
 #[derive(Clone)]
@@ -80,6 +80,46 @@ impl Columns {
         }
         Ok(set)
     }
+}
+
+impl Columns {
+    /// As [`Columns::set`], of an array in which the elements of just these columns are set already:
+    /// NULL is not set, and unset only where it is. How many are then set.
+    ///
+    /// # Errors
+    /// As [`Columns::set`].
+    pub(super) fn set_over(
+        &self,
+        interp: Interp,
+        array: &Obj,
+        result: &PgResult,
+        row: usize,
+        present: &mut [bool],
+    ) -> CmdResult<usize> {
+        let mut set = 0;
+        for ((name, value), present) in self.names.iter().zip(result.row(row)).zip(present) {
+            match value {
+                Some(bytes) => {
+                    interp.set_var_utf8(array, Some(name), bytes)?;
+                    set += 1;
+                }
+                None if *present => interp.unset_var(array, Some(name)),
+                None => {}
+            }
+            *present = value.is_some();
+        }
+        Ok(set)
+    }
+}
+
+/// The cells of a row.
+pub(super) fn cells<'a>(
+    result: &'a PgResult,
+    row: usize,
+    null: &'a Obj,
+) -> impl Iterator<Item = Cell<'a>> {
+    let made: fn(&'a [u8]) -> Cell<'a> = if result.is_binary() { Cell::Bytes } else { Cell::Text };
+    result.row(row).map(move |value| value.map_or(Cell::Value(null), made))
 }
 
 /// A row as values.

@@ -45,6 +45,7 @@ impl Call<'_> {
             dots: !self.options.no_dot_fields,
             nulls,
             size: [Obj::text("::tcl::array::size"), self.array.clone()],
+            present: Vec::new(),
             filled: false,
         }
     }
@@ -185,6 +186,8 @@ pub(super) struct Target {
     nulls: Nulls,
     /// `array size ARRAY`.
     size: [Obj; 2],
+    /// Which columns the row before has left in the array, where NULL leaves none.
+    present: Vec<bool>,
     /// The array is as a row of the present shape left it, unless the script has changed it.
     filled: bool,
 }
@@ -223,14 +226,16 @@ impl Target {
         row: usize,
     ) -> CmdResult<()> {
         if std::mem::take(&mut self.filled)
-            && let Ok(set) = self.set(interp, shape, result, row, &Nulls::Unset)
+            && let Ok(set) = self.set(interp, shape, result, row)
             && self.size(interp) == Some(set)
         {
             self.filled = true;
             return Ok(());
         }
         interp.unset_var(&self.array, None);
-        self.set(interp, shape, result, row, &Nulls::Absent)?;
+        self.present.clear();
+        self.present.resize(shape.columns.names().len(), false);
+        self.set(interp, shape, result, row)?;
         self.filled = shape.columns.are_distinct();
         Ok(())
     }
@@ -241,14 +246,13 @@ impl Target {
         usize::try_from(size).ok()
     }
 
-    /// Sets a row's elements; how many. `absent` is what becomes of NULL if nothing stands for it.
+    /// Sets a row's elements; how many.
     fn set(
-        &self,
+        &mut self,
         interp: Interp,
         shape: &Shape,
         result: &PgResult,
         row: usize,
-        absent: &Nulls,
     ) -> CmdResult<usize> {
         let array = &self.array;
         let mut set = 0;
@@ -259,11 +263,12 @@ impl Target {
             interp.set_var(array, Some(tupno), &Obj::from(row as u64))?;
             set += shape.dot_names.len();
         }
-        let nulls = match &self.nulls {
-            Nulls::Absent => absent,
-            value => value,
-        };
-        Ok(set + shape.columns.set(interp, Some(array), result, row, nulls)?)
+        let columns = &shape.columns;
+        Ok(set
+            + match &self.nulls {
+                Nulls::Absent => columns.set_over(interp, array, result, row, &mut self.present)?,
+                nulls => columns.set(interp, Some(array), result, row, nulls)?,
+            })
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::{CmdResult, Exception, Failure};
 use super::guard;
 use super::interp::{Interp, c_string};
 use super::obj::Obj;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::mem;
@@ -30,6 +31,8 @@ type OnDelete = dyn FnOnce(Interp);
 
 struct Entry {
     run: Box<Run>,
+    /// What the command is the handle of.
+    object: Option<Rc<dyn Any>>,
     /// Lives at least as long as the command; used only while the token says that there is one. (To
     /// preserve it here would keep a deleted interpreter, and with it this command, from ever being
     /// torn down.)
@@ -88,7 +91,7 @@ pub fn register<F>(interp: Interp, name: &str, run: F) -> CmdResult<Command>
 where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
 {
-    register_with(interp, name, Box::new(run), None)
+    register_with(interp, name, Box::new(run), None, None)
 }
 
 /// Registers a command with something to do when it is deleted, by whoever.
@@ -100,18 +103,42 @@ where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
     D: FnOnce(Interp) + 'static,
 {
-    register_with(interp, name, Box::new(run), Some(Box::new(on_delete)))
+    register_with(interp, name, Box::new(run), None, Some(Box::new(on_delete)))
+}
+
+/// Registers the command of an object, as [`register_handle`] does; [`Interp::object`] finds the
+/// object by the command's name.
+///
+/// # Errors
+/// A name with a NUL byte, or in a namespace that does not exist.
+pub fn register_object<T, D>(
+    interp: Interp,
+    name: &str,
+    object: &Rc<T>,
+    run: fn(Interp, &Rc<T>, &[Obj]) -> Result<Flow, Exception>,
+    on_delete: D,
+) -> CmdResult<Command>
+where
+    T: 'static,
+    D: FnOnce(Interp) + 'static,
+{
+    let running = Rc::clone(object);
+    let run = move |interp, words: &[Obj]| run(interp, &running, words);
+    let object = Rc::clone(object);
+    register_with(interp, name, Box::new(run), Some(object), Some(Box::new(on_delete)))
 }
 
 fn register_with(
     interp: Interp,
     name: &str,
     run: Box<Run>,
+    object: Option<Rc<dyn Any>>,
     on_delete: Option<Box<OnDelete>>,
 ) -> CmdResult<Command> {
     let name = c_string(name)?;
     let entry = Rc::new(Entry {
         run,
+        object,
         interp,
         token: Cell::new(std::ptr::null_mut()),
         on_delete: RefCell::new(on_delete),
@@ -205,6 +232,19 @@ impl CommandInfo {
 }
 
 impl Interp {
+    /// The object whose command is called `name`, resolved from the current namespace; None when
+    /// that is another command, or none.
+    #[must_use]
+    pub fn object<T: 'static>(self, name: &Obj) -> Option<Rc<T>> {
+        let info = self.command_info(name)?;
+        if info.obj_proc != called as *const c_void {
+            return None;
+        }
+        // SAFETY: a command of ours, which is there: its data is a live Entry.
+        let entry = unsafe { &*info.client_data.cast_const().cast::<Entry>() };
+        Rc::clone(entry.object.as_ref()?).downcast().ok()
+    }
+
     /// The implementation behind a command's name, resolved from the current namespace; None when
     /// there is none.
     #[must_use]

@@ -10,6 +10,7 @@
 pub mod body;
 mod c_interface;
 pub mod callback;
+pub mod cells;
 pub mod channel;
 pub mod command;
 pub mod ensemble;
@@ -31,6 +32,7 @@ pub mod state;
 pub mod text;
 
 pub use body::{Body, Iteration};
+pub use cells::Cell;
 pub use command::{CommandInfo, Flow};
 pub use error::{CmdResult, Exception, Failure};
 pub use interp::{Interp, InterpRef, Preserved};
