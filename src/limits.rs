@@ -111,3 +111,6 @@ pub const JOB_CLOSE_MS: u64 = 10_000;
 /// How many notices of a server wait to be told to the handler of `pg_notice_handler`; the oldest
 /// go first.
 pub const NOTICES_MAX: usize = 10_000;
+
+/// How long a statement that `pg_query` has given up may take to end.
+pub const CANCEL_MS: u64 = 10_000;

@@ -50,6 +50,12 @@ impl Status {
         }
     }
 
+    /// Whether a COPY has begun.
+    #[must_use]
+    pub fn is_copy(self) -> bool {
+        matches!(self, Status::CopyIn | Status::CopyOut | Status::CopyBoth)
+    }
+
     /// Whether the command failed.
     #[must_use]
     pub fn is_error(self) -> bool {

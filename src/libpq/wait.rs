@@ -1,11 +1,11 @@
 //! Waiting for a socket with a time limit, and being woken by another thread.
 
-use super::Error;
+use super::{Conn, Error};
 use rustix::event::Timespec;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,42 @@ impl Wake {
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// How long after a request to cancel the next one is sent: the server ignores those that come
+/// before it has begun.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+
+impl Conn {
+    /// Cancels what runs and throws its results away, until the connection is idle, but not longer
+    /// than `limit`. False: it is busy still.
+    pub fn cancel_and_drain(&self, limit: Duration) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < limit {
+            if let Ok(cancel) = self.cancel_handle() {
+                // One that cannot be sent is tried again.
+                let _ = cancel.cancel();
+            }
+            let again = Instant::now();
+            while again.elapsed() < CANCEL_AGAIN {
+                while !self.is_busy() {
+                    match self.get_result() {
+                        None => return true,
+                        // A COPY to its end is more than this is for.
+                        Some(result) if result.status().is_copy() => return false,
+                        Some(_) => {}
+                    }
+                }
+                let ready = wait(self.socket(), true, false, None, Some(CANCEL_AGAIN));
+                if ready.is_err() || self.consume_input().is_err() {
+                    // What there is of a lost connection is there.
+                    self.drain();
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 

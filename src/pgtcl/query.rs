@@ -12,6 +12,7 @@ use super::select::{self, Buffered, Target};
 use super::statement::Statement;
 use super::watch::Waiter;
 use crate::libpq::{Conn, Error, PgResult, Status};
+use crate::limits::CANCEL_MS;
 use crate::tcl::event::Timer;
 use crate::tcl::serve::{self, Ended};
 use crate::tcl::{
@@ -19,6 +20,7 @@ use crate::tcl::{
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What was sent, until all its results are here.
 #[derive(Default)]
@@ -103,11 +105,8 @@ impl Query {
         }
         self.connection.forget_waiter();
         if let Ok(conn) = self.connection.conn() {
-            if let Ok(cancel) = conn.cancel_handle() {
-                // Whether it could be asked: the results are waited for either way.
-                let _ = cancel.cancel();
-            }
-            conn.drain();
+            // One that does not end stays busy, and the next statement says so.
+            let _ = conn.cancel_and_drain(Duration::from_millis(CANCEL_MS));
         }
     }
 }
