@@ -101,7 +101,7 @@ const COMMANDS: &[Entry] = &[
     entry("on_connection_loss", listen::on_connection_loss),
     entry("query", query::query),
     entry("quote", quote::quote),
-    entry("reconnect", reconnect::reconnect),
+    unsafe_entry("reconnect", reconnect::reconnect),
     entry("result", result_command::result),
     entry("select", select::select),
     entry("sendquery", exec::sendquery),

@@ -160,6 +160,9 @@ impl Interp {
 
     /// Reports an error that no command can return, through `interp bgerror`.
     pub fn background(self, exception: &Exception) {
+        if self.is_deleted() {
+            return; // nobody can hear of it, and Tcl would say so on stderr
+        }
         let code = exception.raise(self);
         // SAFETY: live interpreter that holds the error.
         unsafe { sys::Tcl_BackgroundException(self.raw(), code) }
