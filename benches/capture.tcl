@@ -40,12 +40,14 @@ set capture_medians [measure::compare "capture: slot -> daystream" changes $capt
     "pg_recvlogical, pgoutput, into a file" { capture_theirs $measure::run }
     "deltastream run" { capture_ours $measure::run }
 }]
-for {set run 1} {$run <= $measure::runs} {incr run} {
-    set info [exec [measure::program daystream] info $capture_folder/ours$run]
-    if {$run > 1 && [dict get $info transactions] != [dict get $before transactions]} {
-        error "not the same transactions: $info and $before"
+# Nothing was left out to be fast.
+for {set run 0} {$run <= $measure::runs} {incr run} {
+    regexp -line {^transactions\s+(\d+)$} \
+        [exec [measure::program daystream] info $capture_folder/ours$run] -> transactions
+    if {$run > 0 && $transactions != $before} {
+        error "$transactions transactions in run $run, $before before"
     }
-    set before $info
+    set before $transactions
 }
 measure::target "rate of deltastream / rate of pg_recvlogical at least 0.8" [format %.2f [expr {
     [dict get $capture_medians "pg_recvlogical, pgoutput, into a file" seconds]
