@@ -33,7 +33,7 @@
 //! | `-strict 0\|1` | 1 (default): a value that does not fit is an error; 0: Pgtcl's conversion |
 //! | `-progress {n cb}` | calls `cb ROWS` every n rows; its error (or `break`) ends the import |
 //! | `-poll_interval n` | serves one event, if there is one, every n rows |
-//! | `-recommit n` | commits every n rows, outside of a transaction; then what is in stays |
+//! | `-recommit n` | commits every n rows, what is in stays; refused in an open transaction |
 //! | `-index {{a} {b {c DESC}}}` | makes indexes once the rows are in |
 //! | `-analyze 0\|1` | gathers statistics of the table at the end |
 //!

@@ -123,7 +123,7 @@ pub enum Error {
         name: String,
     },
     /// PostgreSQL refused a row.
-    #[error("{source}; {context}")]
+    #[error("{context}")]
     Refused {
         /// Number of the row, the first being 1.
         row: u64,
@@ -157,6 +157,12 @@ pub enum Error {
         /// The key part as given.
         word: String,
     },
+    /// Parts cannot be committed while the caller's transaction is open.
+    #[error(
+        "-recommit cannot commit inside the transaction that is open on this handle: end it first, \
+         or leave -recommit out"
+    )]
+    InTransaction,
     /// No columns were named and none can be found out.
     #[error("no columns: name them")]
     NoColumns,
@@ -193,7 +199,7 @@ pub enum Error {
     #[error(transparent)]
     Sqlite(#[from] sqlite::Error),
     /// SQLite refused a row.
-    #[error("row {row}: {source}")]
+    #[error("row {row}")]
     Row {
         /// Number of the row, the first being 1.
         row: u64,
@@ -243,6 +249,7 @@ impl Coded for Error {
             Error::UnknownKey { column } => import("KEY").with("column", column),
             Error::UnknownIndex { column } => import("INDEX").with("column", column),
             Error::KeyOrder { word } => import("KEY").with("order", word),
+            Error::InTransaction => import("TRANSACTION").with("option", "-recommit"),
             Error::NoColumns => import("NOCOLUMNS"),
             Error::NoRows { status } => import("NOROWS").with("status", status),
             Error::CopyText { row, .. } => import("COPYTEXT").with("row", row),
@@ -274,6 +281,7 @@ impl Coded for Error {
             | Error::NotATable { .. }
             | Error::KeyOrder { .. }
             | Error::NoColumns
+            | Error::InTransaction
             | Error::NoRows { .. }
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,

@@ -47,7 +47,7 @@ pub struct Import<'a> {
     pub skip_identical: bool,
     /// The column whose greatest value is wanted.
     pub max_column: Option<String>,
-    /// Commit every so many rows (only outside of the caller's transaction); `None`: all or
+    /// Commit every so many rows, which is refused inside the caller's transaction; `None`: all or
     /// nothing.
     pub commit_every: Option<u64>,
     /// Indexes to make once the rows are in, each by its columns; one that the table has already
@@ -196,10 +196,10 @@ impl<'a> Import<'a> {
         let every = self.progress_every;
         let progress = self.progress.take().map(|call| Progress { every, call });
         let mut feed = Feed::new(batches, columns.len(), progress);
-        let part = match self.commit_every {
-            Some(rows) if rows > 0 && !db.in_transaction() => Some(rows),
-            _ => None,
-        };
+        let part = self.commit_every.filter(|rows| *rows > 0);
+        if part.is_some() && db.in_transaction() {
+            return Err(Error::InTransaction);
+        }
         if let Some(name) = &self.max_column {
             let position = columns.iter().position(|column| column.name == *name);
             feed.watch(position.ok_or_else(|| Error::UnknownMax { column: name.clone() })?);

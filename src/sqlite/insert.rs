@@ -59,16 +59,19 @@ pub(super) enum Failure<E> {
 }
 
 impl Insert<'_> {
-    /// Inserts every row of `source`; returns how many. One statement: it is undone as a whole when
-    /// it fails.
+    /// Inserts every row of `source`; returns how many. One statement, which is undone as a whole
+    /// when it fails; but into a table with triggers one for each row: run it inside of
+    /// [`Db::atomically`].
     ///
     /// # Errors
     /// The source's own error, exactly as it reported it, or SQLite's. A panic in the source goes
     /// on in the caller after SQLite has cleaned up.
     pub fn run<S: RowSource>(&self, db: &Db, source: &mut S) -> Result<u64, InsertError<S::Error>> {
-        // With triggers a cell may be looked at beyond its row: then SQLite gets copies.
-        let copy = self.has_triggers(db).unwrap_or(true);
-        let shared = Shared::new(source, self.columns.len(), copy);
+        // With triggers SQLite would gather all rows in a temporary table before the first insert.
+        if self.has_triggers(db).unwrap_or(true) {
+            return self.run_each(db, source);
+        }
+        let shared = Shared::new(source, self.columns.len());
         let result = self.insert(db, &shared);
         match shared.into_failure() {
             Some(Failure::Panic(payload)) => std::panic::resume_unwind(payload),
@@ -80,16 +83,33 @@ impl Insert<'_> {
     /// Drops statement and module before it returns, in this order.
     fn insert<S: RowSource>(&self, db: &Db, shared: &Shared<'_, S>) -> Result<u64, Error> {
         let module = Module::register(db, shared)?;
-        db.prepare(&self.sql(module.name()))?.execute(&[])?;
+        db.prepare(&self.sql(&format!("SELECT * FROM {}", module.name())))?.execute(&[])?;
         Ok(shared.rows())
     }
 
-    fn sql(&self, source: &str) -> String {
+    fn run_each<S: RowSource>(
+        &self,
+        db: &Db,
+        source: &mut S,
+    ) -> Result<u64, InsertError<S::Error>> {
+        let marks = vec!["?"; self.columns.len()].join(", ");
+        let mut stmt = db.prepare(&self.sql(&format!("VALUES ({marks})")))?;
+        let mut rows: u64 = 0;
+        while source.advance().map_err(InsertError::Source)? {
+            let cells: Vec<Value<'_>> =
+                (0..self.columns.len()).map(|column| source.value(column)).collect();
+            stmt.execute(&cells)?;
+            rows = rows.saturating_add(1);
+        }
+        Ok(rows)
+    }
+
+    fn sql(&self, rows: &str) -> String {
         let verb = if self.or_replace { "INSERT OR REPLACE" } else { "INSERT" };
         let columns: Vec<String> = self.columns.iter().map(|name| quote_identifier(name)).collect();
         let schema = self.schema.map(|name| quote_identifier(name) + ".").unwrap_or_default();
         let table = quote_identifier(self.table);
-        format!("{verb} INTO {schema}{table} ({}) SELECT * FROM {source}", columns.join(", "))
+        format!("{verb} INTO {schema}{table} ({}) {rows}", columns.join(", "))
     }
 
     /// Has any table of this name a trigger, in any database of the connection?

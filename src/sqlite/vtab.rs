@@ -21,8 +21,6 @@ pub(super) struct Shared<'s, S: RowSource> {
     /// Only the one open cursor's callbacks reach it, one at a time: see `open`.
     source: UnsafeCell<&'s mut S>,
     columns: usize,
-    /// Give SQLite copies of text and blobs.
-    copy: bool,
     rows: Cell<u64>,
     at_end: Cell<bool>,
     /// A cursor has been opened: there is never a second one.
@@ -33,11 +31,10 @@ pub(super) struct Shared<'s, S: RowSource> {
 }
 
 impl<'s, S: RowSource> Shared<'s, S> {
-    pub(super) fn new(source: &'s mut S, columns: usize, copy: bool) -> Self {
+    pub(super) fn new(source: &'s mut S, columns: usize) -> Self {
         Shared {
             source: UnsafeCell::new(source),
             columns,
-            copy,
             rows: Cell::new(0),
             at_end: Cell::new(false),
             opened: Cell::new(false),
@@ -294,7 +291,7 @@ impl<'s, S: RowSource> Callbacks<'s, S> {
             let value = unsafe { &*shared.source.get().cast_const() }.value(column);
             // SAFETY: SQLite's own context. Without triggers the cell is read before the next
             // `advance`.
-            unsafe { give(context, value, shared.copy) };
+            unsafe { give(context, value) };
         }));
         match given {
             Ok(()) => ffi::SQLITE_OK,
@@ -326,11 +323,10 @@ fn declaration(columns: usize) -> Option<CString> {
 /// Gives SQLite one cell.
 ///
 /// # Safety
-/// `context` is that of a running xColumn. Without `copy`, the value's bytes stay as they are until
-/// SQLite has made the row's record: the program of an insert without triggers reads every cell
+/// `context` is that of a running xColumn. The value's bytes stay as they are until SQLite has made the row's record: the program of an insert without triggers reads every cell
 /// into a register, makes the record from the registers and overwrites them with the next row's.
-unsafe fn give(context: *mut ffi::sqlite3_context, value: Value<'_>, copy: bool) {
-    let destructor = if copy { ffi::SQLITE_TRANSIENT() } else { ffi::SQLITE_STATIC() };
+unsafe fn give(context: *mut ffi::sqlite3_context, value: Value<'_>) {
+    let destructor = ffi::SQLITE_STATIC();
     let bytes = value.byte_len() as u64;
     // SAFETY: whole slices with their lengths, checked by SQLite against its limit; the rest as
     // promised by the caller.
