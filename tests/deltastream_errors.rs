@@ -106,6 +106,10 @@ fn a_stream_that_does_not_fit_is_refused_and_keeps_its_position() {
     source.execute("select pg_drop_replication_slot('streams')");
     assert_eq!(code(setup(&source.setup_options())), "STREAM SLOTMISSING");
     assert_eq!(run_code(&source), "STREAM SLOTMISSING");
+    let (state, aside) = (source.stream().join("stream.tsv"), source.stream().join("aside"));
+    std::fs::rename(&state, &aside).expect("without state");
+    assert_eq!(code(setup(&source.setup_options())), "STREAM SLOTMISSING");
+    std::fs::rename(&aside, &state).expect("with state");
     source.execute("select pg_create_logical_replication_slot('streams', 'pgoutput')");
     assert_eq!(run_code(&source), "STREAM AHEAD");
     assert_eq!(source.changes(), ["_table|t|_action|insert|a|1"]);

@@ -8,7 +8,7 @@ use super::options::Plugin;
 use super::slot::Slot;
 use super::tables::{self, Table};
 use super::{Error, Options, session};
-use crate::daystream::{Identity, Writer, WriterOptions};
+use crate::daystream::{Identity, Reader, ReaderOptions, Start, Writer, WriterOptions};
 use crate::libpq::{Conn, SystemIdentity};
 use deltaflood::Lsn;
 use std::path::{Path, PathBuf};
@@ -185,7 +185,14 @@ fn stream_identity(
         return Ok(None);
     }
     let Some(identity) = Identity::load(dir)? else {
-        return Ok(None);
+        let reader = Reader::open(dir, Start::End, ReaderOptions::default());
+        let has_changes = reader.is_ok_and(|reader| reader.position().is_some());
+        // Changes of an unknown source: a slot made now would begin behind them, with a gap.
+        return if has_changes && !slot_exists {
+            Err(Error::SlotMissing { slot: options.slot.clone() })
+        } else {
+            Ok(None)
+        };
     };
     session::check_identity(&identity, system, &options.slot)?;
     if slot_exists {
