@@ -40,7 +40,7 @@ fn a_capture_killed_at_any_point_goes_on_without_a_gap_and_without_a_repeat() {
                 last += 50;
                 // Quiet for a moment now and then, or no idle position is ever saved.
                 std::thread::sleep(Duration::from_millis(u64::from(last) / 50 % 2 * 20));
-                if let Some(status) = child.try_wait().expect("child") {
+                if let Some(status) = child.0.try_wait().expect("child") {
                     break status;
                 }
                 assert!(started.elapsed() < Duration::from_secs(20), "{wanted} is not passed");

@@ -62,8 +62,8 @@ impl Source {
 
     /// Runs a capture in a process of its own: this program again, with the one test
     /// `capture_of_a_child_process`, which runs [`child_options`].
-    pub fn spawn(&self, environment: &[(&str, &str)]) -> Child {
-        Command::new(std::env::current_exe().expect("this program"))
+    pub fn spawn(&self, environment: &[(&str, &str)]) -> Killed {
+        let child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "capture_of_a_child_process", "--quiet"])
             .env("PGSQLITE_TEST_CONNINFO", self.conninfo())
             .env("PGSQLITE_TEST_SLOT", &self.name)
@@ -71,8 +71,8 @@ impl Source {
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .expect("child")
+            .spawn();
+        Killed(child.expect("child"))
     }
 
     pub fn stream(&self) -> PathBuf {
@@ -167,6 +167,16 @@ impl Source {
     pub fn of_verb(&self, wanted: Verb) -> Vec<String> {
         let entries = self.entries().into_iter();
         entries.filter(|(verb, _)| *verb == wanted).map(|(_, line)| line).collect()
+    }
+}
+
+/// A process that does not outlive the test, also when that fails.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
