@@ -7,11 +7,21 @@ cluster::psql $copy_server bench -v rows=$measure::rows -f $measure::here/flight
 set copy_psql [list [cluster::program $copy_server psql] -X -q -d $copy_conninfo]
 set copy_bytes [string trim [exec {*}$copy_psql -c {copy flights to stdout} | wc -c]]
 
-# One run of a script of this folder in a process of its own, with a fresh SQLite file.
-proc copy_script {name} {
-    global copy_server copy_folder copy_conninfo
+# A file in WAL mode with the empty table, or without.
+proc copy_file {name {table 1}} {
+    global copy_folder
     set file $copy_folder/$name.db
     file delete $file $file-wal $file-shm
+    set sql "pragma journal_mode = wal;"
+    if {$table} { append sql [exec cat $measure::here/flights_sqlite.sql] }
+    exec sqlite3 $file $sql
+    return $file
+}
+
+# One run of a script of this folder in a process of its own, with a fresh SQLite file.
+proc copy_script {name {table 0}} {
+    global copy_server copy_conninfo
+    set file [copy_file $name $table]
     set taken [measure::command $copy_server [list [info nameofexecutable] \
         $measure::here/copy_$name.tcl $copy_conninfo $file]]
     copy_check $file
@@ -20,15 +30,52 @@ proc copy_script {name} {
 
 proc copy_import {} {
     global copy_server copy_folder copy_psql
-    set file $copy_folder/import.db
-    file delete $file $file-wal $file-shm
+    set file [copy_file import]
     set f [open $copy_folder/import.sql w]
-    puts $f "pragma journal_mode = wal;\npragma synchronous = normal;"
-    puts $f [exec cat $measure::here/flights_sqlite.sql]
-    puts $f ".mode csv\n.import /dev/stdin flights"
+    puts $f "pragma synchronous = normal;\n.mode csv\n.import /dev/stdin flights"
     close $f
     set taken [measure::command $copy_server [list {*}$copy_psql -c {copy flights to stdout csv} \
         | sqlite3 -batch -bail $file -cmd ".read $copy_folder/import.sql" .exit]]
+    copy_check $file
+    return $taken
+}
+
+# The prepared-insert loop in C, built here.
+proc copy_c {} {
+    global copy_server copy_folder copy_conninfo
+    set program $copy_folder/insert_loop
+    if {![file exists $program]} {
+        exec cc -O2 -o $program $measure::here/insert_loop.c -I[exec pg_config --includedir] \
+            -lpq -lsqlite3
+    }
+    set file [copy_file c]
+    set taken [measure::command $copy_server [list $program $copy_conninfo $file]]
+    copy_check $file
+    return $taken
+}
+
+# DuckDB's own copy, when the Python named by PGSQLITE_BENCH_DUCKDB has it with its extensions.
+proc copy_duckdb {} {
+    global copy_server copy_folder copy_conninfo
+    set file [copy_file duckdb]
+    set taken [measure::command $copy_server [list $::env(PGSQLITE_BENCH_DUCKDB) \
+        $measure::here/copy_duckdb.py $copy_conninfo $file]]
+    copy_check $file
+    return $taken
+}
+
+# `read` from COPY's text into a fresh file, `write` of what `copy` has made.
+proc copy_tabsep {what} {
+    global copy_folder
+    if {$what eq {read}} {
+        set file [copy_file tabsep]
+        set text $copy_folder/flights.tsv
+    } else {
+        set file $copy_folder/copy.db
+        set text $copy_folder/written.tsv
+    }
+    set taken [measure::command {} [list [info nameofexecutable] $measure::here/copy_tabsep.tcl \
+        $what $file $text]]
     copy_check $file
     return $taken
 }
@@ -39,18 +86,52 @@ proc copy_check {file} {
     if {$rows != $measure::rows} { error "$file holds $rows rows" }
 }
 
-set copy_medians [measure::compare "copy: PostgreSQL -> SQLite (WAL)" rows $measure::rows \
-        $copy_bytes {
+proc copy_ratio {medians a b} {
+    format %.2f [expr {[dict get $medians $a seconds] / [dict get $medians $b seconds]}]
+}
+
+set copy_sides {
+    "pg_sqlite copy" { copy_script copy }
     "pg_sqlite import_postgres_result -rowbyrow" { copy_script ours }
     "Pgtcl pg_select, db eval insert" { copy_script loop }
     "psql copy csv | sqlite3 .import" { copy_import }
     "psql copy to /dev/null (floor)" {
         measure::command $copy_server [list {*}$copy_psql -c "\\copy flights to /dev/null"]
     }
-}]
+}
+if {[info exists env(PGSQLITE_BENCH_DUCKDB)]} { dict set copy_sides DuckDB { copy_duckdb } }
+set copy_medians [measure::compare "copy: PostgreSQL -> SQLite (WAL)" rows $measure::rows \
+    $copy_bytes $copy_sides]
 set copy_ours [dict get $copy_medians "pg_sqlite import_postgres_result -rowbyrow"]
 measure::target "seconds for a million rows at most 1.95" \
     [format %.2f [expr {[dict get $copy_ours seconds] * 1e6 / $measure::rows}]] "<= 1.95"
-measure::target "peak memory under 64 MiB" [format %.1f [dict get $copy_ours peak]] "< 64"
+measure::target "copy: times the floor" \
+    [copy_ratio $copy_medians "pg_sqlite copy" "psql copy to /dev/null (floor)"] "<= 1.25"
+measure::target "copy: times .import" \
+    [copy_ratio $copy_medians "pg_sqlite copy" "psql copy csv | sqlite3 .import"] "<= 0.5"
+if {[dict exists $copy_medians DuckDB]} {
+    measure::target "copy: times DuckDB" \
+        [copy_ratio $copy_medians "pg_sqlite copy" DuckDB] "<= 0.5"
+}
+measure::target "peak memory under 64 MiB" [format %.1f [expr {max([dict get $copy_ours peak],
+    [dict get $copy_medians "pg_sqlite copy" peak])}]] "< 64"
+
+set copy_medians [measure::compare "copy: the insert half, from a ready result" rows \
+    $measure::rows $copy_bytes {
+    "pg_sqlite import_postgres_result" { copy_script ready 1 }
+    "prepared insert in C" { copy_c }
+}]
+measure::target "insert half: times a prepared insert in C" [copy_ratio $copy_medians \
+    "pg_sqlite import_postgres_result" "prepared insert in C"] "<= 0.9"
+
+exec {*}$copy_psql -c {copy flights to stdout} > $copy_folder/flights.tsv
+set copy_medians [measure::compare "copy: text files" rows $measure::rows $copy_bytes {
+    "pg_sqlite read_tabsep" { copy_tabsep read }
+    "pg_sqlite write_tabsep" { copy_tabsep write }
+}]
+measure::target "read_tabsep, million rows per second" [format %.2f [expr {$measure::rows / 1e6 /
+    [dict get $copy_medians "pg_sqlite read_tabsep" seconds]}]] ">= 0.8"
+measure::target "write_tabsep, MB per second" [format %.0f [expr {$copy_bytes / 1e6 /
+    [dict get $copy_medians "pg_sqlite write_tabsep" seconds]}]] ">= 100"
 cluster::destroy $copy_server
 file delete -force $copy_folder
