@@ -6,6 +6,7 @@
 //! daystream cat     SOURCE ?option ...? ?-channel stdout? ?-follow 0|1?
 //! daystream info    SOURCE
 //! daystream verify  SOURCE
+//! daystream retain  DIR ?-keep_days N? ?-keep_bytes N?
 //! ```
 //! SOURCE is the folder of a stream. Options:
 //!
@@ -45,6 +46,11 @@
 //! `first last segments bytes transactions lines tables`, the last a dict of line counts. `verify`
 //! does so too and checks every field of every line; the first damage is its error.
 //!
+//! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and those
+//! beyond the newest N bytes; without an option none. The segment being written always stays. It
+//! returns a dict: `segments bytes last`, of what was removed; `last` is the position that a reader
+//! must be beyond. One call at a time; writer and readers may be at work.
+//!
 //! Errors: `PGSQLITE DAYSTREAM NOTFOUND|EMPTY|CORRUPT segment F byte N damage D|GAP|...`.
 #![forbid(unsafe_code)]
 
@@ -52,6 +58,7 @@ mod cat;
 mod change;
 mod follow;
 mod options;
+mod retain;
 mod walk;
 
 use self::follow::Follow;
@@ -65,8 +72,14 @@ use crate::tcl::{Body, CmdResult, Exception, Failure, Flow, Interp, Obj, Options
 use std::cell::RefCell;
 use std::rc::Rc;
 
-const SUBS: &[(&str, Sub)] =
-    &[("open", open), ("foreach", foreach), ("cat", cat::cat), ("info", info), ("verify", verify)];
+const SUBS: &[(&str, Sub)] = &[
+    ("open", open),
+    ("foreach", foreach),
+    ("cat", cat::cat),
+    ("info", info),
+    ("verify", verify),
+    ("retain", retain::retain),
+];
 
 const METHODS: &[(&str, Method<Stream>)] = &[
     ("next", next),

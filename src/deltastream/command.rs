@@ -5,7 +5,7 @@
 //!                    ?-publication P? ?-plugin pgoutput|deltaflood?
 //! deltastream run    -conninfo C -slot S -stream DIR ?-command cb? ?capture option ...?
 //! deltastream open   ?name? -conninfo C -slot S -stream DIR ?capture option ...?
-//! deltastream read   -stream DIR ?-channel stdin? ?-quiet_ms N?
+//! deltastream read   -stream DIR ?-channel stdin? ?-quiet_ms N? ?-segment_bytes N?
 //! deltastream status -conninfo C -slot S ?-stream DIR? ?-publication P?
 //! deltastream drop   -conninfo C -slot S ?-publication P?
 //! ```

@@ -12,7 +12,7 @@ use std::rc::Rc;
 const PIECE_BYTES: usize = 64 << 10;
 
 pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let options = Options::parse(words, &["-stream", "-channel", "-quiet_ms"])?;
+    let options = Options::parse(words, &["-stream", "-channel", "-quiet_ms", "-segment_bytes"])?;
     let stream = options.required("-stream")?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdin"));
     let quiet_ms = options.count(interp, "-quiet_ms")?;
@@ -21,7 +21,11 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         let message = format!("channel \"{}\" wasn't opened for reading", name.text_lossy());
         return Err(Failure::new(message, &["PGSQLITE", "CHANNEL", "READ"]).into());
     }
-    let mut writer = Writer::open(stream, WriterOptions::default())?;
+    let mut how = WriterOptions::default();
+    if let Some(bytes) = options.count(interp, "-segment_bytes")? {
+        how.segment_bytes = bytes;
+    }
+    let mut writer = Writer::open(stream, how)?;
     let mut intake = Intake::new();
     let input = Input::new(interp, name)?;
     let outcome = pump(interp, &input, &mut intake, &mut writer, quiet_ms);
