@@ -2,7 +2,7 @@
 
 mod support;
 
-use pgsqlite::error::Coded;
+use pgsqlite::error::{Code, Coded};
 use pgsqlite::libpq::{Conn, Conninfo, TransactionStatus};
 use pgsqlite::pg_sqlite::{Columns, Error, Import, KeyPart, Source, TableName, Target};
 use pgsqlite::sqlite::{Access, Db, Reason, testing};
@@ -46,9 +46,19 @@ fn fails(sql: &str, import: impl Fn() -> Import<'static>) -> Error {
     assert_eq!((tables(&db), db.in_transaction()), (Some(0), false));
     let first = errors.remove(0);
     for other in errors {
-        assert_eq!(other.code(), first.code());
+        assert_eq!(common(&other), common(&first));
     }
     first
+}
+
+/// The code without what only one of the sources can tell: COPY has no description, so that the
+/// number of columns is known row by row.
+fn common(error: &Error) -> Code {
+    let mut code = error.code();
+    if code.reason == "COLUMNS" {
+        code.details.retain(|(name, _)| *name != "row");
+    }
+    code
 }
 
 #[test]
