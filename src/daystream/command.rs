@@ -46,10 +46,10 @@
 //! `first last segments bytes transactions lines tables`, the last a dict of line counts. `verify`
 //! does so too and checks every field of every line; the first damage is its error.
 //!
-//! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and those
-//! beyond the newest N bytes; without an option none. The segment being written always stays. It
-//! returns a dict: `segments bytes last`, of what was removed; `last` is the position that a reader
-//! must be beyond. One call at a time; writer and readers may be at work.
+//! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and
+//! those beyond the newest N bytes; without an option none. The segment being written always stays.
+//! It returns a dict: `segments bytes last`, of what was removed; `last` is the position that a
+//! reader must be beyond. One call at a time; writer and readers may be at work.
 //!
 //! Errors: `PGSQLITE DAYSTREAM NOTFOUND|EMPTY|CORRUPT segment F byte N damage D|GAP|...`.
 #![forbid(unsafe_code)]

@@ -83,8 +83,8 @@ impl Columns {
 }
 
 impl Columns {
-    /// As [`Columns::set`], of an array in which the elements of just these columns are set already:
-    /// NULL is not set, and unset only where it is. How many are then set.
+    /// As [`Columns::set`], of an array in which the elements of just these columns are set
+    /// already: NULL is not set, and unset only where it is. How many are then set.
     ///
     /// # Errors
     /// As [`Columns::set`].
