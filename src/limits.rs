@@ -26,6 +26,10 @@ pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
 /// Bulk import: batches that may wait for SQLite while the next one is read.
 pub const IMPORT_BATCHES_WAITING: usize = 4;
 
+/// Bulk import: page cache of the user's connection while rows go into a table with indexes, in
+/// bytes: with SQLite's default of 2 MB, keys in random order take twice the time.
+pub const IMPORT_CACHE_BYTES: u64 = 24 << 20;
+
 /// Export: bytes of rows that are handed to libpq at once.
 pub const EXPORT_CHUNK_BYTES: usize = 64 << 10;
 

@@ -17,9 +17,9 @@ use deltaflood::Lsn;
 use super::busy::{Patience, roll_back};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
-use super::{Error, StreamSource, connection};
+use super::{Error, StreamSource};
 use crate::daystream::{Position, Reader, Transaction};
-use crate::sqlite::{Db, Stmt, Value};
+use crate::sqlite::{Cache, Db, Stmt, Value};
 use crate::{failpoint, limits};
 
 /// How to apply.
@@ -472,7 +472,7 @@ pub fn apply(
         return Err(Error::InTransaction);
     }
     let patience = Patience { budget: options.busy, stop };
-    let _cache = patience.retry(|| connection::Cache::enlarge(db))?;
+    let _cache = patience.retry(|| Ok(Cache::enlarge(db, "main", limits::MIRROR_CACHE_BYTES)?))?;
     let mut applier = Applier::open(db, options, patience)?;
     let mut reader = applier.reader(source)?;
     let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;

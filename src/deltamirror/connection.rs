@@ -43,37 +43,6 @@ pub fn open_read_only(file: &Path) -> Result<Db, Error> {
     Ok(db)
 }
 
-/// A larger page cache on a connection that may be somebody else's, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Cache<'db> {
-    db: &'db Db,
-    before: Option<i64>,
-}
-
-impl Cache<'_> {
-    /// Enlarges the cache, unless it is larger already.
-    pub(super) fn enlarge(db: &Db) -> Result<Cache<'_>, Error> {
-        let before = db.query_int("PRAGMA main.cache_size", &[])?;
-        // Negative: KiB; else pages, of 4 KiB most often.
-        let kib = before.map_or(0, |size| if size < 0 { -size } else { size * 4 });
-        let wanted = i64::try_from(limits::MIRROR_CACHE_BYTES >> 10).unwrap_or(i64::MAX);
-        if kib >= wanted {
-            return Ok(Cache { db, before: None });
-        }
-        db.exec(&format!("PRAGMA main.cache_size = -{wanted}"))?;
-        Ok(Cache { db, before })
-    }
-}
-
-impl Drop for Cache<'_> {
-    fn drop(&mut self) {
-        if let Some(before) = self.before {
-            // A cache that stays larger would do no harm.
-            let _ = self.db.exec(&format!("PRAGMA main.cache_size = {before}"));
-        }
-    }
-}
-
 /// A cache that fits the work, and no more fsyncs than needed: with a WAL and NORMAL a power loss
 /// can take the last commits, whole and with their positions, and the stream brings them again.
 fn tune(db: &Db) -> Result<(), Error> {

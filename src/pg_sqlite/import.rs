@@ -250,6 +250,10 @@ impl<'a> Import<'a> {
         feed: &mut Feed<'_, B>,
     ) -> Result<u64> {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let _cache = match &self.target {
+            Target::Create(name) | Target::Into(name) => table::cache(db, name),
+            Target::Statement(_) => None,
+        };
         match &self.target {
             Target::Create(name) | Target::Into(name) if self.skip_identical => {
                 let mut changed = Changed::new(db, name, columns, &self.key, feed)?;

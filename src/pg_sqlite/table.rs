@@ -1,8 +1,9 @@
 //! The target table: its name, its key, its CREATE TABLE.
 
 use super::{Column, Error, Result};
+use crate::limits::IMPORT_CACHE_BYTES;
 use crate::schema::value::Kind;
-use crate::sqlite::{self, Db, quote_identifier};
+use crate::sqlite::{self, Cache, Db, quote_identifier};
 
 /// A table's name, unquoted, in the database where SQLite finds it or in a named one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,15 @@ fn key_sql(part: &KeyPart) -> String {
         Some(Order::Desc) => " DESC",
     };
     quote_identifier(&part.column) + order
+}
+
+/// A larger page cache while rows go into a table with indexes beside it. (Without them new pages
+/// only follow each other; and an index that is made afterwards is sorted in a smaller one faster.)
+pub(super) fn cache<'db>(db: &'db Db, name: &TableName) -> Option<Cache<'db>> {
+    let schema = name.schema.clone().map_or_else(|| schema_of(db, &name.table), Ok).ok()?;
+    let sql = "SELECT 1 FROM pragma_index_list(?1, ?2)";
+    db.query_int(sql, &[name.table.as_str().into(), schema.as_str().into()]).ok()??;
+    Cache::enlarge(db, &schema, IMPORT_CACHE_BYTES).ok()
 }
 
 /// Makes an index on these columns, called `TABLE_COLUMN_..._idx`, with a number when that name is

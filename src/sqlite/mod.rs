@@ -22,6 +22,7 @@
 
 pub mod api;
 mod atomic;
+mod cache;
 mod db;
 mod error;
 pub mod handle;
@@ -34,6 +35,7 @@ mod tests;
 mod value;
 mod vtab;
 
+pub use cache::Cache;
 pub use db::{Access, Db};
 pub use error::{Error, Reason, Result};
 pub use insert::{Insert, InsertError, RowSource};
