@@ -43,10 +43,12 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<()> {
     interp.provide("pgsqlite", VERSION)
 }
 
-/// Registers `pgsqlite::failpoints`: the names at which the crash test kills, in test builds only.
+/// Registers what only test builds have: `pgsqlite::failpoints`, the names at which the crash test
+/// kills, and `pgsqlite::panic`.
 #[cfg(feature = "failpoints")]
 fn failpoints(interp: Interp) -> CmdResult<()> {
-    use crate::tcl::{Obj, command};
+    use crate::tcl::{Obj, command, rehearsal};
+    rehearsal::register(interp)?;
     command::register(interp, "::pgsqlite::failpoints", |_, _| {
         let names: Vec<Obj> = crate::failpoint::ALL.iter().map(|name| Obj::from(*name)).collect();
         Ok(Obj::list(&names).into())

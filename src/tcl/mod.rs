@@ -25,6 +25,8 @@ pub mod mailbox;
 pub mod obj;
 pub mod options;
 pub mod other_pgtcl;
+#[cfg(feature = "failpoints")]
+pub mod rehearsal;
 pub mod serve;
 pub mod signal;
 pub mod sqlite_host;
