@@ -5,7 +5,7 @@ use crate::libpq::{self, Conn, Conninfo};
 use crate::tcl::channel::Channel;
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
 
-// COMPAT: the message lists these; -reconnect is taken besides.
+// COMPAT: the message lists these; the two below are taken besides.
 const OPTIONS: [&str; 10] = [
     "-host",
     "-port",
@@ -19,6 +19,7 @@ const OPTIONS: [&str; 10] = [
     "-async",
 ];
 const RECONNECT: &str = "-reconnect";
+const AUTOCLEAR: &str = "-autoclear";
 
 const USAGE: &str = "pg_connect: database name missing
 pg_connect databaseName [-host hostName] [-port portNumber] [-tty pgtty]
@@ -32,6 +33,7 @@ struct Request {
     handle: Option<String>,
     asynchronous: bool,
     reconnects: bool,
+    autoclear: bool,
 }
 
 /// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a
@@ -48,6 +50,7 @@ pub(super) fn connect(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
     let conn = connect(&request.conninfo).map_err(refused)?;
     let connection = Connection::create(interp, request.handle.as_deref(), conn)?;
     connection.set_reconnects(request.reconnects);
+    connection.set_autoclear(request.autoclear);
     Ok(Flow::Value(connection.handle().clone()))
 }
 
@@ -72,7 +75,7 @@ fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Request> {
     for pair in rest.chunks_exact(2) {
         let [option, value] = pair else { continue };
         let option = option.text_lossy();
-        let mut all = OPTIONS.iter().chain([&RECONNECT]);
+        let mut all = OPTIONS.iter().chain([&RECONNECT, &AUTOCLEAR]);
         let Some(known) = all.find(|o| **o == option) else {
             return Err(Failure::bad_word("option", &option, &OPTIONS).into());
         };
@@ -106,6 +109,7 @@ fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> Cm
         }
         "-connhandle" => request.handle = Some(value.as_text()?.into_owned()),
         "-async" => request.asynchronous = value.as_bool(interp)?,
+        AUTOCLEAR => request.autoclear = value.as_bool(interp)?,
         RECONNECT => request.reconnects = value.as_bool(interp)?,
         // COMPAT: libpq 14 and newer refuse this parameter, which did nothing for long before.
         "-tty" => {}

@@ -36,6 +36,8 @@ pub struct Connection {
     lent: Cell<bool>,
     /// Whether it is made anew when found lost: see [`super::reconnect`].
     reconnects: Cell<bool>,
+    /// Whether results go with the last reference to their name.
+    autoclear: Cell<bool>,
     me: Weak<Connection>,
     pub(super) copy: super::copy::State,
     pub(super) watch: Watch,
@@ -76,6 +78,7 @@ impl Connection {
             streaming: Cell::new(false),
             lent: Cell::new(false),
             reconnects: Cell::new(false),
+            autoclear: Cell::new(false),
             me: me.clone(),
             copy: super::copy::State::default(),
             watch: Watch::default(),
@@ -157,6 +160,10 @@ impl Connection {
 
     pub(super) fn set_reconnects(&self, reconnects: bool) {
         self.reconnects.set(reconnects);
+    }
+
+    pub(super) fn set_autoclear(&self, autoclear: bool) {
+        self.autoclear.set(autoclear);
     }
 
     pub(super) fn reconnects(&self) -> bool {
@@ -299,7 +306,7 @@ impl Connection {
         let status = result.status();
         let handle = self.add_result(interp, result)?;
         self.begin_copy(status, Some(&handle));
-        Ok(handle.name().clone())
+        Ok(if self.autoclear.get() { handle.tracked_name() } else { handle.name().clone() })
     }
 
     pub(super) fn remove_result(&self, number: u64) {

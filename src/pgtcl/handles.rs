@@ -64,7 +64,8 @@ pub(super) fn find(interp: Interp, name: &Obj) -> Option<Rc<Connection>> {
 /// # Errors
 /// `X is not a valid query result`, errorCode `PGSQLITE HANDLE RESULT name X`.
 pub fn result(interp: Interp, name: &Obj) -> CmdResult<Rc<QueryResult>> {
-    interp.object(name).or_else(|| by_number(interp, name)).ok_or_else(|| {
+    let tracked = || name.tracked_object::<QueryResult>().filter(|result| result.is_there());
+    tracked().or_else(|| interp.object(name)).or_else(|| by_number(interp, name)).ok_or_else(|| {
         let name = name.text_lossy();
         let code = ["PGSQLITE", "HANDLE", "RESULT", "name", &name];
         Failure::new(format!("{name} is not a valid query result"), &code).into()

@@ -132,6 +132,7 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
 
 /// Runs a command, then tells of the notices that came meanwhile.
 fn told(run: Run, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    query_result::clear_forgotten();
     let outcome = run(interp, words);
     notice::deliver();
     outcome

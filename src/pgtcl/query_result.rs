@@ -4,8 +4,9 @@ use super::row::Columns;
 use super::{Connection, result_command};
 use crate::libpq::PgResult;
 use crate::tcl::command::{self, Command};
+use crate::tcl::tracked::Tracked;
 use crate::tcl::{CmdResult, Interp, Obj};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 /// A result that a script holds.
@@ -20,6 +21,35 @@ pub struct QueryResult {
     columns: RefCell<Option<Rc<Columns>>>,
     null_value: RefCell<Obj>,
     command: RefCell<Option<Command>>,
+    /// The value that was handed out, where the last reference to it ends the result: its address.
+    tracked: Cell<Option<usize>>,
+    me: Weak<QueryResult>,
+}
+
+thread_local! {
+    /// Results that no value stands for any more.
+    static FORGOTTEN: RefCell<Vec<Weak<QueryResult>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Clears the results that scripts of this thread have forgotten (`pg_connect -autoclear 1`). Not at
+/// once, for Tcl is in the midst of something when it frees a value; before the next command.
+pub(super) fn clear_forgotten() {
+    let forgotten = FORGOTTEN.try_with(|all| all.try_borrow_mut().map(|mut all| all.split_off(0)));
+    for result in forgotten.into_iter().flatten().flatten() {
+        if let Some(result) = result.upgrade() {
+            result.clear();
+        }
+    }
+}
+
+impl Tracked for QueryResult {
+    fn forgotten(&self) {
+        let _ = FORGOTTEN.try_with(|all| {
+            if let Ok(mut all) = all.try_borrow_mut() {
+                all.push(Weak::clone(&self.me));
+            }
+        });
+    }
 }
 
 impl QueryResult {
@@ -31,7 +61,7 @@ impl QueryResult {
         result: PgResult,
     ) -> CmdResult<Rc<QueryResult>> {
         let name = format!("{}.{number}", connection.name());
-        let handle = Rc::new(QueryResult {
+        let handle = Rc::new_cyclic(|me| QueryResult {
             name: Obj::text(&name),
             number,
             connection: Rc::downgrade(connection),
@@ -40,6 +70,8 @@ impl QueryResult {
             columns: RefCell::new(None),
             null_value: RefCell::new(connection.null_value()),
             command: RefCell::new(None),
+            tracked: Cell::new(None),
+            me: Weak::clone(me),
         });
         let deleted = Rc::downgrade(&handle);
         let command = command::register_object(
@@ -61,6 +93,26 @@ impl QueryResult {
     #[must_use]
     pub fn name(&self) -> &Obj {
         &self.name
+    }
+
+    /// A value of its own for a script: when the last reference to that goes, the result does.
+    pub(super) fn tracked_name(self: &Rc<Self>) -> Obj {
+        let value = Obj::tracked(&self.name.text_lossy(), self);
+        self.tracked.set(Some(value.address()));
+        value
+    }
+
+    /// The result was called by this word. If it is the value that was handed out, Tcl has made a
+    /// command's name of it, and it is tracked anew.
+    pub(super) fn called_by(self: &Rc<Self>, word: &Obj) {
+        if self.tracked.get() == Some(word.address()) && self.is_there() {
+            word.track_again(self);
+        }
+    }
+
+    /// Whether it has not been cleared.
+    pub(super) fn is_there(&self) -> bool {
+        self.command.borrow().is_some()
     }
 
     /// The name of its connection's handle.

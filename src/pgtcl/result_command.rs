@@ -82,6 +82,8 @@ pub(super) fn by_handle(
     result: &Rc<QueryResult>,
     words: &[Obj],
 ) -> Result<Flow, Exception> {
+    let Some(word) = words.first() else { return Ok(Obj::empty().into()) };
+    result.called_by(word);
     let [_, option, arguments @ ..] = words else {
         let usage = format!("{} command...", result.name().text_lossy());
         return Err(Failure::wrong_args(&usage).into());

@@ -32,6 +32,7 @@ pub mod signal;
 pub mod sqlite_host;
 pub mod state;
 pub mod text;
+pub mod tracked;
 
 pub use body::{Body, Iteration};
 pub use cells::Cell;
