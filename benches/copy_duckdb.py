@@ -12,9 +12,13 @@ try:
 except ImportError:
     pass  # DuckDB fetches its extensions by itself.
 
+def quote(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
 db = duckdb.connect()
-db.execute(f"attach '{sys.argv[1]}' as pg (type postgres, read_only)")
-db.execute(f"attach '{sys.argv[2]}' as lite (type sqlite)")
+db.execute(f"attach {quote(sys.argv[1])} as pg (type postgres, read_only)")
+db.execute(f"attach {quote(sys.argv[2])} as lite (type sqlite)")
 began = time.time()
 db.execute("insert into lite.flights select * from pg.flights")
 print("seconds", time.time() - began)

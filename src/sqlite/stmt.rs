@@ -217,32 +217,21 @@ impl<'db> Stmt<'db> {
             Ok(at) if at < row_columns => at,
             _ => return Value::Null,
         };
-        // SAFETY: in range. Each value is read in its own type, so nothing is converted and earlier
-        // pointers stay valid until the next step or reset, which need `&mut self`.
+        // SAFETY: in range. The value is asked once and read without SQLite's lock, which this
+        // thread alone would take: a connection is used by one thread at a time. Each value is read
+        // in its own type, so nothing is converted and earlier pointers stay valid until the next
+        // step or reset, which need `&mut self`.
         unsafe {
-            match ffi::sqlite3_column_type(raw, at) {
-                ffi::SQLITE_INTEGER => Value::Int(ffi::sqlite3_column_int64(raw, at)),
-                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_column_double(raw, at)),
+            let value = ffi::sqlite3_column_value(raw, at);
+            match ffi::sqlite3_value_type(value) {
+                ffi::SQLITE_INTEGER => Value::Int(ffi::sqlite3_value_int64(value)),
+                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_value_double(value)),
                 ffi::SQLITE_TEXT => {
-                    Value::Text(self.slice(ffi::sqlite3_column_text(raw, at).cast(), at))
+                    Value::Text(slice(ffi::sqlite3_value_text(value).cast(), value))
                 }
-                ffi::SQLITE_BLOB => Value::Blob(self.slice(ffi::sqlite3_column_blob(raw, at), at)),
+                ffi::SQLITE_BLOB => Value::Blob(slice(ffi::sqlite3_value_blob(value), value)),
                 _ => Value::Null,
             }
-        }
-    }
-
-    /// # Safety
-    /// `start` is what SQLite returned for this column just now.
-    unsafe fn slice(&self, start: *const std::ffi::c_void, at: c_int) -> &[u8] {
-        // SAFETY: asked after the pointer, as SQLite wants it.
-        let bytes = unsafe { ffi::sqlite3_column_bytes(self.raw.as_ptr(), at) };
-        match usize::try_from(bytes) {
-            // SAFETY: SQLite's own pointer and length, valid until the next step or reset.
-            Ok(bytes) if bytes > 0 && !start.is_null() => unsafe {
-                std::slice::from_raw_parts(start.cast(), bytes)
-            },
-            _ => &[],
         }
     }
 
@@ -260,6 +249,20 @@ impl Drop for Stmt<'_> {
     fn drop(&mut self) {
         // SAFETY: ours; the connection is still open, since it is borrowed.
         unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
+    }
+}
+
+/// # Safety
+/// `start` is what SQLite returned for this value just now, and lives as long as `'a`.
+unsafe fn slice<'a>(start: *const std::ffi::c_void, value: *mut ffi::sqlite3_value) -> &'a [u8] {
+    // SAFETY: asked after the pointer, as SQLite wants it.
+    let bytes = unsafe { ffi::sqlite3_value_bytes(value) };
+    match usize::try_from(bytes) {
+        // SAFETY: SQLite's own pointer and length, valid as the caller promises.
+        Ok(bytes) if bytes > 0 && !start.is_null() => unsafe {
+            std::slice::from_raw_parts(start.cast(), bytes)
+        },
+        _ => &[],
     }
 }
 
