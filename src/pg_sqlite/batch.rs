@@ -63,8 +63,8 @@ impl Batch {
             Value::Int(int) => Cell::Int(int),
             Value::Real(real) => Cell::Real(real),
             Value::Text(text) => {
-                self.bytes.extend_from_slice(text);
-                Cell::Text(start, u32::try_from(text.len()).unwrap_or(u32::MAX))
+                self.push_text(text);
+                return;
             }
             Value::Blob(blob) => {
                 self.bytes.extend_from_slice(blob);
@@ -74,8 +74,16 @@ impl Batch {
         self.cells.push(cell);
     }
 
-    /// The cell at `at`, row by row from the first; NULL beyond the end.
+    /// Appends text, as [`Batch::push`] does.
     #[inline]
+    pub(super) fn push_text(&mut self, text: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        self.cells.push(Cell::Text(start, u32::try_from(text.len()).unwrap_or(u32::MAX)));
+    }
+
+    /// The cell at `at`, row by row from the first; NULL beyond the end.
+    #[inline(always)]
     pub(super) fn value(&self, at: usize) -> Value<'_> {
         match self.cells.get(at) {
             None | Some(Cell::Null) => Value::Null,
@@ -86,7 +94,7 @@ impl Batch {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn slice(&self, start: usize, length: u32) -> &[u8] {
         self.bytes.get(start..start.saturating_add(length as usize)).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::{Column, Error, Result};
-use crate::schema::value;
+use crate::schema::value::{self, Kind};
 use crate::sqlite::Value;
 
 /// Converts rows, and knows which row and column it is at when one fails.
@@ -93,6 +93,15 @@ impl Converter {
                 return Ok(());
             }
         };
+        if column.kind == Kind::Text {
+            // Most cells are this, and need not go through a result of 24 bytes in memory.
+            return if text.len() as u64 <= self.length_limit {
+                batch.push_text(text);
+                Ok(())
+            } else {
+                Err(self.too_big(text.len() as u64))
+            };
+        }
         let value = if self.strict {
             value::convert(column.kind, text, &mut self.scratch).map_err(|reason| Error::Value {
                 column: column.name.clone(),
@@ -105,14 +114,21 @@ impl Converter {
         };
         let bytes = value.byte_len() as u64;
         if bytes > self.length_limit {
-            return Err(Error::TooBig {
-                column: column.name.clone(),
-                row: self.row,
-                bytes,
-                limit: self.length_limit,
-            });
+            return Err(self.too_big(bytes));
         }
         batch.push(value);
         Ok(())
+    }
+
+    /// The error of the cell before the current place.
+    #[cold]
+    fn too_big(&self, bytes: u64) -> Error {
+        let column = self.columns.get(self.column.saturating_sub(1));
+        Error::TooBig {
+            column: column.map(|column| column.name.clone()).unwrap_or_default(),
+            row: self.row,
+            bytes,
+            limit: self.length_limit,
+        }
     }
 }

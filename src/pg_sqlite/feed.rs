@@ -119,7 +119,7 @@ impl<B: Batches> RowSource for Feed<'_, B> {
         Ok(true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&self, column: usize) -> Value<'_> {
         self.batch.value(self.at.wrapping_add(column))
     }

@@ -83,13 +83,15 @@ impl<'a> LineRows<'a> {
     fn columns(&mut self, batch: &mut Batch) -> Result<()> {
         self.converter.begin_row();
         let lenient = !self.converter.is_strict();
+        let escaped = memchr::memchr(b'\\', &self.line).is_some();
         for cell in cells(&self.line, &self.separator) {
             if lenient && self.converter.missing() == 0 {
                 break;
             }
             let cell = match self.null.as_deref() == Some(cell) {
                 true => None,
-                false => Some(unescape(cell, &mut self.scratch)),
+                false if escaped => Some(unescape(cell, &mut self.scratch)),
+                false => Some(cell),
             };
             self.converter.push(batch, cell)?;
         }
@@ -164,14 +166,29 @@ pub(super) fn check_separator(separator: &[u8]) -> Result<()> {
 }
 
 /// The parts of a line between separators: one more than there are separators.
-fn cells<'l>(line: &'l [u8], separator: &'l [u8]) -> impl Iterator<Item = &'l [u8]> {
-    let ends = memchr::memmem::find_iter(line, separator).chain(std::iter::once(line.len()));
-    let mut start = 0;
-    ends.map(move |end| {
-        let cell = line.get(start..end).unwrap_or_default();
-        start = end.saturating_add(separator.len());
-        cell
-    })
+struct Cells<'l> {
+    rest: Option<&'l [u8]>,
+    separator: &'l [u8],
+}
+
+fn cells<'l>(line: &'l [u8], separator: &'l [u8]) -> Cells<'l> {
+    Cells { rest: Some(line), separator }
+}
+
+impl<'l> Iterator for Cells<'l> {
+    type Item = &'l [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'l [u8]> {
+        let rest = self.rest?;
+        let end = match self.separator {
+            [byte] => memchr::memchr(*byte, rest),
+            more => memchr::memmem::find(rest, more),
+        };
+        let (cell, after) = rest.split_at(end.unwrap_or(rest.len()));
+        self.rest = end.and_then(|_| after.get(self.separator.len()..));
+        Some(cell)
+    }
 }
 
 /// The text of a cell, in `scratch` when it differs from the cell.

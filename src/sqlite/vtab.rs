@@ -326,6 +326,7 @@ fn declaration(columns: usize) -> Option<CString> {
 /// `context` is that of a running xColumn. The value's bytes stay as they are until SQLite has made
 /// the row's record: the program of an insert without triggers reads every cell into a register,
 /// makes the record from the registers and overwrites them with the next row's.
+#[inline(always)]
 unsafe fn give(context: *mut ffi::sqlite3_context, value: Value<'_>) {
     let destructor = ffi::SQLITE_STATIC();
     let bytes = value.byte_len() as u64;
