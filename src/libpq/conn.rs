@@ -77,6 +77,9 @@ impl Conn {
     /// # Errors
     /// `POSTGRES CONNECT` with libpq's message, `POSTGRES NUL`.
     pub fn connect(conninfo: &Conninfo) -> Result<Conn, Error> {
+        if let Some(outcome) = Self::connect_told(conninfo) {
+            return outcome;
+        }
         let conn = Self::open(conninfo, |keywords, values| {
             // SAFETY: both arrays are NULL-ended and of equal length; their strings live on.
             unsafe { pq_sys::PQconnectdbParams(keywords, values, 0) }

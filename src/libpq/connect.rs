@@ -1,6 +1,6 @@
 //! Connecting step by step, and connecting within a time limit.
 
-use super::{Conn, Conninfo, Error, Wake, wait};
+use super::{Conn, Conninfo, Error, Wake, conndefaults, wait};
 use std::time::{Duration, Instant};
 
 /// What to wait for before the next [`Connecting::poll`].
@@ -79,6 +79,43 @@ impl Connecting {
 }
 
 impl Conn {
+    /// Connects as [`Conn::connect`] does, and tells the SQLSTATE of a refusal. None, and nothing
+    /// done, where there are or may be several hosts or a time limit: only libpq's own waiting goes
+    /// from one host to the next.
+    pub(super) fn connect_told(conninfo: &Conninfo) -> Option<Result<Conn, Error>> {
+        let defaults = conndefaults();
+        let value = |keyword| conninfo.or_default(&defaults, keyword);
+        if ["connect_timeout", "service"].iter().any(|keyword| !value(keyword).is_empty())
+            || ["host", "hostaddr"].iter().any(|keyword| value(keyword).contains(','))
+        {
+            return None;
+        }
+        let mut connecting = match Connecting::start(conninfo) {
+            Ok(connecting) => connecting,
+            Err(error) => return Some(Err(error)),
+        };
+        connecting.conn.set_verbose(true);
+        loop {
+            let (read, write) = match connecting.progress() {
+                Progress::Done => break,
+                Progress::Failed => {
+                    return Some(Err(refused(&connecting.conn.error_message())));
+                }
+                Progress::Reading => (true, false),
+                Progress::Writing => (false, true),
+            };
+            match wait(connecting.conn.socket(), read, write, None, None) {
+                Ok(ready) if !ready.readable && !ready.writable => {} // interrupted by a signal
+                Ok(_) => {
+                    connecting.poll();
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        connecting.conn.set_verbose(false);
+        Some(Ok(connecting.into_conn()))
+    }
+
     /// Starts connecting and does not wait; go on with [`Conn::connect_poll`]. Till it is done
     /// every statement is refused.
     ///

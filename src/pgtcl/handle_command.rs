@@ -34,6 +34,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("backendpid", OnConnection(dbinfo::backendpid)),
     ("socket", OnConnection(dbinfo::socket)),
     ("conndefaults", Plain(connect::conndefaults)),
+    ("sqlite", Plain(sqlite)),
     ("set_single_row_mode", OnConnection(exec::set_single_row_mode)),
     ("is_busy", OnConnection(exec::isbusy)),
     ("copy_complete", OnConnection(exec::copy_complete)),
@@ -64,6 +65,13 @@ const COMMANDS: &[(&str, How)] = &[
     ("lo_import", OnConnection(large_object::import)),
     ("lo_export", OnConnection(large_object::export)),
 ];
+
+/// `$conn sqlite handle ...` for `pg_sqlite handle ...`.
+fn sqlite(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let mut call = vec![Obj::text("::pg_sqlite")];
+    call.extend(words.iter().skip(1).cloned());
+    Ok(Flow::Value(interp.call_here(&call)?))
+}
 
 /// Runs a sub-command.
 pub(super) fn run(

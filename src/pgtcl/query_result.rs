@@ -31,8 +31,8 @@ thread_local! {
     static FORGOTTEN: RefCell<Vec<Weak<QueryResult>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Clears the results that scripts of this thread have forgotten (`pg_connect -autoclear 1`). Not at
-/// once, for Tcl is in the midst of something when it frees a value; before the next command.
+/// Clears the results that scripts of this thread have forgotten (`pg_connect -autoclear 1`). Not
+/// at once, for Tcl is in the midst of something when it frees a value; before the next command.
 pub(super) fn clear_forgotten() {
     let forgotten = FORGOTTEN.try_with(|all| all.try_borrow_mut().map(|mut all| all.split_off(0)));
     for result in forgotten.into_iter().flatten().flatten() {

@@ -163,7 +163,9 @@ pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<C
     unsafe {
         let raw = sys::Tcl_CreateChannel(&TYPE, name.as_ptr(), data, mask);
         sys::Tcl_RegisterChannel(interp.raw(), raw);
-        NonNull::new(raw).map(Channel).ok_or_else(|| Failure::plain("no channel").into())
+        NonNull::new(raw)
+            .map(Channel)
+            .ok_or_else(|| Failure::new("no channel", &["PGSQLITE", "CHANNEL", "CREATE"]).into())
     }
 }
 

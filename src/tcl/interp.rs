@@ -274,7 +274,8 @@ impl Interp {
 /// A C string of a name.
 pub(super) fn c_string(text: &str) -> CmdResult<CString> {
     let internal = text::from_utf8(text.as_bytes(), sys::is_tcl9());
-    CString::new(internal).map_err(|_| Failure::plain("a name holds a NUL byte").into())
+    CString::new(internal)
+        .map_err(|_| Failure::new("a name holds a NUL byte", &["PGSQLITE", "USAGE", "NUL"]).into())
 }
 
 /// An interpreter kept for later. It does not keep the interpreter alive: a script may delete it at
