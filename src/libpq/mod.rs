@@ -41,7 +41,7 @@ pub use error::{Error, ServerError};
 pub use escape::{escape_bytea, escape_string, unescape_bytea};
 pub use large_object::{LargeObjectMode, Whence};
 pub use notice::{CodedHook as CodedNoticeHook, Hook as NoticeHook};
-pub use query::{Call, Param, Target};
+pub use query::{Call, Param, ParamList, Target};
 pub use replication::{Message, NewSlot, Replication, SystemIdentity, WalData};
 pub use result::{ErrorField, PgResult, Status};
 pub use wait::{Readiness, Wake, wait};

@@ -7,38 +7,58 @@ use std::ffi::{CString, c_char, c_int};
 pub type Param<'a> = Option<&'a [u8]>;
 
 /// Parameters in the form libpq wants, in one piece of memory.
+#[derive(Debug, Default)]
+pub struct ParamList {
+    text: Vec<u8>,
+    /// Where each begins; None is NULL.
+    starts: Vec<Option<usize>>,
+}
+
+impl ParamList {
+    /// An empty list with room for so many.
+    #[must_use]
+    pub fn with_capacity(params: usize) -> ParamList {
+        ParamList { text: Vec::with_capacity(16 * params), starts: Vec::with_capacity(params) }
+    }
+
+    /// Adds a parameter.
+    ///
+    /// # Errors
+    /// `POSTGRES NUL`.
+    pub fn push(&mut self, param: Param<'_>) -> Result<(), Error> {
+        let start = param.map(|_| self.text.len());
+        if let Some(bytes) = param {
+            if memchr::memchr(0, bytes).is_some() {
+                return Err(Error::Nul { what: "parameter" });
+            }
+            self.text.extend_from_slice(bytes);
+            self.text.push(0);
+        }
+        self.starts.push(start);
+        Ok(())
+    }
+
+    fn from(params: &[Param<'_>]) -> Result<ParamList, Error> {
+        let mut list = ParamList::with_capacity(params.len());
+        params.iter().try_for_each(|param| list.push(*param)).map(|()| list)
+    }
+}
+
+/// The pointers to a list's parameters, while that stays as it is.
 struct Params {
-    _text: Vec<u8>,
     pointers: Vec<*const c_char>,
     count: c_int,
 }
 
 impl Params {
-    fn new(params: &[Param<'_>]) -> Result<Params, Error> {
-        let count = c_int::try_from(params.len())
+    fn of(list: &ParamList) -> Result<Params, Error> {
+        let count = c_int::try_from(list.starts.len())
             .map_err(|_| Error::Library { message: "too many parameters".to_owned() })?;
-        let length = params.iter().flatten().map(|bytes| bytes.len() + 1).sum();
-        let mut text = Vec::with_capacity(length);
-        for bytes in params.iter().flatten() {
-            if memchr::memchr(0, bytes).is_some() {
-                return Err(Error::Nul { what: "parameter" });
-            }
-            text.extend_from_slice(bytes);
-            text.push(0);
-        }
-        let mut rest = text.as_slice();
-        let mut pointers = Vec::with_capacity(params.len());
-        for param in params {
-            pointers.push(match param {
-                None => std::ptr::null(),
-                Some(bytes) => {
-                    let (this, after) = rest.split_at_checked(bytes.len() + 1).unwrap_or_default();
-                    rest = after;
-                    this.as_ptr().cast()
-                }
-            });
-        }
-        Ok(Params { _text: text, pointers, count })
+        let pointer = |start: &Option<usize>| match start {
+            Some(start) => list.text.get(*start..).map_or(std::ptr::null(), |t| t.as_ptr().cast()),
+            None => std::ptr::null(),
+        };
+        Ok(Params { pointers: list.starts.iter().map(pointer).collect(), count })
     }
 
     fn values(&self) -> *const *const c_char {
@@ -197,8 +217,16 @@ impl Conn {
     /// # Errors
     /// As [`Conn::exec`].
     pub fn exec_params(&self, sql: &str, params: &[Param<'_>]) -> Result<PgResult, Error> {
+        self.exec_list(sql, &ParamList::from(params)?)
+    }
+
+    /// As [`Conn::exec_params`].
+    ///
+    /// # Errors
+    /// As [`Conn::exec`].
+    pub fn exec_list(&self, sql: &str, params: &ParamList) -> Result<PgResult, Error> {
         let sql = text::c_string(sql, "statement")?;
-        let params = Params::new(params)?;
+        let params = Params::of(params)?;
         // SAFETY: the connection is live; the arrays have `count` elements; text format needs no
         // lengths.
         self.result(unsafe {
@@ -221,7 +249,8 @@ impl Conn {
     /// As [`Conn::exec`].
     pub fn exec_prepared(&self, name: &str, params: &[Param<'_>]) -> Result<PgResult, Error> {
         let name = text::c_string(name, "statement name")?;
-        let params = Params::new(params)?;
+        let list = ParamList::from(params)?;
+        let params = Params::of(&list)?;
         // SAFETY: as in exec_params.
         self.result(unsafe {
             pq_sys::PQexecPrepared(
@@ -295,8 +324,16 @@ impl Conn {
     /// # Errors
     /// As [`Conn::send_query`].
     pub fn send_query_params(&self, sql: &str, params: &[Param<'_>]) -> Result<(), Error> {
+        self.send_query_list(sql, &ParamList::from(params)?)
+    }
+
+    /// As [`Conn::send_query_params`].
+    ///
+    /// # Errors
+    /// As [`Conn::send_query`].
+    pub fn send_query_list(&self, sql: &str, params: &ParamList) -> Result<(), Error> {
         let sql = text::c_string(sql, "statement")?;
-        let params = Params::new(params)?;
+        let params = Params::of(params)?;
         // SAFETY: as in exec_params.
         self.sent(unsafe {
             pq_sys::PQsendQueryParams(
@@ -318,7 +355,8 @@ impl Conn {
     /// As [`Conn::send_query`].
     pub fn send_query_prepared(&self, name: &str, params: &[Param<'_>]) -> Result<(), Error> {
         let name = text::c_string(name, "statement name")?;
-        let params = Params::new(params)?;
+        let list = ParamList::from(params)?;
+        let params = Params::of(&list)?;
         // SAFETY: as in exec_params.
         self.sent(unsafe {
             pq_sys::PQsendQueryPrepared(

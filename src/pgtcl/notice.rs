@@ -11,6 +11,7 @@ use crate::tcl::{Exception, Failure, Flow, Interp, InterpRef, Obj, guard};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Queue = Arc<Mutex<VecDeque<String>>>;
@@ -24,6 +25,9 @@ struct Set {
     prefix: Obj,
     queue: Queue,
 }
+
+/// Whether any connection ever had a handler: spares the others the look.
+static ANY: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The connections of this thread that have a handler.
@@ -68,6 +72,7 @@ fn set(interp: Interp, connection: &Rc<Connection>, prefix: &Obj) -> Result<(), 
     let set = Set { interp: InterpRef::new(interp), prefix: prefix.clone(), queue };
     connection.notice.0.replace(Some(set));
     HANDLED.with_borrow_mut(|all| all.push(me));
+    ANY.store(true, Ordering::Relaxed);
     Ok(())
 }
 
@@ -84,7 +89,7 @@ impl Handler {
 /// Tells of what has come, on whatever connection of this thread. Result and error state of the
 /// interpreters stay; errors of a handler go to `interp bgerror`.
 pub(super) fn deliver() {
-    if HANDLED.with_borrow(Vec::is_empty) {
+    if !ANY.load(Ordering::Relaxed) || HANDLED.with_borrow(Vec::is_empty) {
         return;
     }
     let all = HANDLED.with_borrow(|all| all.iter().filter_map(Weak::upgrade).collect::<Vec<_>>());

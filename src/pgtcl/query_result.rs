@@ -8,6 +8,7 @@ use crate::tcl::tracked::Tracked;
 use crate::tcl::{CmdResult, Interp, Obj};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A result that a script holds.
 pub struct QueryResult {
@@ -26,6 +27,9 @@ pub struct QueryResult {
     me: Weak<QueryResult>,
 }
 
+/// Whether any thread has forgotten results: spares the others the look.
+static ANY_FORGOTTEN: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     /// Results that no value stands for any more.
     static FORGOTTEN: RefCell<Vec<Weak<QueryResult>>> = const { RefCell::new(Vec::new()) };
@@ -34,6 +38,9 @@ thread_local! {
 /// Clears the results that scripts of this thread have forgotten (`pg_connect -autoclear 1`). Not
 /// at once, for Tcl is in the midst of something when it frees a value; before the next command.
 pub(super) fn clear_forgotten() {
+    if !ANY_FORGOTTEN.load(Ordering::Relaxed) {
+        return;
+    }
     let forgotten = FORGOTTEN.try_with(|all| all.try_borrow_mut().map(|mut all| all.split_off(0)));
     for result in forgotten.into_iter().flatten().flatten() {
         if let Some(result) = result.upgrade() {
@@ -47,9 +54,30 @@ impl Tracked for QueryResult {
         let _ = FORGOTTEN.try_with(|all| {
             if let Ok(mut all) = all.try_borrow_mut() {
                 all.push(Weak::clone(&self.me));
+                ANY_FORGOTTEN.store(true, Ordering::Relaxed);
             }
         });
     }
+}
+
+/// `NAME.NUMBER`. By hand: it is made for every result, and formatting takes longer than all else.
+fn numbered(name: &str, number: u64) -> String {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    let mut rest = number;
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        first = at;
+        if rest == 0 {
+            break;
+        }
+    }
+    let mut text = String::with_capacity(name.len() + 1 + digits.len());
+    text.push_str(name);
+    text.push('.');
+    text.extend(digits.iter().skip(first).map(|digit| char::from(*digit)));
+    text
 }
 
 impl QueryResult {
@@ -60,7 +88,7 @@ impl QueryResult {
         number: u64,
         result: PgResult,
     ) -> CmdResult<Rc<QueryResult>> {
-        let name = format!("{}.{number}", connection.name());
+        let name = numbered(connection.name(), number);
         let handle = Rc::new_cyclic(|me| QueryResult {
             name: Obj::text(&name),
             number,
@@ -164,6 +192,18 @@ impl QueryResult {
         drop(self.command.take());
         if let Some(connection) = self.connection.upgrade() {
             connection.remove_result(self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbered;
+
+    #[test]
+    fn names_end_with_the_number() {
+        for number in [0, 9, 10, 1234567890, u64::MAX] {
+            assert_eq!(numbered("pgsql0x1", number), format!("pgsql0x1.{number}"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::failure::request_failed;
 use super::substitute;
-use crate::libpq::{Conn, Error, Param, PgResult};
+use crate::libpq::{Conn, Error, ParamList, PgResult};
 use crate::tcl::{CmdResult, Failure, Interp, Obj};
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ impl<'a> Statement<'a> {
     pub(super) fn exec(&self, conn: &Conn) -> CmdResult<PgResult> {
         self.with_params(|params| match params {
             None => conn.exec(&self.sql),
-            Some(params) => conn.exec_params(&self.sql, params),
+            Some(params) => conn.exec_list(&self.sql, params),
         })?
         .map_err(|error| request_failed(conn, error))
     }
@@ -87,23 +87,24 @@ impl<'a> Statement<'a> {
     pub(super) fn send(&self, conn: &Conn) -> CmdResult<()> {
         self.with_params(|params| match params {
             None => conn.send_query(&self.sql),
-            Some(params) => conn.send_query_params(&self.sql, params),
+            Some(params) => conn.send_query_list(&self.sql, params),
         })?
         .map_err(|error| request_failed(conn, error))
     }
 
     fn with_params<T>(
         &self,
-        run: impl FnOnce(Option<&[Param<'_>]>) -> Result<T, Error>,
+        run: impl FnOnce(Option<&ParamList>) -> Result<T, Error>,
     ) -> CmdResult<Result<T, Error>> {
         let Some(params) = &self.params else { return Ok(run(None)) };
-        let texts: Vec<Option<Cow<'_, str>>> = params
-            .iter()
-            .map(|value| value.as_ref().map(Obj::as_text).transpose())
-            .collect::<CmdResult<_>>()?;
-        let params: Vec<Param<'_>> =
-            texts.iter().map(|text| text.as_ref().map(|t| t.as_bytes())).collect();
-        Ok(run(Some(&params)))
+        let mut list = ParamList::with_capacity(params.len());
+        for value in params {
+            match value {
+                None => list.push(None)?,
+                Some(value) => list.push(Some(value.as_text()?.as_bytes()))?,
+            }
+        }
+        Ok(run(Some(&list)))
     }
 }
 
