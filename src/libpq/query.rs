@@ -1,7 +1,7 @@
 //! Commands: blocking, and asynchronous.
 
 use super::{Conn, Error, PgResult, Status, text};
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 /// A parameter: `None` is NULL. Text format: the bytes are UTF-8 text without NUL.
 pub type Param<'a> = Option<&'a [u8]>;
@@ -207,7 +207,14 @@ impl Conn {
     /// # Errors
     /// `POSTGRES LOST` or `POSTGRES LIBRARY` when there is no result at all; `POSTGRES NUL`.
     pub fn exec(&self, sql: &str) -> Result<PgResult, Error> {
-        let sql = text::c_string(sql, "statement")?;
+        self.exec_c(&text::c_string(sql, "statement")?)
+    }
+
+    /// As [`Conn::exec`], of a statement in the form that libpq takes.
+    ///
+    /// # Errors
+    /// As [`Conn::exec`].
+    pub fn exec_c(&self, sql: &CStr) -> Result<PgResult, Error> {
         // SAFETY: the connection is live, the statement NUL-terminated.
         self.result(unsafe { pq_sys::PQexec(self.as_raw(), sql.as_ptr()) })
     }
@@ -217,15 +224,14 @@ impl Conn {
     /// # Errors
     /// As [`Conn::exec`].
     pub fn exec_params(&self, sql: &str, params: &[Param<'_>]) -> Result<PgResult, Error> {
-        self.exec_list(sql, &ParamList::from(params)?)
+        self.exec_list(&text::c_string(sql, "statement")?, &ParamList::from(params)?)
     }
 
     /// As [`Conn::exec_params`].
     ///
     /// # Errors
     /// As [`Conn::exec`].
-    pub fn exec_list(&self, sql: &str, params: &ParamList) -> Result<PgResult, Error> {
-        let sql = text::c_string(sql, "statement")?;
+    pub fn exec_list(&self, sql: &CStr, params: &ParamList) -> Result<PgResult, Error> {
         let params = Params::of(params)?;
         // SAFETY: the connection is live; the arrays have `count` elements; text format needs no
         // lengths.
@@ -314,7 +320,14 @@ impl Conn {
     /// # Errors
     /// `POSTGRES LOST`, `POSTGRES LIBRARY` (as when a command is still running), `POSTGRES NUL`.
     pub fn send_query(&self, sql: &str) -> Result<(), Error> {
-        let sql = text::c_string(sql, "statement")?;
+        self.send_query_c(&text::c_string(sql, "statement")?)
+    }
+
+    /// As [`Conn::send_query`], of a statement in the form that libpq takes.
+    ///
+    /// # Errors
+    /// As [`Conn::send_query`].
+    pub fn send_query_c(&self, sql: &CStr) -> Result<(), Error> {
         // SAFETY: the connection is live, the statement NUL-terminated.
         self.sent(unsafe { pq_sys::PQsendQuery(self.as_raw(), sql.as_ptr()) })
     }
@@ -324,15 +337,14 @@ impl Conn {
     /// # Errors
     /// As [`Conn::send_query`].
     pub fn send_query_params(&self, sql: &str, params: &[Param<'_>]) -> Result<(), Error> {
-        self.send_query_list(sql, &ParamList::from(params)?)
+        self.send_query_list(&text::c_string(sql, "statement")?, &ParamList::from(params)?)
     }
 
     /// As [`Conn::send_query_params`].
     ///
     /// # Errors
     /// As [`Conn::send_query`].
-    pub fn send_query_list(&self, sql: &str, params: &ParamList) -> Result<(), Error> {
-        let sql = text::c_string(sql, "statement")?;
+    pub fn send_query_list(&self, sql: &CStr, params: &ParamList) -> Result<(), Error> {
         let params = Params::of(params)?;
         // SAFETY: as in exec_params.
         self.sent(unsafe {

@@ -94,7 +94,7 @@ impl Connection {
         let deleted = Rc::downgrade(self);
         let command = command::register_object(
             interp,
-            &self.name,
+            &self.handle,
             self,
             handle_command::run,
             move |interp| {

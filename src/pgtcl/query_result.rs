@@ -104,7 +104,7 @@ impl QueryResult {
         let deleted = Rc::downgrade(&handle);
         let command = command::register_object(
             interp,
-            &name,
+            &handle.name,
             &handle,
             result_command::by_handle,
             move |_| {

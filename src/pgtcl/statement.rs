@@ -5,6 +5,7 @@ use super::substitute;
 use crate::libpq::{Conn, Error, ParamList, PgResult};
 use crate::tcl::{CmdResult, Failure, Interp, Obj};
 use std::borrow::Cow;
+use std::ffi::{CStr, CString};
 
 /// Where parameters come from.
 #[derive(Default)]
@@ -26,9 +27,34 @@ impl Binding {
     }
 }
 
+/// The text of a statement: as libpq takes it, or to be copied first.
+enum Sql<'a> {
+    Ready(&'a CStr),
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Sql<'a> {
+    fn of(sql: &'a Obj) -> CmdResult<Sql<'a>> {
+        match sql.as_c_text() {
+            Some(text) => Ok(Sql::Ready(text)),
+            None => Ok(Sql::Text(sql.as_text()?)),
+        }
+    }
+
+    /// The text with a NUL at its end.
+    fn c_text(&self) -> Result<Cow<'_, CStr>, Error> {
+        match self {
+            Sql::Ready(text) => Ok(Cow::Borrowed(text)),
+            Sql::Text(text) => CString::new(text.as_bytes())
+                .map(Cow::Owned)
+                .map_err(|_| Error::Nul { what: "statement" }),
+        }
+    }
+}
+
 /// A statement ready to be sent.
 pub(super) struct Statement<'a> {
-    sql: Cow<'a, str>,
+    sql: Sql<'a>,
     params: Option<Vec<Option<Obj>>>,
 }
 
@@ -38,21 +64,22 @@ impl<'a> Statement<'a> {
     /// # Errors
     /// A malformed substitution; text that has no UTF-8 form.
     pub(super) fn bind(interp: Interp, sql: &'a Obj, binding: Binding) -> CmdResult<Statement<'a>> {
-        let sql = sql.as_text()?;
         match binding {
-            Binding::None => Ok(Statement { sql, params: None }),
+            Binding::None => Ok(Statement { sql: Sql::of(sql)?, params: None }),
             Binding::Positional(values) => {
                 let null = |value: &Obj| value.internal() == b"NULL";
                 let params = values.into_iter().map(|v| if null(&v) { None } else { Some(v) });
-                Ok(Statement { params: Some(params.collect()), sql })
+                Ok(Statement { params: Some(params.collect()), sql: Sql::of(sql)? })
             }
             Binding::Variables => {
+                let sql = sql.as_text()?;
                 let found = substitute::variables(&sql, |name| {
                     interp.get_var(&Obj::text(name), None).is_some()
                 })?;
                 Ok(Self::substituted(found, |name| interp.get_var(&Obj::text(name), None)))
             }
             Binding::Array(array) => {
+                let sql = sql.as_text()?;
                 let found = substitute::backquotes(&sql)?;
                 Ok(Self::substituted(found, |name| interp.get_var(&array, Some(&Obj::text(name)))))
             }
@@ -65,7 +92,7 @@ impl<'a> Statement<'a> {
     ) -> Statement<'a> {
         let params: Vec<_> = found.names.iter().map(|name| value(name)).collect();
         let params = if params.is_empty() { None } else { Some(params) };
-        Statement { sql: Cow::Owned(found.sql), params }
+        Statement { sql: Sql::Text(Cow::Owned(found.sql)), params }
     }
 
     /// Runs it and waits; the result may be an error of the server.
@@ -74,8 +101,8 @@ impl<'a> Statement<'a> {
     /// There is no result: `POSTGRESQL REQUEST_FAILED ...`.
     pub(super) fn exec(&self, conn: &Conn) -> CmdResult<PgResult> {
         self.with_params(|params| match params {
-            None => conn.exec(&self.sql),
-            Some(params) => conn.exec_list(&self.sql, params),
+            None => conn.exec_c(&self.sql.c_text()?),
+            Some(params) => conn.exec_list(&self.sql.c_text()?, params),
         })?
         .map_err(|error| request_failed(conn, error))
     }
@@ -86,8 +113,8 @@ impl<'a> Statement<'a> {
     /// It could not be sent: `POSTGRESQL REQUEST_FAILED ...`.
     pub(super) fn send(&self, conn: &Conn) -> CmdResult<()> {
         self.with_params(|params| match params {
-            None => conn.send_query(&self.sql),
-            Some(params) => conn.send_query_list(&self.sql, params),
+            None => conn.send_query_c(&self.sql.c_text()?),
+            Some(params) => conn.send_query_list(&self.sql.c_text()?, params),
         })?
         .map_err(|error| request_failed(conn, error))
     }

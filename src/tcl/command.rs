@@ -7,7 +7,7 @@ use super::interp::{Interp, c_string};
 use super::obj::Obj;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem;
 use std::rc::Rc;
 use tcl_sys as sys;
@@ -91,7 +91,7 @@ pub fn register<F>(interp: Interp, name: &str, run: F) -> CmdResult<Command>
 where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
 {
-    register_with(interp, name, Box::new(run), None, None)
+    register_with(interp, &c_string(name)?, Box::new(run), None, None)
 }
 
 /// Registers a command with something to do when it is deleted, by whoever.
@@ -103,17 +103,17 @@ where
     F: Fn(Interp, &[Obj]) -> Result<Flow, Exception> + 'static,
     D: FnOnce(Interp) + 'static,
 {
-    register_with(interp, name, Box::new(run), None, Some(Box::new(on_delete)))
+    register_with(interp, &c_string(name)?, Box::new(run), None, Some(Box::new(on_delete)))
 }
 
 /// Registers the command of an object, as [`register_handle`] does; [`Interp::object`] finds the
 /// object by the command's name.
 ///
 /// # Errors
-/// A name with a NUL byte, or in a namespace that does not exist.
+/// A name in a namespace that does not exist.
 pub fn register_object<T, D>(
     interp: Interp,
-    name: &str,
+    name: &Obj,
     object: &Rc<T>,
     run: fn(Interp, &Rc<T>, &[Obj]) -> Result<Flow, Exception>,
     on_delete: D,
@@ -125,17 +125,19 @@ where
     let running = Rc::clone(object);
     let run = move |interp, words: &[Obj]| run(interp, &running, words);
     let object = Rc::clone(object);
+    let internal = name.internal();
+    // SAFETY: a NUL byte follows Tcl's strings in memory, and they hold none: NUL is C0 80.
+    let name = unsafe { CStr::from_ptr(internal.as_ptr().cast()) };
     register_with(interp, name, Box::new(run), Some(object), Some(Box::new(on_delete)))
 }
 
 fn register_with(
     interp: Interp,
-    name: &str,
+    name: &CStr,
     run: Box<Run>,
     object: Option<Rc<dyn Any>>,
     on_delete: Option<Box<OnDelete>>,
 ) -> CmdResult<Command> {
-    let name = c_string(name)?;
     let entry = Rc::new(Entry {
         run,
         object,

@@ -4,6 +4,7 @@ use super::error::{Exception, Failure};
 use super::interp::Interp;
 use super::text::{self, TextError};
 use std::borrow::Cow;
+use std::ffi::CStr;
 use std::ptr::NonNull;
 use tcl_sys as sys;
 
@@ -181,6 +182,18 @@ impl Obj {
             let code = ["PGSQLITE", "TEXT", "SURROGATE", "byte", &byte];
             Failure::new(error.to_string(), &code).into()
         })
+    }
+
+    /// The string as it is, where Tcl's form is that of C and of UTF-8 too: nearly always, and then
+    /// without a copy. None: take [`Obj::as_text`].
+    #[must_use]
+    pub fn as_c_text(&self) -> Option<&CStr> {
+        let internal = self.internal();
+        std::str::from_utf8(internal).ok()?;
+        // SAFETY: a NUL byte follows Tcl's strings in memory.
+        let text = unsafe { CStr::from_ptr(internal.as_ptr().cast()) };
+        // Tcl's own strings hold no NUL (it is C0 80), but other extensions may make any.
+        (text.count_bytes() == internal.len()).then_some(text)
     }
 
     /// The string as UTF-8 for messages and option words.
