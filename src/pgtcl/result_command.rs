@@ -145,7 +145,10 @@ fn plain(handle: &QueryResult, result: &PgResult, option: &str) -> Option<Obj> {
         "-numAttrs" => Obj::from(result.nfields() as u64),
         "-attributes" => handle.columns().list(),
         "-lAttributes" => attributes(result),
-        "-list" => Obj::list_of(rows().flat_map(|row| cells(result, row, &null))),
+        "-list" => {
+            let number = result.ntuples() * result.nfields();
+            Obj::list_of_about(number, rows().flat_map(|row| cells(result, row, &null)))
+        }
         "-llist" => {
             let row = |row| Obj::list_of(cells(result, row, &null));
             Obj::list(&rows().map(row).collect::<Vec<_>>())

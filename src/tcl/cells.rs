@@ -36,7 +36,13 @@ impl Obj {
     /// A list of these.
     #[must_use]
     pub fn list_of<'a>(cells: impl Iterator<Item = Cell<'a>>) -> Obj {
-        let mut elements = Vec::with_capacity(cells.size_hint().0);
+        Obj::list_of_about(cells.size_hint().0, cells)
+    }
+
+    /// As [`Obj::list_of`], where their number is known but not told by the iterator.
+    #[must_use]
+    pub fn list_of_about<'a>(number: usize, cells: impl Iterator<Item = Cell<'a>>) -> Obj {
+        let mut elements = Vec::with_capacity(number);
         // SAFETY: the new objects are given to the list, which takes a reference to each; that is
         // held at once.
         unsafe {
