@@ -131,6 +131,12 @@ impl Conn {
         unsafe { pq_sys::PQstatus(self.as_raw()) == pq_sys::ConnStatusType::CONNECTION_OK }
     }
 
+    /// Whether connecting goes on: see [`Conn::connect_start`].
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        self.status_code() > pq_sys::ConnStatusType::CONNECTION_BAD as u32
+    }
+
     /// libpq's number for the state of the connection: 0 good, 1 bad, others while connecting.
     #[must_use]
     pub fn status_code(&self) -> u32 {

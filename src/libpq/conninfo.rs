@@ -56,8 +56,8 @@ impl Conninfo {
         Ok(Conninfo { params })
     }
 
-    /// The value of `keyword`, or its default from the environment; empty when there is none. What a
-    /// service file says is not looked at.
+    /// The value of `keyword`, or its default from the environment; empty when there is none. What
+    /// a service file says is not looked at.
     pub(super) fn or_default<'a>(&'a self, defaults: &'a [ConnDefault], keyword: &str) -> &'a str {
         let given = self.get(keyword).filter(|value| !value.is_empty());
         let default = || defaults.iter().find(|d| d.keyword == keyword).map(|d| d.value.as_str());

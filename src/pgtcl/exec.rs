@@ -114,6 +114,10 @@ pub(super) fn isbusy(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let connection = connection(interp, name)?;
     let conn = connection.conn()?;
+    // What arrives while connecting is for `pg_getdata -connection`.
+    if conn.is_connecting() {
+        return Ok(Obj::from(true).into());
+    }
     // With -blocking 0 part of the statement may be waiting to be sent.
     let sent = conn.flush().map(|_| ());
     let outcome = sent.and_then(|()| connection.consume(&conn));
