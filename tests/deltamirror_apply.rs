@@ -6,7 +6,7 @@ mod support;
 use mirror::*;
 use pgsqlite::daystream::Position;
 use pgsqlite::deltamirror::{Ended, Options, Snapshot, apply};
-use pgsqlite::deltamirror::{connection, state};
+use pgsqlite::deltamirror::state;
 use pgsqlite::sqlite::{Access, Db};
 use std::sync::atomic::AtomicBool;
 
@@ -316,55 +316,4 @@ fn two_appliers_of_one_file_do_not_disturb_each_other() {
     assert_eq!(rows(&db, "select count(*), max(id) from t"), ["60 60"]);
     let stream = state::stream(&db).expect("state").expect("there");
     assert_eq!((stream.transactions, stream.changes, stream.lsn), (60, 60, bed.lsn()));
-}
-
-/// Not a test: prints the rate at which a ready stream is applied. Run it in release.
-#[test]
-#[ignore = "measures"]
-fn rate_of_a_ready_stream() {
-    let mut bed = Bed::new();
-    let db = connection::open(&bed.file()).expect("open");
-    prepare(&db);
-    let columns = [
-        ("id", "bigint", 20),
-        ("ident", TEXT.0, TEXT.1),
-        ("lat", "double precision", 701),
-        ("at", "timestamp with time zone", 1184),
-        ("alt", INT.0, INT.1),
-        ("done", "boolean", 16),
-        ("note", TEXT.0, TEXT.1),
-    ];
-    add_table(&db, ("public", "flights"), &columns, &["id"], &["id"], None);
-    let rows = 500_000u64;
-    let mut changes = 0;
-    let at = "2017-10-09 00:00:00.123+00";
-    for n in (0..rows).step_by(10) {
-        let lines: Vec<String> = (n..n + 10)
-            .flat_map(|id| {
-                let touched = id.wrapping_mul(7919) % (n + 1);
-                let key = if id % 10 == 0 { 1_000_000_000 } else { touched };
-                [
-                    format!(
-                        "_table|flights|_action|insert|id|{id}|ident|UAL{id}|lat|{}.25|at|{at}\
-                         |alt|{}|done|0",
-                        id % 90,
-                        id % 45000
-                    ),
-                    format!(
-                        "_table|flights|_action|update|id|{}|ident|UAL{id}|lat|1.5|at|{at}\
-                         |alt|7|done|1|note|again",
-                        if key == 1_000_000_000 { id } else { key }
-                    ),
-                ]
-            })
-            .collect();
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        changes += lines.len();
-        bed.transaction(u32::try_from(n).expect("xid"), &lines);
-    }
-    let began = std::time::Instant::now();
-    let done = bed.apply(&db).expect("apply");
-    let took = began.elapsed();
-    assert_eq!(done.counts.changes, changes as u64);
-    println!("{changes} changes in {took:?}: {:.0} changes/s", changes as f64 / took.as_secs_f64());
 }
