@@ -5,8 +5,8 @@ mod support;
 
 use mirror::*;
 use pgsqlite::daystream::Position;
-use pgsqlite::deltamirror::{Ended, Options, Snapshot, apply};
 use pgsqlite::deltamirror::state;
+use pgsqlite::deltamirror::{Ended, Options, Snapshot, apply};
 use pgsqlite::sqlite::{Access, Db};
 use std::sync::atomic::AtomicBool;
 
