@@ -173,6 +173,28 @@ pub enum Error {
         /// What is wrong.
         source: DecodeError,
     },
+    /// The server has no such plugin installed.
+    #[error(
+        "the server has no output plugin {plugin} ({message}): install it there with \
+         `make install-plugin PG_CONFIG=...`, where PG_CONFIG is that server's pg_config"
+    )]
+    PluginMissing {
+        /// The plugin.
+        plugin: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The server's setting `output_plugin_libraries` does not list the plugin.
+    #[error(
+        "the server refuses output plugin {plugin}, which its setting output_plugin_libraries \
+         does not list; as a superuser: {remedy}; SELECT pg_reload_conf()"
+    )]
+    PluginNotListed {
+        /// The plugin.
+        plugin: String,
+        /// The statement that adds it to what is listed.
+        remedy: String,
+    },
     /// The plugin wrote a line that is no change line.
     #[error("plugin {plugin} wrote what is not a change line after {lsn}: {why}")]
     PluginLine {
@@ -224,6 +246,8 @@ impl Error {
             Error::WalLevel { .. } => "WALLEVEL",
             Error::NotPermitted { .. } => "NOREPLICATION",
             Error::Protocol { .. } => "PROTOCOL",
+            Error::PluginMissing { .. } => "NOPLUGIN",
+            Error::PluginNotListed { .. } => "PLUGINNOTLISTED",
             Error::PluginLine { .. } => "PLUGINLINE",
             Error::Stalled { .. } => "STALLED",
             Error::Ended => "ENDED",
@@ -275,6 +299,10 @@ impl Coded for Error {
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
+            Error::PluginMissing { plugin, .. } => code.with("plugin", plugin),
+            Error::PluginNotListed { plugin, .. } => {
+                code.with("plugin", plugin).with("setting", "output_plugin_libraries")
+            }
             Error::PluginLine { plugin, lsn, .. } => code.with("plugin", plugin).with("lsn", lsn),
             Error::Stalled { timeout_ms } => code.with("timeout_ms", timeout_ms),
             Error::Ended | Error::Standby | Error::System { .. } => code,
@@ -301,6 +329,8 @@ impl Coded for Error {
             | Error::TableMissing { .. }
             | Error::NoIdentity { .. }
             | Error::WalLevel { .. }
+            | Error::PluginMissing { .. }
+            | Error::PluginNotListed { .. }
             | Error::NotPermitted { .. } => Class::Usage,
         }
     }

@@ -27,6 +27,7 @@ mod decode;
 mod error;
 mod options;
 pub mod pgoutput;
+mod plugin;
 mod plugin_lines;
 mod queue;
 mod receiver;

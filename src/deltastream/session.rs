@@ -4,7 +4,7 @@
 use super::options::Plugin;
 use super::pgoutput::TypeNames;
 use super::slot::Slot;
-use super::{Error, Options};
+use super::{Error, Options, plugin};
 use crate::daystream::Identity;
 use crate::libpq::{Conninfo, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
@@ -220,6 +220,9 @@ impl Session {
     /// publication.
     pub(super) fn explain(&self, error: Error) -> Error {
         let Error::Postgres(crate::libpq::Error::Server(server)) = &error else { return error };
+        if let Some(error) = plugin::explain(self.link.conn(), self.plugin.name(), server) {
+            return error;
+        }
         let slot = self.slot.name.clone();
         let message = server.message.clone();
         match server.sqlstate.as_str() {

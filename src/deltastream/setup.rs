@@ -7,7 +7,7 @@
 use super::options::Plugin;
 use super::slot::Slot;
 use super::tables::{self, Table};
-use super::{Error, Options, session};
+use super::{Error, Options, plugin, session};
 use crate::daystream::{Identity, Reader, ReaderOptions, Start, Writer, WriterOptions};
 use crate::libpq::{Conn, SystemIdentity};
 use deltaflood::Lsn;
@@ -203,10 +203,16 @@ fn stream_identity(
 }
 
 fn create_slot(conn: &Conn, slot: &str, plugin: Plugin) -> Result<Lsn, Error> {
-    let (slot, plugin) = (conn.escape_literal(slot)?, conn.escape_literal(plugin.name())?);
+    let (slot, name) = (conn.escape_literal(slot)?, conn.escape_literal(plugin.name())?);
     let sql =
-        format!("select lsn from pg_catalog.pg_create_logical_replication_slot({slot}, {plugin})");
-    let lsn = conn.query(&sql)?.text(0, 0).unwrap_or_default();
+        format!("select lsn from pg_catalog.pg_create_logical_replication_slot({slot}, {name})");
+    let made = conn.query(&sql).map_err(|error| match &error {
+        crate::libpq::Error::Server(server) => {
+            plugin::explain(conn, plugin.name(), server).unwrap_or_else(|| error.into())
+        }
+        _ => error.into(),
+    })?;
+    let lsn = made.text(0, 0).unwrap_or_default();
     let wrong = || crate::libpq::Error::Unexpected { wanted: "an LSN", got: lsn.clone() };
     Ok(lsn.parse().map_err(|_| wrong())?)
 }
