@@ -128,6 +128,15 @@ impl PgResult {
         NonNull::new(raw).map(|raw| PgResult { raw, owned: true })
     }
 
+    /// A result that holds nothing, in the place of one that is no longer needed; None when there
+    /// is no memory.
+    #[must_use]
+    pub fn empty() -> Option<PgResult> {
+        let status = pq_sys::ExecStatusType::PGRES_EMPTY_QUERY;
+        // SAFETY: a connection is not needed.
+        PgResult::from_raw(unsafe { pq_sys::PQmakeEmptyPGresult(std::ptr::null_mut(), status) })
+    }
+
     /// A `PgResult` over a result that somebody else owns and clears.
     ///
     /// # Safety

@@ -1,5 +1,6 @@
 //! `pg_connect`, `pg_disconnect`, `pg_conndefaults`.
 
+use super::connection::Autoclear;
 use super::{Connection, handles};
 use crate::libpq::{self, Conn, Conninfo};
 use crate::tcl::channel::Channel;
@@ -33,7 +34,7 @@ struct Request {
     handle: Option<String>,
     asynchronous: bool,
     reconnects: bool,
-    autoclear: bool,
+    autoclear: Autoclear,
 }
 
 /// `pg_connect dbname ?-host h? ...`, `pg_connect -conninfo C`, `pg_connect -connlist {k v ...}`: a
@@ -109,7 +110,10 @@ fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> Cm
         }
         "-connhandle" => request.handle = Some(value.as_text()?.into_owned()),
         "-async" => request.asynchronous = value.as_bool(interp)?,
-        AUTOCLEAR => request.autoclear = value.as_bool(interp)?,
+        AUTOCLEAR => {
+            let always = value.as_bool(interp)?;
+            request.autoclear = if always { Autoclear::Always } else { Autoclear::Never };
+        }
         RECONNECT => request.reconnects = value.as_bool(interp)?,
         // COMPAT: libpq 14 and newer refuse this parameter, which did nothing for long before.
         "-tty" => {}

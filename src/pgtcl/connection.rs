@@ -6,6 +6,7 @@ use super::{QueryResult, handle_command};
 use crate::libpq::{Conn, PgResult};
 use crate::tcl::channel::{self, Channel};
 use crate::tcl::command::{self, Command};
+use crate::tcl::tracked::Text;
 use crate::tcl::{CmdResult, Exception, Failure, Interp, InterpRef, Obj, state};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,12 +37,25 @@ pub struct Connection {
     lent: Cell<bool>,
     /// Whether it is made anew when found lost: see [`super::reconnect`].
     reconnects: Cell<bool>,
-    /// Whether results go with the last reference to their name.
-    autoclear: Cell<bool>,
+    /// When results go by themselves.
+    autoclear: Cell<Autoclear>,
     me: Weak<Connection>,
     pub(super) copy: super::copy::State,
     pub(super) watch: Watch,
     pub(super) notice: super::notice::Handler,
+}
+
+/// When a result of a connection goes by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Autoclear {
+    /// Never (`pg_connect -autoclear 0`).
+    Never,
+    /// With the last reference to its handle, if the handle's text was never asked for: no text can
+    /// hold the name.
+    #[default]
+    Unread,
+    /// With the last reference to its handle (`pg_connect -autoclear 1`).
+    Always,
 }
 
 /// A connection given to some work: see [`Connection::lend`].
@@ -78,7 +92,7 @@ impl Connection {
             streaming: Cell::new(false),
             lent: Cell::new(false),
             reconnects: Cell::new(false),
-            autoclear: Cell::new(false),
+            autoclear: Cell::default(),
             me: me.clone(),
             copy: super::copy::State::default(),
             watch: Watch::default(),
@@ -162,7 +176,7 @@ impl Connection {
         self.reconnects.set(reconnects);
     }
 
-    pub(super) fn set_autoclear(&self, autoclear: bool) {
+    pub(super) fn set_autoclear(&self, autoclear: Autoclear) {
         self.autoclear.set(autoclear);
     }
 
@@ -306,7 +320,11 @@ impl Connection {
         let status = result.status();
         let handle = self.add_result(interp, result)?;
         self.begin_copy(status, Some(&handle));
-        Ok(if self.autoclear.get() { handle.tracked_name() } else { handle.name().clone() })
+        Ok(match self.autoclear.get() {
+            Autoclear::Never => handle.name().clone(),
+            Autoclear::Unread => handle.tracked_name(Text::Keeps),
+            Autoclear::Always => handle.tracked_name(Text::IsNoReference),
+        })
     }
 
     pub(super) fn remove_result(&self, number: u64) {

@@ -4,7 +4,7 @@ use super::row::Columns;
 use super::{Connection, result_command};
 use crate::libpq::PgResult;
 use crate::tcl::command::{self, Command};
-use crate::tcl::tracked::Tracked;
+use crate::tcl::tracked::{Text, Tracked};
 use crate::tcl::{CmdResult, Interp, Obj};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -22,7 +22,8 @@ pub struct QueryResult {
     columns: RefCell<Option<Rc<Columns>>>,
     null_value: RefCell<Obj>,
     command: RefCell<Option<Command>>,
-    /// The value that was handed out, where the last reference to it ends the result: its address.
+    /// The value that was handed out, where it is to be tracked again when it was called by: its
+    /// address.
     tracked: Cell<Option<usize>>,
     me: Weak<QueryResult>,
 }
@@ -35,8 +36,8 @@ thread_local! {
     static FORGOTTEN: RefCell<Vec<Weak<QueryResult>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Clears the results that scripts of this thread have forgotten (`pg_connect -autoclear 1`). Not
-/// at once, for Tcl is in the midst of something when it frees a value; before the next command.
+/// Deletes the commands of the results that scripts of this thread have forgotten. Not at once, for
+/// Tcl is in the midst of something when it frees a value; before the next command.
 pub(super) fn clear_forgotten() {
     if !ANY_FORGOTTEN.load(Ordering::Relaxed) {
         return;
@@ -57,6 +58,10 @@ impl Tracked for QueryResult {
                 ANY_FORGOTTEN.store(true, Ordering::Relaxed);
             }
         });
+        // The rows go now: it may be long till the next command.
+        if let (Ok(mut result), Some(empty)) = (self.result.try_borrow_mut(), PgResult::empty()) {
+            *result = Rc::new(empty);
+        }
     }
 }
 
@@ -123,10 +128,13 @@ impl QueryResult {
         &self.name
     }
 
-    /// A value of its own for a script: when the last reference to that goes, the result does.
-    pub(super) fn tracked_name(self: &Rc<Self>) -> Obj {
-        let value = Obj::tracked(&self.name.text_lossy(), self);
-        self.tracked.set(Some(value.address()));
+    /// A value of its own for a script: when the last reference to that goes, the result does,
+    /// unless `text` keeps it.
+    pub(super) fn tracked_name(self: &Rc<Self>, text: Text) -> Obj {
+        let value = Obj::tracked(&self.name, self, text);
+        if text == Text::IsNoReference {
+            self.tracked.set(Some(value.address()));
+        }
         value
     }
 

@@ -13,6 +13,7 @@ tcl_fn! {
     29 => fn Tcl_DuplicateObj(obj: *mut Obj) -> *mut Obj;
     32 => fn Tcl_GetBooleanFromObj(interp: *mut Interp, obj: *mut Obj, out: *mut c_int) -> c_int;
     35 => fn Tcl_GetDoubleFromObj(interp: *mut Interp, obj: *mut Obj, out: *mut f64) -> c_int;
+    42 => fn Tcl_InvalidateStringRep(obj: *mut Obj);
     44 => fn Tcl_ListObjAppendElement(interp: *mut Interp, list: *mut Obj, obj: *mut Obj) -> c_int;
     51 => fn Tcl_NewDoubleObj(value: f64) -> *mut Obj;
     487 => fn Tcl_GetWideIntFromObj(interp: *mut Interp, obj: *mut Obj, out: *mut i64) -> c_int;
