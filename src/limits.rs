@@ -25,6 +25,9 @@ pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;
 pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
 /// Bulk import: batches that may wait for SQLite while the next one is read.
 pub const IMPORT_BATCHES_WAITING: usize = 4;
+/// Bulk import: batches from which it pays to load an empty database without its WAL: for fewer
+/// rows the few more fsyncs of changing the journal cost more than writing the pages twice.
+pub const IMPORT_WAL_BATCHES: usize = 4;
 
 /// Bulk import: page cache of the user's connection while rows go into a table with indexes, in
 /// bytes: with SQLite's default of 2 MB, keys in random order take twice the time.

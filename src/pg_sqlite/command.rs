@@ -36,6 +36,7 @@
 //! | `-recommit n` | commits every n rows, what is in stays; refused in an open transaction |
 //! | `-index {{a} {b {c DESC}}}` | makes indexes once the rows are in |
 //! | `-analyze 0\|1` | gathers statistics of the table at the end |
+//! | `-exclusive 0\|1` | locks a database with a WAL and loads it without: see [`super::Import`] |
 //!
 //! `copy` does the same with the rows of a query or a table (named as in SQL), read by `COPY` on a
 //! thread of its own: the fastest way. It is described first, so `-columns auto` costs nothing.

@@ -198,6 +198,18 @@ pub enum Error {
     /// SQLite failed outside of a row.
     #[error(transparent)]
     Sqlite(#[from] sqlite::Error),
+    /// The rows are in, but the database could not be given its WAL back.
+    #[error(
+        "the {rows} rows are in, but the database keeps its rollback journal for now: set its \
+         journal_mode to WAL"
+    )]
+    Wal {
+        /// Rows written.
+        rows: u64,
+        /// SQLite's error.
+        #[source]
+        source: sqlite::Error,
+    },
     /// SQLite refused a row.
     #[error("row {row}")]
     Row {
@@ -257,6 +269,7 @@ impl Coded for Error {
             Error::Thread { .. } => import("THREAD"),
             Error::Postgres(error) => error.code(),
             Error::Sqlite(error) => error.code(),
+            Error::Wal { rows, source } => source.code().with("rows", rows),
             Error::Row { row, source } => source.code().with("row", row),
         }
     }
@@ -287,7 +300,9 @@ impl Coded for Error {
             Error::CopyText { .. } => Class::Fatal,
             Error::Thread { .. } | Error::Lines { .. } => Class::Retry,
             Error::Postgres(error) => error.class(),
-            Error::Sqlite(source) | Error::Row { source, .. } => source.class(),
+            Error::Sqlite(source) | Error::Row { source, .. } | Error::Wal { source, .. } => {
+                source.class()
+            }
         }
     }
 }

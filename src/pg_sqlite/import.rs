@@ -3,6 +3,7 @@
 use super::check::Changed;
 use super::convert::Converter;
 use super::feed::{Feed, Progress};
+use super::journal::{Primed, without_wal};
 use super::lines::LineRows;
 use super::pump::{Ahead, Batches, Here, read_ahead};
 use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
@@ -55,6 +56,12 @@ pub struct Import<'a> {
     pub indexes: Vec<Vec<KeyPart>>,
     /// Gather SQLite's statistics of the table (`ANALYZE`) at the end.
     pub analyze: bool,
+    /// Lock a database that has a WAL and give it a rollback journal meanwhile, which writes each
+    /// page once in place of twice: others get BUSY until the import has ended. `None`: when the
+    /// database holds no table yet. In vain, without an error, inside of a transaction, or while
+    /// another connection has the database open. A process that is killed in the middle leaves the
+    /// database with its rollback journal: the WAL is to be asked for again.
+    pub exclusive: Option<bool>,
 }
 
 /// What was imported.
@@ -97,6 +104,7 @@ impl<'a> Import<'a> {
             commit_every: None,
             indexes: Vec::new(),
             analyze: false,
+            exclusive: None,
         }
     }
 
@@ -195,7 +203,9 @@ impl<'a> Import<'a> {
     ) -> Result<Imported> {
         let every = self.progress_every;
         let progress = self.progress.take().map(|call| Progress { every, call });
-        let mut feed = Feed::new(batches, columns.len(), progress);
+        let mut batches = Primed::new(batches);
+        let without_wal = without_wal(self, db, &mut batches);
+        let mut feed = Feed::new(&mut batches, columns.len(), progress);
         let part = self.commit_every.filter(|rows| *rows > 0);
         if part.is_some() && db.in_transaction() {
             return Err(Error::InTransaction);
@@ -222,6 +232,9 @@ impl<'a> Import<'a> {
             })?;
             made = true;
             identical = identical.saturating_add(skipped);
+        }
+        if let Some(without_wal) = without_wal {
+            without_wal.finish().map_err(|source| Error::Wal { rows: feed.rows(), source })?;
         }
         Ok(Imported { rows: feed.rows().saturating_sub(identical), identical, max: feed.max() })
     }

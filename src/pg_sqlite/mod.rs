@@ -27,6 +27,7 @@ mod error;
 mod export;
 mod feed;
 mod import;
+mod journal;
 mod lines;
 mod max;
 mod pg_query;

@@ -133,7 +133,7 @@ fn key_sql(part: &KeyPart) -> String {
 /// A larger page cache while rows go into a table with indexes beside it. (Without them new pages
 /// only follow each other; and an index that is made afterwards is sorted in a smaller one faster.)
 pub(super) fn cache<'db>(db: &'db Db, name: &TableName) -> Option<Cache<'db>> {
-    let schema = name.schema.clone().map_or_else(|| schema_of(db, &name.table), Ok).ok()?;
+    let schema = schema_of(db, name).ok()?;
     let sql = "SELECT 1 FROM pragma_index_list(?1, ?2)";
     db.query_int(sql, &[name.table.as_str().into(), schema.as_str().into()]).ok()??;
     Cache::enlarge(db, &schema, IMPORT_CACHE_BYTES).ok()
@@ -146,7 +146,7 @@ pub(super) fn cache<'db>(db: &'db Db, name: &TableName) -> Option<Cache<'db>> {
 /// [`Error::UnknownIndex`]; SQLite's.
 pub(super) fn index(db: &Db, name: &TableName, parts: &[KeyPart]) -> Result<()> {
     // The schema where SQLite finds the table, since the index goes where its own name says.
-    let schema = name.schema.clone().map_or_else(|| schema_of(db, &name.table), Ok)?;
+    let schema = schema_of(db, name)?;
     for part in parts {
         // SQLite would take an unknown name in quotes for a constant text.
         let sql = "SELECT 1 FROM pragma_table_info(?1, ?2) WHERE name = ?3 COLLATE NOCASE";
@@ -172,8 +172,11 @@ pub(super) fn index(db: &Db, name: &TableName, parts: &[KeyPart]) -> Result<()> 
     Ok(db.exec(&format!("CREATE INDEX {schema}.{} {on}", quote_identifier(&chosen)))?)
 }
 
-/// The database in which SQLite finds an unqualified table: temp first, then in their order.
-fn schema_of(db: &Db, table: &str) -> Result<String> {
+/// The database of a table; of one without, where SQLite finds it: temp first, then in their order.
+pub(super) fn schema_of(db: &Db, name: &TableName) -> Result<String> {
+    if let Some(schema) = &name.schema {
+        return Ok(schema.clone());
+    }
     let mut names = Vec::new();
     let sql = "SELECT name FROM pragma_database_list ORDER BY name <> 'temp', seq";
     {
@@ -182,13 +185,13 @@ fn schema_of(db: &Db, table: &str) -> Result<String> {
             names.extend(stmt.column(0).as_str().map(str::to_owned));
         }
     }
-    for name in names {
+    for schema in names {
         let sql = format!(
             "SELECT 1 FROM {}.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type = 'table'",
-            quote_identifier(&name)
+            quote_identifier(&schema)
         );
-        if db.query_int(&sql, &[table.into()])?.is_some() {
-            return Ok(name);
+        if db.query_int(&sql, &[name.table.as_str().into()])?.is_some() {
+            return Ok(schema);
         }
     }
     Ok("main".to_owned())

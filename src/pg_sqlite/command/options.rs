@@ -5,7 +5,7 @@ use crate::sqlite::Db;
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Obj};
 
 /// Options with one value that all of them have, in the order in which messages list them.
-const VALUED: [&str; 13] = [
+const VALUED: [&str; 14] = [
     "-create",
     "-into",
     "-as",
@@ -19,6 +19,7 @@ const VALUED: [&str; 13] = [
     "-recommit",
     "-index",
     "-analyze",
+    "-exclusive",
 ];
 const FLAGS: [&str; 2] = ["-replace", "-check"];
 
@@ -134,9 +135,13 @@ pub(super) fn describe<'a>(interp: Interp, db: &Db, given: &Given<'_>) -> CmdRes
     if let Some(analyze) = given.get("-analyze") {
         import.analyze = analyze.as_bool(interp)?;
     }
+    if let Some(exclusive) = given.get("-exclusive") {
+        import.exclusive = Some(exclusive.as_bool(interp)?);
+    }
     let table = !matches!(import.target, Target::Statement(_));
-    if !table && (import.analyze || !import.indexes.is_empty()) {
-        let message = "-index and -analyze need a table: -create or -into, not -sql";
+    let exclusive = import.exclusive == Some(true);
+    if !table && (import.analyze || exclusive || !import.indexes.is_empty()) {
+        let message = "-index, -analyze and -exclusive need a table: -create or -into, not -sql";
         return Err(conflict(message, "CONFLICT"));
     }
     import.or_replace = given.has("-replace");
