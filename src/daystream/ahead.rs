@@ -163,9 +163,8 @@ impl Reader {
             cursor.look_again();
             return Ok(true);
         }
-        let torn = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong)
-            && layout::next(dir, cursor.segment.first)?.is_none()
-            && tail::is_incomplete(cursor.window.file(), cursor.scan.at, byte)
+        let torn = layout::next(dir, cursor.segment.first)?.is_none()
+            && tail::is_torn(cursor.window.file(), &cursor.scan, byte, &damage)
                 .map_err(|error| cursor.io(dir, error))?;
         cursor.second_look = false;
         cursor.look_again();

@@ -41,7 +41,13 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
     }
     check_folder(dir)?;
     let path = dir.join(layout::LOCK);
+    let new = path.symlink_metadata().is_err();
     let file = storage.open(&path, true)?;
+    if new {
+        // DURABILITY: before the first segment. Without this name a power loss leaves what looks
+        // like another program's stream.
+        storage.sync_folder(dir)?;
+    }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { file }),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {

@@ -50,6 +50,6 @@ pub use layout::Segment;
 pub use position::{Position, PositionError};
 pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
 pub use retained::{Keep, Removed, retain};
-pub use storage::{Fault, Operation, Storage};
+pub use storage::{Done, Fault, Operation, Storage, Trace};
 pub use survey::{Info, info, verify};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

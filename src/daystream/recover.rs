@@ -111,9 +111,8 @@ fn recover_segment(
             Ok(None) => break,
             Err(Fault::Io(error)) => return Err(io("read")(error)),
             Err(Fault::Damage(byte, damage)) => {
-                let torn = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong)
-                    && !closed
-                    && tail::is_incomplete(window.file(), scan.at, byte).map_err(io("read"))?;
+                let torn = !closed
+                    && tail::is_torn(window.file(), &scan, byte, &damage).map_err(io("read"))?;
                 if !torn {
                     return Err(corrupt(byte, damage));
                 }

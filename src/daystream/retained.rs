@@ -97,6 +97,9 @@ pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Rem
     identity::replace(dir, layout::RETAINED, text.as_bytes(), storage)?;
     for (segment, size) in segments.iter().zip(&sizes).take(count) {
         storage.remove(&segment.path(dir))?;
+        // DURABILITY: one after the other, or a power loss brings an older one back, and behind it
+        // a gap that nobody is told of.
+        storage.sync_folder(&dir.join(&segment.day))?;
         removed.segments += 1;
         removed.bytes += size;
     }

@@ -187,6 +187,9 @@ impl Output {
         self.buffer.clear();
         if let Some(file) = &self.file {
             let cut = self.storage.truncate(file, length);
+            // DURABILITY: the cut must not come undone once something else is written behind it:
+            // sectors of both would stand side by side.
+            let cut = cut.and_then(|()| self.storage.sync(file));
             self.guard_io("cut", cut)?;
         }
         self.written = length;

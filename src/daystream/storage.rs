@@ -2,8 +2,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
@@ -33,10 +33,36 @@ pub enum Operation {
 /// half of its bytes.
 pub type Fault = Arc<dyn Fn(Operation) -> io::Result<()> + Send + Sync>;
 
-/// The real file system, or one that fails when a test says so.
+/// An operation that was done: what a test needs to work out what a power loss may leave. Files are
+/// known by their inode numbers, which a file made later can have again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// A folder was made; one that was there is not told.
+    Folder(PathBuf),
+    /// A file was made.
+    Create(PathBuf, u64),
+    /// Bytes were written at an offset.
+    Write(u64, u64, Vec<u8>),
+    /// A file's bytes and length are durable.
+    Sync(u64),
+    /// A folder's entries are durable.
+    SyncFolder(PathBuf),
+    /// A file was cut at a length.
+    Truncate(u64, u64),
+    /// A file was renamed.
+    Rename(PathBuf, PathBuf),
+    /// A file was removed; one that was not there is not told.
+    Remove(PathBuf),
+}
+
+/// Hears of each operation that was done.
+pub type Trace = Arc<dyn Fn(Done) + Send + Sync>;
+
+/// The real file system, or one that fails when a test says so, or tells what it does.
 #[derive(Clone, Default)]
 pub struct Storage {
     fault: Option<Fault>,
+    trace: Option<Trace>,
 }
 
 impl std::fmt::Debug for Storage {
@@ -52,7 +78,20 @@ impl Storage {
     /// A file system whose operations pass through `fault` first.
     #[must_use]
     pub fn with_fault(fault: Fault) -> Storage {
-        Storage { fault: Some(fault) }
+        Storage { fault: Some(fault), trace: None }
+    }
+
+    /// A file system that tells `trace` what was done.
+    #[must_use]
+    pub fn with_trace(trace: Trace) -> Storage {
+        Storage { fault: None, trace: Some(trace) }
+    }
+
+    /// Tells the trace, where there is one.
+    fn tell(&self, done: impl FnOnce() -> Done) {
+        if let Some(trace) = &self.trace {
+            trace(done());
+        }
     }
 
     fn pass(&self, operation: Operation) -> io::Result<()> {
@@ -64,7 +103,7 @@ impl Storage {
         let made = self.pass(Operation::Folder).and_then(|()| {
             match DirBuilder::new().mode(0o750).create(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                made => made,
+                made => made.inspect(|()| self.tell(|| Done::Folder(path.to_owned()))),
             }
         });
         made.map_err(|error| Error::io(path, "make folder", error))
@@ -77,14 +116,20 @@ impl Storage {
             options.read(true).write(true).create_new(true).mode(0o640).custom_flags(FLAGS);
             options.open(path)
         });
-        made.map_err(|error| Error::io(path, "create", error))
+        let file = made.map_err(|error| Error::io(path, "create", error))?;
+        self.tell(|| Done::Create(path.to_owned(), inode(&file)));
+        Ok(file)
     }
 
     /// Opens a file for writing and reading, making it (mode 0640) when `create` says so.
     pub(super) fn open(&self, path: &Path, create: bool) -> Result<File, Error> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(create).mode(0o640).custom_flags(FLAGS);
+        let new = self.trace.is_some() && path.symlink_metadata().is_err();
         let file = options.open(path).map_err(|error| Error::io(path, "open", error))?;
+        if new {
+            self.tell(|| Done::Create(path.to_owned(), inode(&file)));
+        }
         regular(file, path)
     }
 
@@ -95,13 +140,17 @@ impl Storage {
             file.write_all_at(half, offset)?;
             return Err(error);
         }
-        file.write_all_at(bytes, offset)
+        file.write_all_at(bytes, offset)?;
+        self.tell(|| Done::Write(inode(file), offset, bytes.to_owned()));
+        Ok(())
     }
 
     /// Makes a file's bytes and length durable.
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
         self.pass(Operation::Sync)?;
-        file.sync_data()
+        file.sync_data()?;
+        self.tell(|| Done::Sync(inode(file)));
+        Ok(())
     }
 
     /// Makes a folder's entries durable.
@@ -109,19 +158,25 @@ impl Storage {
         let synced = self
             .pass(Operation::SyncFolder)
             .and_then(|()| File::open(path).and_then(|folder| folder.sync_all()));
-        synced.map_err(|error| Error::io(path, "fsync folder", error))
+        synced.map_err(|error| Error::io(path, "fsync folder", error))?;
+        self.tell(|| Done::SyncFolder(path.to_owned()));
+        Ok(())
     }
 
     /// Cuts a file at `length`.
     pub(super) fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
         self.pass(Operation::Truncate)?;
-        file.set_len(length)
+        file.set_len(length)?;
+        self.tell(|| Done::Truncate(inode(file), length));
+        Ok(())
     }
 
     /// Renames a file, replacing `to`.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let renamed = self.pass(Operation::Rename).and_then(|()| std::fs::rename(from, to));
-        renamed.map_err(|error| Error::io(from, "rename", error))
+        renamed.map_err(|error| Error::io(from, "rename", error))?;
+        self.tell(|| Done::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
     }
 
     /// Removes a file; one that is gone already is good.
@@ -131,9 +186,19 @@ impl Storage {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(path, "remove", error))
             }
-            _ => Ok(()),
+            removed => {
+                if removed.is_ok() {
+                    self.tell(|| Done::Remove(path.to_owned()));
+                }
+                Ok(())
+            }
         }
     }
+}
+
+/// What a trace knows a file by; 0 when the system does not tell.
+fn inode(file: &File) -> u64 {
+    file.metadata().map_or(0, |meta| meta.ino())
 }
 
 /// Opens a file for reading; `None` when it is not there.

@@ -8,6 +8,10 @@
 //! - lines that are all sound, and then the end of the file, perhaps in mid-line: incomplete;
 //! - a malformed line (or bytes without any line feed), and behind it no commit line and no sound
 //!   line at all: incomplete;
+//! - a hole of zeros in the transaction that is wrong, where sectors were not written: incomplete.
+//!   A machine that goes down may have written later sectors and not earlier ones. No line holds a
+//!   zero byte; a hole ends at a sector's end, and begins at one or behind a line, where what was
+//!   durable ended;
 //! - a malformed line that itself ends as a commit line does: damage;
 //! - a malformed line with a sound line behind it: damage;
 //! - sound lines in the wrong order, a wrong number of lines, a wrong checksum: damage.
@@ -22,6 +26,8 @@ use std::os::unix::fs::FileExt;
 
 use deltaflood::Change;
 
+use super::error::Damage;
+use super::scan::Scan;
 use super::stamp;
 
 /// Bytes read in one step.
@@ -30,9 +36,51 @@ const STEP: usize = 1 << 18;
 /// which is short.
 const LINE: usize = 1 << 20;
 
+/// Bytes that a disk writes as a whole; larger ones are multiples of it.
+const SECTOR: u64 = 512;
+
+/// Whether what a scan stopped at is an incomplete tail. `fault` is the first wrong byte.
+pub(super) fn is_torn(file: &File, scan: &Scan, fault: u64, damage: &Damage) -> io::Result<bool> {
+    let malformed = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong);
+    Ok(malformed && is_incomplete(file, scan.at, fault)? || has_hole(file, scan.start, scan.at)?)
+}
+
+/// Whether sectors are missing in the transaction that begins at `start` and goes on at least to
+/// `line`: up to the next commit line or the end of the file.
+fn has_hole(file: &File, start: u64, line: u64) -> io::Result<bool> {
+    let commit = stamp::COMMIT.iter().fold(0, |last, &byte| last << 8 | u128::from(byte));
+    let mask = (1 << (8 * stamp::COMMIT.len())) - 1;
+    let mut step = vec![0; STEP];
+    // The last bytes before `at`, and whether they are zeros that may be a hole.
+    let mut last = u128::from(b'\n');
+    let mut zeros = None;
+    let mut at = start;
+    loop {
+        let read = match file.read_at(&mut step, at) {
+            Ok(0) => return Ok(zeros == Some(true)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        for &byte in step.get(..read).unwrap_or_default() {
+            if byte == 0 {
+                let begins = at.is_multiple_of(SECTOR) || last & 0xFF == u128::from(b'\n');
+                zeros = zeros.or(Some(begins));
+            } else if zeros.take() == Some(true) && at.is_multiple_of(SECTOR) {
+                return Ok(true);
+            }
+            if byte == b'\n' && at >= line && last & mask == commit {
+                return Ok(false);
+            }
+            last = last << 8 | u128::from(byte);
+            at += 1;
+        }
+    }
+}
+
 /// Whether what begins at `line` (the beginning of the first malformed line, or one of the sound
 /// lines of its transaction) is an incomplete tail. `fault` is the first wrong byte.
-pub(super) fn is_incomplete(file: &File, line: u64, fault: u64) -> io::Result<bool> {
+fn is_incomplete(file: &File, line: u64, fault: u64) -> io::Result<bool> {
     let mut step = vec![0; STEP];
     let mut carry: Vec<u8> = Vec::new();
     let mut overlong = false;
