@@ -10,7 +10,7 @@ static int in_use(void *data, Tcl_Interp *interp, int objc, Tcl_Obj *const objv[
 }
 
 int Heap_Init(Tcl_Interp *interp) {
-    if (Tcl_InitStubs(interp, "8.6", 0) == NULL) return TCL_ERROR;
+    if (Tcl_InitStubs(interp, "8.6-", 0) == NULL) return TCL_ERROR;
     Tcl_CreateObjCommand(interp, "::heap::in_use", in_use, NULL, NULL);
     return TCL_OK;
 }

@@ -41,7 +41,7 @@ static int corner(void *data, Tcl_Interp *interp, int objc, Tcl_Obj *const objv[
 }
 
 int Pgtcluser_Init(Tcl_Interp *interp) {
-    if (Tcl_InitStubs(interp, "8.6", 0) == NULL) return TCL_ERROR;
+    if (Tcl_InitStubs(interp, "8.6-", 0) == NULL) return TCL_ERROR;
     Tcl_CreateObjCommand(interp, "::pgtcl_user::database", database, NULL, NULL);
     Tcl_CreateObjCommand(interp, "::pgtcl_user::corner", corner, NULL, NULL);
     return TCL_OK;

@@ -11,6 +11,7 @@
 # support::psql TEXT         runs SQL there by psql, which shares no code with the package
 # support::folder name       an empty folder that is gone at the end
 # support::run|start         an installed program, see below
+# support::double name       what tools/build-doubles builds for the running Tcl; {}: not to be had
 # Constraints: tcl86, tcl9, valgrind (slow), notValgrind, sqlite (the sqlite3 package is there),
 # thread.
 
@@ -69,6 +70,16 @@ proc ::support::folder {name} {
     set folder [file join $parent $name]
     file mkdir $folder
     return $folder
+}
+
+# A test double's file; empty when this machine cannot build it.
+proc ::support::double {name args} {
+    variable here
+    set tool [file join [file dirname [file dirname $here]] tools build-doubles]
+    if {[catch {exec $tool -tcl [info tclversion] $name {*}$args 2>/dev/null} path]} {
+        return {}
+    }
+    return $path
 }
 
 # The error code of a script that fails; the result of one that does not is an error.
