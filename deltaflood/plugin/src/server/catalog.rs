@@ -1,0 +1,275 @@
+//! What the catalogs say of a table, as they were when the change was made.
+
+use super::value::Output;
+use super::{error, settings};
+use crate::options::Options;
+use crate::table::{ColumnDefinition, Definition, Table};
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::{PgSqlErrorCode, pg_sys};
+use std::ffi::CStr;
+
+/// A table whose changes are printed.
+#[derive(Debug)]
+pub struct Published {
+    /// Its lines.
+    pub table: Table,
+    /// How the values of its columns are read.
+    pub outputs: Vec<Output>,
+    /// Some values depend on settings that few types do.
+    pub rare: bool,
+    /// Where the outputs live.
+    _context: Context,
+}
+
+/// A memory context that goes with its owner.
+#[derive(Debug)]
+struct Context(pg_sys::MemoryContext);
+
+impl Context {
+    fn new() -> Context {
+        // SAFETY: the parent lives as long as the backend; it is none of those that the server
+        // deletes by itself, so that the context can be deleted by its owner alone.
+        Context(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CacheMemoryContext,
+                c"deltaflood: a table's output functions".as_ptr(),
+                0,
+                1024,
+                8 * 1024,
+            )
+        })
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: see `new`.
+        unsafe { pg_sys::MemoryContextDelete(self.0) };
+    }
+}
+
+// SAFETY: declared as in catalog/partition.h.
+unsafe extern "C-unwind" {
+    fn get_partition_ancestors(relation: pg_sys::Oid) -> *mut pg_sys::List;
+}
+
+/// Reads a table's definition; `None` when its changes are not wanted.
+///
+/// # Safety
+/// Within the transaction of a change of `relation`.
+pub unsafe fn publish(relation: pg_sys::Relation, options: &Options) -> Option<Published> {
+    // SAFETY: the relation is open, see the caller.
+    let (id, class) = unsafe { ((*relation).rd_id, &*(*relation).rd_rel) };
+    // SAFETY: as above.
+    if !unsafe { pg_sys::is_publishable_relation(relation) } {
+        return None;
+    }
+    let partitioned = class.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    if options.publish_via_root && class.relispartition {
+        // SAFETY: a partition has ancestors; the last is the root.
+        let root = unsafe {
+            let ancestors = pg_guard_ffi_boundary(|| get_partition_ancestors(id));
+            (*(*ancestors).elements.add((*ancestors).length as usize - 1)).oid_value
+        };
+        // SAFETY: within a transaction, and closed below.
+        let root = unsafe { pg_sys::RelationIdGetRelation(root) };
+        if root.is_null() {
+            return None;
+        }
+        // SAFETY: both are open.
+        let published = unsafe { describe(root, relation, options) };
+        // SAFETY: opened above.
+        unsafe { pg_sys::RelationClose(root) };
+        return published;
+    }
+    // Its partitions say it all, unless they are hidden behind it.
+    if partitioned && !options.publish_via_root {
+        return None;
+    }
+    // SAFETY: open, see the caller.
+    unsafe { describe(relation, relation, options) }
+}
+
+/// Describes `shown`, whose rows come as tuples of `stored`, itself or a partition of it.
+///
+/// # Safety
+/// Both are open, within a transaction.
+unsafe fn describe(
+    shown: pg_sys::Relation,
+    stored: pg_sys::Relation,
+    options: &Options,
+) -> Option<Published> {
+    // SAFETY: open, see the caller; a NameData ends with a NUL byte.
+    let (class, name) = unsafe {
+        let class = &*(*shown).rd_rel;
+        (class, CStr::from_ptr(class.relname.data.as_ptr()))
+    };
+    // SAFETY: within a transaction; the texts are in the context of the change, or null.
+    let schema = unsafe { pg_sys::get_namespace_name(class.relnamespace) };
+    if schema.is_null() {
+        return None;
+    }
+    // SAFETY: not null; ends with a NUL byte.
+    let (schema, qualified) = unsafe {
+        let qualified = pg_sys::quote_qualified_identifier(schema, name.as_ptr());
+        (CStr::from_ptr(schema).to_bytes().to_vec(), CStr::from_ptr(qualified).to_bytes().to_vec())
+    };
+    let name = name.to_bytes().to_vec();
+    if !options.wants_table(&schema, &name) {
+        return None;
+    }
+    settings::fix_names();
+    let full = class.relreplident as u8 == pg_sys::REPLICA_IDENTITY_FULL;
+    // SAFETY: open, within a transaction.
+    let identity = unsafe { identity(shown) };
+    let primary = if options.only_changed {
+        // SAFETY: as above.
+        unsafe { primary_key(shown) }
+    } else {
+        Vec::new()
+    };
+    let context = Context::new();
+    let mut columns = Vec::new();
+    let mut outputs = Vec::new();
+    let mut rare = false;
+    // SAFETY: open, see the caller.
+    for attribute in unsafe { attributes(shown) } {
+        let column = name_of(attribute);
+        let is_identity = full || is_member(identity, attribute.attnum);
+        if options.skips_column(&schema, &name, column) {
+            if is_identity && !full {
+                skipped_identity(&qualified, column);
+            }
+            continue;
+        }
+        // SAFETY: as above.
+        let mut of_stored = unsafe { attributes(stored) };
+        let Some(attribute_of_stored) = of_stored.find(|a| name_of(a) == column) else { continue };
+        // SAFETY: within a transaction; the context outlives the output.
+        let (output, depends) = unsafe { Output::new(attribute_of_stored, context.0) };
+        outputs.push(output);
+        rare |= depends;
+        columns.push(ColumnDefinition {
+            name: column.to_vec(),
+            type_name: type_name(attribute),
+            identity: is_identity,
+            primary: primary.contains(&attribute.attnum),
+        });
+    }
+    // SAFETY: open, see the caller.
+    let oid = unsafe { (*shown).rd_id }.to_u32();
+    let definition = Definition { oid, schema, name, qualified, full, columns };
+    Some(Published { table: Table::new(&definition, options), outputs, rare, _context: context })
+}
+
+fn skipped_identity(table: &[u8], column: &[u8]) -> ! {
+    let (table, column) = (String::from_utf8_lossy(table), String::from_utf8_lossy(column));
+    error::raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!(
+            "option \"skip-columns\" names column \"{column}\" of the replica identity of {table}"
+        ),
+        "Without it nobody could say which row a change is of.".to_owned(),
+    )
+}
+
+/// The attributes of a table that have values of their own in a change.
+///
+/// # Safety
+/// The relation is open, and stays so.
+unsafe fn attributes<'r>(
+    relation: pg_sys::Relation,
+) -> impl Iterator<Item = &'r pg_sys::FormData_pg_attribute> {
+    // SAFETY: see the caller.
+    let description = unsafe { (*relation).rd_att };
+    // SAFETY: as above; there are as many attributes as the description says.
+    let all = unsafe {
+        let count = usize::try_from((*description).natts).unwrap_or_default();
+        std::slice::from_raw_parts(first_attribute(description), count)
+    };
+    all.iter().filter(|a| !a.attisdropped && a.attgenerated == 0 && a.attnum > 0)
+}
+
+/// # Safety
+/// A description of a table.
+#[cfg(not(feature = "pg18"))]
+unsafe fn first_attribute(description: pg_sys::TupleDesc) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: see the caller.
+    unsafe { (*description).attrs.as_ptr() }
+}
+
+/// Since PostgreSQL 18 they stand behind as many compact ones (access/tupdesc.h).
+///
+/// # Safety
+/// A description of a table.
+#[cfg(feature = "pg18")]
+unsafe fn first_attribute(description: pg_sys::TupleDesc) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: see the caller.
+    unsafe { (*description).compact_attrs.as_ptr().add((*description).natts as usize).cast() }
+}
+
+fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> &[u8] {
+    // SAFETY: a NameData ends with a NUL byte.
+    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes()
+}
+
+fn type_name(attribute: &pg_sys::FormData_pg_attribute) -> Vec<u8> {
+    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_ALLOW_INVALID;
+    // SAFETY: within a transaction; the text ends with a NUL byte and is in the current context.
+    unsafe {
+        let (id, modifier) = (attribute.atttypid, attribute.atttypmod);
+        let name = pg_sys::format_type_extended(id, modifier, flags as pg_sys::bits16);
+        CStr::from_ptr(name).to_bytes().to_vec()
+    }
+}
+
+/// The columns of the index that is a table's replica identity.
+///
+/// # Safety
+/// The relation is open, within a transaction.
+unsafe fn identity(relation: pg_sys::Relation) -> *const pg_sys::Bitmapset {
+    // SAFETY: see the caller; the set is in the current context.
+    #[cfg(feature = "pg13")]
+    return unsafe {
+        use pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_IDENTITY_KEY;
+        pg_sys::RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_IDENTITY_KEY)
+    };
+    // SAFETY: as above.
+    #[cfg(not(feature = "pg13"))]
+    return unsafe { pg_sys::RelationGetIdentityKeyBitmap(relation) };
+}
+
+/// The attribute numbers of a table's primary key; none when it has none.
+///
+/// # Safety
+/// The relation is open, within a transaction.
+unsafe fn primary_key(relation: pg_sys::Relation) -> Vec<i16> {
+    // SAFETY: see the caller. The list is made so that the relation knows its primary key.
+    let index = unsafe {
+        pg_sys::RelationGetIndexList(relation);
+        (*relation).rd_pkindex
+    };
+    if index == pg_sys::Oid::INVALID {
+        return Vec::new();
+    }
+    // SAFETY: within a transaction; closed below.
+    let index = unsafe { pg_sys::RelationIdGetRelation(index) };
+    if index.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: open; an index has as many key attributes as it says.
+    unsafe {
+        let form = (*index).rd_index;
+        let count = usize::try_from((*form).indnkeyatts).unwrap_or_default();
+        let numbers = std::slice::from_raw_parts((*form).indkey.values.as_ptr(), count).to_vec();
+        pg_sys::RelationClose(index);
+        numbers
+    }
+}
+
+fn is_member(set: *const pg_sys::Bitmapset, number: i16) -> bool {
+    // The members are counted from the system columns on.
+    let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+    // SAFETY: a set of the server, or null, which is the empty one.
+    unsafe { pg_sys::bms_is_member(member, set) }
+}
