@@ -25,6 +25,14 @@ pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;
 pub const IMPORT_BATCH_CELLS: usize = 16 * 1024;
 /// Bulk import: batches that may wait for SQLite while the next one is read.
 pub const IMPORT_BATCHES_WAITING: usize = 4;
+/// Parallel copy: connections at most; each has a batch of its own in memory.
+pub const PARALLEL_READERS_MAX: usize = 16;
+/// Parallel copy: ranges of pages for each connection, so that one with more rows in its pages does
+/// not keep the others waiting for long.
+pub const PARALLEL_RANGES_EACH: u64 = 8;
+/// Parallel copy: pages of a range at least (8 KiB each, unless the server was built otherwise).
+pub const PARALLEL_RANGE_PAGES: u64 = 128;
+
 /// Bulk import: batches from which it pays to load an empty database without its WAL: for fewer
 /// rows the few more fsyncs of changing the journal cost more than writing the pages twice.
 pub const IMPORT_WAL_BATCHES: usize = 4;

@@ -1,6 +1,6 @@
 //! Connection parameters, parsed by libpq itself.
 
-use super::{Error, text};
+use super::{Conn, Error, text};
 use std::ffi::CStr;
 
 /// Connection parameters as keyword and value. Debug output hides the password.
@@ -43,16 +43,8 @@ impl Conninfo {
             }
             return Err(Error::Conninfo { message: reason.trim_end().to_owned() });
         }
-        let mut params = Vec::new();
         // SAFETY: the array is the one libpq made.
-        unsafe {
-            each_option(options, |keyword, option| {
-                if !option.val.is_null() {
-                    params.push((keyword, CStr::from_ptr(option.val).to_string_lossy().into()));
-                }
-            });
-            pq_sys::PQconninfoFree(options);
-        }
+        let params = unsafe { given(options) };
         Ok(Conninfo { params })
     }
 
@@ -102,6 +94,48 @@ impl std::fmt::Debug for Conninfo {
         let shown = self.iter().map(|(k, v)| (k, if secret(k) { "(hidden)" } else { v }));
         f.debug_map().entries(shown).finish()
     }
+}
+
+impl Conn {
+    /// What makes another connection to the same server and database, as the same user: the
+    /// parameters in use, the password among them.
+    #[must_use]
+    pub fn conninfo(&self) -> Conninfo {
+        // SAFETY: the connection is live; NULL means out of memory.
+        let options = unsafe { pq_sys::PQconninfo(self.as_raw()) };
+        if options.is_null() {
+            return Conninfo::default();
+        }
+        // SAFETY: the array is the one libpq made.
+        let mut conninfo = Conninfo { params: unsafe { given(options) } };
+        // Of several hosts the one that answered; of several addresses of it any.
+        if conninfo.iter().any(|(k, v)| ["host", "hostaddr"].contains(&k) && v.contains(',')) {
+            conninfo.remove("hostaddr");
+            conninfo.set("host", &self.host());
+            conninfo.set("port", &self.port());
+        }
+        // From a password file perhaps, which another host name would not match.
+        conninfo.set_default("password", &self.password());
+        conninfo
+    }
+}
+
+/// The options that have a value; frees the array.
+///
+/// # Safety
+/// As for [`each_option`].
+unsafe fn given(options: *mut pq_sys::PQconninfoOption) -> Vec<(String, String)> {
+    let mut params = Vec::new();
+    // SAFETY: the caller's promise; values are NULL or NUL-terminated; freed once.
+    unsafe {
+        each_option(options, |keyword, option| {
+            if !option.val.is_null() {
+                params.push((keyword, CStr::from_ptr(option.val).to_string_lossy().into()));
+            }
+        });
+        pq_sys::PQconninfoFree(options);
+    }
+    params
 }
 
 /// Every parameter libpq knows, with its default.

@@ -40,6 +40,7 @@
 //!
 //! `copy` does the same with the rows of a query or a table (named as in SQL), read by `COPY` on a
 //! thread of its own: the fastest way. It is described first, so `-columns auto` costs nothing.
+//! `-parallel n` has n more connections read a table under one snapshot, in no order.
 //!
 //! A callback may use the handle, but not end the transaction; closing the handle ends the import.
 //! Errors: `PGSQLITE IMPORT VALUE column C row N type T`, `PGSQLITE IMPORT COLUMNS|TYPE|KEY|...`,

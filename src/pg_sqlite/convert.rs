@@ -6,7 +6,7 @@ use crate::schema::value::{self, Kind};
 use crate::sqlite::Value;
 
 /// Converts rows, and knows which row and column it is at when one fails.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Converter {
     columns: Vec<Column>,
     /// The text that means NULL.

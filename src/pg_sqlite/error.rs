@@ -186,6 +186,14 @@ pub enum Error {
         /// Rows read so far.
         row: u64,
     },
+    /// This cannot be read by several connections at once.
+    #[error("{name}: -parallel {why}; leave it out")]
+    Parallel {
+        /// What was to be read.
+        name: String,
+        /// Why it cannot.
+        why: &'static str,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread for reading: {message}")]
     Thread {
@@ -266,6 +274,7 @@ impl Coded for Error {
             Error::NoRows { status } => import("NOROWS").with("status", status),
             Error::CopyText { row, .. } => import("COPYTEXT").with("row", row),
             Error::Stopped { row } => import("STOPPED").with("row", row),
+            Error::Parallel { name, .. } => import("PARALLEL").with("name", name),
             Error::Thread { .. } => import("THREAD"),
             Error::Postgres(error) => error.code(),
             Error::Sqlite(error) => error.code(),
@@ -295,6 +304,7 @@ impl Coded for Error {
             | Error::KeyOrder { .. }
             | Error::NoColumns
             | Error::InTransaction
+            | Error::Parallel { .. }
             | Error::NoRows { .. }
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,

@@ -5,7 +5,8 @@ use super::convert::Converter;
 use super::feed::{Feed, Progress};
 use super::journal::{Primed, without_wal};
 use super::lines::LineRows;
-use super::pump::{Ahead, Batches, Here, read_ahead};
+use super::parallel::Readers;
+use super::pump::{Ahead, Batches, Here, read_ahead, read_ahead_by};
 use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
 use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
 use crate::libpq::{Conn, PgResult, Status};
@@ -140,6 +141,15 @@ impl<'a> Import<'a> {
                 let cancel = conn.cancel_handle().ok();
                 let make = move || Ok(StreamRows::new(conn, first, converter));
                 read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+            }
+            Source::Parallel { conn, table, readers } => {
+                let mut readers = Readers::open(conn, table, readers)?;
+                let columns = self.columns.resolve(Some(&readers.description))?;
+                let cancels: Vec<_> =
+                    readers.conns.iter().map(|c| c.cancel_handle().ok()).collect();
+                let makers = readers.makers(&self.converter(&columns, limit));
+                let makers = makers.into_iter().zip(cancels).collect();
+                read_ahead_by(makers, |ahead: &mut Ahead| self.write(db, &columns, ahead))
             }
             Source::Lines(lines) => {
                 let mut columns = match (&self.columns, &self.target) {

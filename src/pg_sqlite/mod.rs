@@ -4,7 +4,8 @@
 //! or by `COPY ... TO STDOUT` ([`Source::Query`], [`Source::Copy`]); they are converted as
 //! [`crate::schema::value`] says and go into SQLite through a virtual table, by one
 //! `INSERT ... SELECT`. A running query is read and converted by a thread of its own while the
-//! calling thread inserts: SQLite is called on the calling thread only. [`Export`] is the way back.
+//! calling thread inserts: SQLite is called on the calling thread only. A large table can be
+//! read by several connections at once ([`Source::Parallel`]). [`Export`] is the way back.
 //!
 //! All or nothing: an import that fails leaves no row and no table behind; it runs in a transaction
 //! of its own, or in a savepoint of the caller's. With [`Import::commit_every`] the parts already
@@ -30,6 +31,7 @@ mod import;
 mod journal;
 mod lines;
 mod max;
+mod parallel;
 mod pg_query;
 mod pump;
 mod source;

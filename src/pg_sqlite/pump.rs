@@ -1,5 +1,6 @@
 //! Batches from a reader: on the same thread, or from a thread that reads ahead.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -97,34 +98,61 @@ pub(super) fn read_ahead<R, T>(
 where
     R: Reader,
 {
+    read_ahead_by(vec![(make, cancel)], work)
+}
+
+/// As [`read_ahead`], by several readers, each on a thread of its own. Their batches come in no
+/// order. The first one that fails ends the others.
+///
+/// # Errors
+/// As [`read_ahead`].
+pub(super) fn read_ahead_by<R, T>(
+    makers: Vec<(impl FnOnce() -> Result<R> + Send, Option<Cancel>)>,
+    work: impl FnOnce(&mut Ahead) -> Result<T>,
+) -> Result<T>
+where
+    R: Reader,
+{
     let (full_sender, full) = sync_channel(IMPORT_BATCHES_WAITING);
     let (spent, spent_receiver) = channel();
+    let spent_receiver = Mutex::new(spent_receiver);
     thread::scope(|scope| {
-        let reading = thread::Builder::new()
-            .name("pgsqlite-read".to_owned())
-            .spawn_scoped(scope, move || match make() {
-                Ok(reader) => {
-                    pump(Filler::new(reader), &full_sender, &spent_receiver);
-                }
-                Err(error) => {
-                    let _ = full_sender.send(Err(error));
-                }
-            })
-            .map_err(|error| Error::Thread { message: error.to_string() })?;
+        // Gone before the threads are waited for, whatever happens: without a receiver a reader's
+        // next batch is its last.
         let mut ahead = Ahead { full, spent };
-        let result = work(&mut ahead);
-        // Without a receiver the reader's next batch is its last.
-        drop(ahead);
-        if result.is_err()
-            && !reading.is_finished()
-            && let Some(cancel) = cancel
-        {
-            // Best effort: without it the reader ends with the next batch.
-            let _ = cancel.cancel();
+        let mut reading = Vec::with_capacity(makers.len());
+        for (make, cancel) in makers {
+            let (full, spent) = (full_sender.clone(), &spent_receiver);
+            let thread = thread::Builder::new()
+                .name("pgsqlite-read".to_owned())
+                .spawn_scoped(scope, move || match make() {
+                    Ok(reader) => pump(Filler::new(reader), &full, spent),
+                    Err(error) => {
+                        let _ = full.send(Err(error));
+                    }
+                })
+                .map_err(|error| Error::Thread { message: error.to_string() })?;
+            reading.push((thread, cancel));
         }
-        match reading.join() {
-            Ok(()) => result,
-            Err(payload) => std::panic::resume_unwind(payload),
+        // The end has come when the last reader's own is gone.
+        drop(full_sender);
+        let result = work(&mut ahead);
+        drop(ahead);
+        if result.is_err() {
+            for (thread, cancel) in &reading {
+                if let (false, Some(cancel)) = (thread.is_finished(), cancel) {
+                    // Best effort: without it the reader ends with the next batch.
+                    let _ = cancel.cancel();
+                }
+            }
+        }
+        let mut panic = None;
+        for (thread, _) in reading {
+            panic = thread.join().err().or(panic);
+        }
+        match panic {
+            None => result,
+            Some(payload) => std::panic::resume_unwind(payload),
         }
     })
 }
@@ -132,9 +160,10 @@ where
 fn pump(
     mut filler: Filler<impl Reader>,
     full: &SyncSender<Result<Batch>>,
-    spent: &Receiver<Batch>,
+    spent: &Mutex<Receiver<Batch>>,
 ) {
-    while let Some(next) = filler.next(spent.try_recv().unwrap_or_default()).transpose() {
+    let room = || spent.try_lock().ok().and_then(|spent| spent.try_recv().ok());
+    while let Some(next) = filler.next(room().unwrap_or_default()).transpose() {
         let failed = next.is_err();
         if full.send(next).is_err() || failed {
             return;

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::convert::Converter;
-use super::{Error, Lines, PgQuery, Result, copy_text};
+use super::{Error, Lines, PgQuery, PgTable, Result, copy_text};
 use crate::libpq::{Conn, CopyOut, PgResult, Status};
 
 /// Where the rows of an import come from.
@@ -35,6 +35,17 @@ pub enum Source<'a> {
         conn: &'a Conn,
         /// What to read.
         query: &'a PgQuery,
+    },
+    /// All rows of a table, in no order, read by several connections, each on a thread of its own,
+    /// under one snapshot. Numbers of rows in errors are those of the connection that read them.
+    Parallel {
+        /// An idle connection, in a transaction that has written nothing or in none. It reads
+        /// nothing, but keeps the table as it is; the others are made like it.
+        conn: &'a Conn,
+        /// The table: one of PostgreSQL's own sort that is not temporary, or a partitioned one.
+        table: &'a PgTable,
+        /// How many connections read.
+        readers: usize,
     },
     /// Lines of text, read on the calling thread.
     Lines(Lines<'a>),
@@ -172,6 +183,11 @@ impl<'a> CopyRows<'a> {
     /// PostgreSQL's.
     pub(super) fn begin(conn: &'a Conn, sql: &str, converter: Converter) -> Result<Self> {
         Ok(CopyRows { copy: conn.copy_out(sql)?, converter, scratch: Vec::new() })
+    }
+
+    /// Gives the converter back.
+    pub(super) fn into_converter(self) -> Converter {
+        self.converter
     }
 }
 
