@@ -5,7 +5,7 @@ use std::path::Path;
 
 use deltaflood::Verb;
 
-use super::{Damage, Error, Position, Reader, ReaderOptions, Start, layout, reader};
+use super::{Damage, Error, Position, Reader, ReaderOptions, Segment, Start, layout, reader};
 
 /// What a stream holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +24,14 @@ pub struct Info {
     pub lines: u64,
     /// Number of lines of each table, by schema and name.
     pub tables: BTreeMap<(String, String), u64>,
+}
+
+/// The segments of the stream in `dir`, in order; the last one is the one being written.
+///
+/// # Errors
+/// Those of the file system.
+pub fn segments(dir: &Path) -> Result<Vec<Segment>, Error> {
+    layout::all(dir)
 }
 
 /// Reads the whole stream in `dir` and counts.
