@@ -1,0 +1,133 @@
+//! `daystream-serve`: streams to other hosts. See daystream-serve(1).
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use daystream_remote::limits::CONNECTIONS_MAX;
+use daystream_remote::log::{Form, Log};
+use daystream_remote::options::Options;
+use daystream_remote::serve::{Config, run, tokens};
+
+const HELP: &str = "\
+usage: daystream-serve -listen ADDRESS:PORT -root DIR ?-tls CERT KEY? ?-tokens FILE?
+           ?-insecure 0|1? ?-connections N? ?-log text|json?
+       daystream-serve token -name NAME -streams {s1 s2} ?-tokens FILE?
+
+serves the daystreams in the folders of DIR by HTTP/1.1, with TLS and tokens;
+token makes a token, prints it, and appends its sum to FILE.
+
+Options may be written -option value, --option value or --option=value.
+Exit code: 0 done, 1 failed, 2 usage.
+";
+
+fn main() -> ExitCode {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        None => return usage("-listen is missing"),
+        Some("help" | "-help" | "--help" | "-h") => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Some("version" | "-version" | "--version") => {
+            println!("daystream-serve {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some("token") => {
+            words.remove(0);
+            return token(words);
+        }
+        Some(_) => {}
+    }
+    let config = match config(words) {
+        Ok(config) => config,
+        Err(why) => return usage(&why),
+    };
+    let log = config.log;
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            log.event("error", "failed", &[("message", &why)]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprint!("daystream-serve: {why}\n{HELP}");
+    ExitCode::from(2)
+}
+
+fn config(words: Vec<String>) -> Result<Config, String> {
+    let known = ["listen", "root", "tls", "tls_key", "tokens", "insecure", "connections", "log"];
+    let options = Options::parse(with_key(words), &known)?;
+    if let Some(word) = options.words().first() {
+        return Err(format!("\"{word}\" is one word too many"));
+    }
+    let listen = options.required("listen")?;
+    let address = |_| format!("-listen must be ADDRESS:PORT, as 127.0.0.1:8443, not \"{listen}\"");
+    let form = match options.get("log") {
+        None | Some("text") => Form::Text,
+        Some("json") => Form::Json,
+        Some(_) => return Err("-log must be text or json".to_owned()),
+    };
+    let connections = options.number("connections")?.unwrap_or(CONNECTIONS_MAX as u64);
+    if !(1..=1_000_000).contains(&connections) {
+        return Err("-connections must be 1 to 1000000".to_owned());
+    }
+    let tls = options.get("tls").zip(options.get("tls_key"));
+    Ok(Config {
+        listen: listen.parse().map_err(address)?,
+        root: PathBuf::from(options.required("root")?),
+        tls: tls.map(|(certificate, key)| (PathBuf::from(certificate), PathBuf::from(key))),
+        tokens: options.get("tokens").map(PathBuf::from),
+        insecure: options.flag("insecure")?,
+        connections: usize::try_from(connections).unwrap_or(CONNECTIONS_MAX),
+        log: Log { form, program: "daystream-serve" },
+    })
+}
+
+/// `-tls CERT KEY` is the one option with two values: the second becomes an option of its own.
+fn with_key(words: Vec<String>) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let tls = matches!(word.trim_start_matches('-'), "tls") && word.starts_with('-');
+        out.push(word);
+        if tls {
+            out.extend(words.next());
+            if let Some(key) = words.next() {
+                out.extend(["-tls_key".to_owned(), key]);
+            }
+        }
+    }
+    out
+}
+
+fn token(words: Vec<String>) -> ExitCode {
+    let options = match Options::parse(words, &["name", "streams", "tokens"]) {
+        Ok(options) => options,
+        Err(why) => return usage(&why),
+    };
+    let (name, streams) = match (options.required("name"), options.required("streams")) {
+        (Ok(name), Ok(streams)) => (name, streams),
+        (Err(why), _) | (_, Err(why)) => return usage(&why),
+    };
+    let made = tokens::make(name, streams).and_then(|(token, line)| {
+        match options.get("tokens") {
+            Some(file) => tokens::append(Path::new(file), &line)?,
+            None => eprint!("{line}"),
+        }
+        Ok(token)
+    });
+    match made {
+        Ok(token) => {
+            println!("{token}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("daystream-serve: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

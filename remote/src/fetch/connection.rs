@@ -1,0 +1,247 @@
+//! One request: connect, verify, ask, and the answer's body.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use pgsqlite::daystream::Identity;
+use pgsqlite::daystream::remote::{Fault, Hello, Reason};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+
+use super::url::Url;
+use crate::limits::{CONNECT_TIME, FAULT_BYTES_MAX, TCP_TIMEOUT};
+use crate::wire;
+
+/// How to reach a server.
+pub struct Client {
+    url: Url,
+    token: Option<HeaderValue>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// What was answered.
+pub struct Answer {
+    /// What the stream is.
+    pub hello: Hello,
+    /// The lines.
+    pub body: Incoming,
+    /// They are compressed.
+    pub zstd: bool,
+}
+
+impl Client {
+    /// For a URL. Certificates are verified by `authorities` (PEM), else by what the system trusts.
+    ///
+    /// # Errors
+    /// `LOCAL`: certificates that cannot be read; `TOKEN`: bytes that no token has.
+    pub fn new(
+        url: Url,
+        token: Option<String>,
+        authorities: Option<PathBuf>,
+    ) -> Result<Client, Fault> {
+        let token = token.map(|token| {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value =
+                value.map_err(|_| Fault::new(Reason::Token, "the token is malformed"))?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
+        let tls = if url.tls { Some(Arc::new(trust(authorities)?)) } else { None };
+        Ok(Client { url, token: token.transpose()?, tls })
+    }
+
+    /// Asks for the lines that `query` describes, or, by HEAD, only what the stream is.
+    ///
+    /// # Errors
+    /// `CONNECT`, `TLS`, `TIMEOUT`, `LOST`, and what the server says.
+    pub async fn ask(&self, method: Method, query: &str) -> Result<Answer, Fault> {
+        let asking = self.ask_patiently(method, query);
+        let late = |_| {
+            let ms = CONNECT_TIME.as_millis();
+            Fault::new(Reason::Timeout, format!("no answer within {ms} ms"))
+        };
+        timeout(CONNECT_TIME, asking).await.map_err(late)?
+    }
+
+    async fn ask_patiently(&self, method: Method, query: &str) -> Result<Answer, Fault> {
+        let connect = |why: std::io::Error| {
+            Fault::new(
+                Reason::Connect,
+                format!("cannot connect to {}: {why}", self.url.authority()),
+            )
+        };
+        let socket = TcpStream::connect((self.url.host.as_str(), self.url.port)).await;
+        let socket = socket.map_err(connect)?;
+        set_up(&socket);
+        let response = match &self.tls {
+            None => self.exchange(socket, method, query).await?,
+            Some(tls) => {
+                let name = ServerName::try_from(self.url.host.clone());
+                let name = name.map_err(|_| Fault::new(Reason::Url, "not a host's name"))?;
+                let secure = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await;
+                self.exchange(secure.map_err(tls_fault)?, method, query).await?
+            }
+        };
+        answer(response).await
+    }
+
+    async fn exchange<S>(
+        &self,
+        socket: S,
+        method: Method,
+        query: &str,
+    ) -> Result<Response<Incoming>, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let lost = |error: hyper::Error| {
+            let reason = if error.is_parse() { Reason::Protocol } else { Reason::Lost };
+            Fault::new(reason, format!("no answer: {error}"))
+        };
+        let opened = http1::handshake(TokioIo::new(socket)).await;
+        let (mut sender, connection) = opened.map_err(lost)?;
+        // NOTE: how it ends, the body tells.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let path = &self.url.path;
+        let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, self.url.authority())
+            .header(USER_AGENT, concat!("daystream-fetch/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT_ENCODING, "zstd");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request.body(Empty::<Bytes>::new());
+        let request = request.map_err(|_| Fault::new(Reason::Url, "not a URL to ask for"))?;
+        sender.send_request(request).await.map_err(lost)
+    }
+}
+
+fn set_up(socket: &TcpStream) {
+    use rustix::net::sockopt;
+    // NOTE: what these cannot do, the time without a byte does.
+    let _ = socket.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, TCP_TIMEOUT / 2);
+}
+
+fn tls_fault(error: std::io::Error) -> Fault {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(inner) => Fault::new(Reason::Tls, format!("the server is not trusted: {inner}")),
+        None => Fault::new(Reason::Lost, format!("TLS was not begun: {error}")),
+    }
+}
+
+fn trust(authorities: Option<PathBuf>) -> Result<rustls::ClientConfig, Fault> {
+    let local = |why: String| Fault::new(Reason::Local, why);
+    let mut roots = rustls::RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            let name = path.display().to_string();
+            let certificates = CertificateDer::pem_file_iter(&path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| local(format!("cannot read {name}: {error}")))?;
+            let (added, _) = roots.add_parsable_certificates(certificates);
+            if added == 0 {
+                return Err(local(format!("{name} has no certificate in PEM form")));
+            }
+        }
+        None => {
+            let (added, _) =
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if added == 0 {
+                let why = "this system trusts no certificate: install ca-certificates, or name a \
+                           file with -cacert (DAYSTREAM_CACERT)";
+                return Err(local(why.to_owned()));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| local(format!("TLS: {error}")))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
+    if response.status() != StatusCode::OK {
+        return Err(refusal(response).await);
+    }
+    let field = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let strange = || Fault::new(Reason::Protocol, "the answer is not that of a daystream server");
+    let kind = field("content-type").unwrap_or_default();
+    if !kind.starts_with("text/tab-separated-values") {
+        return Err(strange());
+    }
+    let zstd = match field(CONTENT_ENCODING.as_str()) {
+        None | Some("identity") => false,
+        Some("zstd") => true,
+        Some(_) => return Err(strange()),
+    };
+    let text = |name| field(name).and_then(wire::decode).unwrap_or_default();
+    let position = |name| field(name).and_then(wire::parse_position);
+    let number = |name| field(name).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let identity =
+        field(wire::SYSTEM_ID).and_then(|id| id.parse().ok()).map(|system_id| Identity {
+            system_id,
+            database: text(wire::DATABASE),
+            slot: text(wire::SLOT),
+            plugin: text(wire::PLUGIN),
+            publication: text(wire::PUBLICATION),
+            timeline: u32::try_from(number(wire::TIMELINE)).unwrap_or_default(),
+            confirmed: None,
+        });
+    let hello = Hello {
+        identity,
+        before: position(wire::BEFORE),
+        end: position(wire::END),
+        segments: number(wire::SEGMENTS),
+        bytes: number(wire::BYTES),
+    };
+    Ok(Answer { hello, zstd, body: response.into_body() })
+}
+
+/// What the server says, or what its status means.
+async fn refusal(response: Response<Incoming>) -> Fault {
+    let status = response.status();
+    let mut body = response.into_body();
+    let mut text = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            text.extend_from_slice(&data);
+        }
+        if text.len() > FAULT_BYTES_MAX {
+            break;
+        }
+    }
+    let told = std::str::from_utf8(&text).ok().and_then(wire::parse_fault);
+    let reason = match status.as_u16() {
+        401 | 403 => Reason::Token,
+        404 => Reason::NotFound,
+        503 => Reason::Busy,
+        500..=599 => Reason::Server,
+        _ => Reason::Protocol,
+    };
+    let fault = told.unwrap_or_else(|| Fault::new(reason, format!("the server answered {status}")));
+    fault.with("status", status.as_u16())
+}

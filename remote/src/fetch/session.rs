@@ -1,0 +1,247 @@
+//! A stream from its URL, over as many connections as it takes.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt;
+use hyper::Method;
+use pgsqlite::daystream::remote::{Fault, Hello, Reason};
+use pgsqlite::daystream::{Identity, Position, Start};
+use pgsqlite::error::Class;
+use tokio::time::timeout;
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+use super::connection::{Answer, Client};
+use super::output::Output;
+use super::transaction::{Assembler, Failure};
+use super::url::Url;
+use crate::limits::{CLIENT_HEARTBEAT_SECONDS, RECONNECT_PAUSE, SILENCE_TIME};
+use crate::log::Log;
+use crate::wire::{encode, position_text};
+
+/// What a client is told.
+pub struct Config {
+    /// Where the stream is.
+    pub url: Url,
+    /// The bearer token.
+    pub token: Option<String>,
+    /// Certificates of authorities to trust, instead of the system's.
+    pub authorities: Option<PathBuf>,
+    /// Where to begin.
+    pub start: Start,
+    /// No transaction that ends beyond this.
+    pub to: Option<Position>,
+    /// Only these tables, with commas between them.
+    pub tables: Option<String>,
+    /// On as the stream grows.
+    pub follow: bool,
+    /// A position beyond the stream's end is none to refuse.
+    pub beyond: bool,
+    /// Frames between the lines.
+    pub frames: bool,
+    /// Only what the stream is.
+    pub info: bool,
+    /// How long to try again in a row; `None`: for ever.
+    pub retry: Option<Duration>,
+    /// Try again also before there was any answer.
+    pub wait_for_server: bool,
+    /// Where it is told.
+    pub log: Option<Log>,
+}
+
+/// How a session ends.
+pub enum End {
+    /// With everything there was.
+    Done,
+    /// Nobody takes the lines any more.
+    Closed,
+}
+
+/// Writes the stream to `out`.
+///
+/// # Errors
+/// The failure that ends it; it was written as a frame, where there are frames.
+pub fn run(config: Config, out: impl Write) -> Result<End, Fault> {
+    let mut output = Output::new(out, config.frames, config.to);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::new(Reason::Local, error.to_string()));
+    let done = runtime.and_then(|runtime| runtime.block_on(session(&config, &mut output)));
+    if let Err(fault) = &done {
+        output.fault(fault);
+    }
+    done
+}
+
+/// What lasts from one connection to the next.
+struct Session {
+    assembler: Assembler,
+    identity: Option<Option<Identity>>,
+    /// The first failure since something came.
+    failing: Option<Instant>,
+}
+
+async fn session<W: Write>(config: &Config, output: &mut Output<W>) -> Result<End, Fault> {
+    let client = Client::new(config.url.clone(), config.token.clone(), config.authorities.clone())?;
+    if config.info {
+        let answer = client.ask(Method::HEAD, &query(config, None)).await?;
+        return Ok(output.hello(&answer.hello).map_or(End::Closed, |()| End::Done));
+    }
+    let mut session = Session {
+        assembler: Assembler::new(config.tables.is_some()),
+        identity: None,
+        failing: None,
+    };
+    let mut pause = RECONNECT_PAUSE.0;
+    loop {
+        let began = session.assembler.last;
+        let fault = match connection(config, &client, &mut session, output).await {
+            Ok(end) => return Ok(end),
+            Err(Failure::Fault(fault)) => fault,
+            Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(End::Closed);
+            }
+            Err(Failure::Io(error)) => {
+                return Err(Fault::new(Reason::Local, format!("cannot write: {error}")));
+            }
+        };
+        session.assembler.reset();
+        let failing = session.failing.get_or_insert_with(Instant::now);
+        let over = config.retry.is_some_and(|time| failing.elapsed() + pause > time);
+        let at_first = session.identity.is_none() && !config.wait_for_server;
+        if fault.class() != Class::Retry || over || at_first {
+            return Err(fault);
+        }
+        if session.assembler.last > began {
+            pause = RECONNECT_PAUSE.0;
+        }
+        if let Some(log) = config.log {
+            let ms = pause.as_millis().to_string();
+            let fields =
+                [("code", fault.reason.word()), ("message", &fault.message), ("after_ms", &ms)];
+            log.event("warning", "reconnecting", &fields);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RECONNECT_PAUSE.1);
+    }
+}
+
+fn query(config: &Config, last: Option<Position>) -> String {
+    let mut parts = Vec::new();
+    match last.map_or(config.start, Start::After) {
+        Start::Begin => {}
+        Start::End => parts.push("from=end".to_owned()),
+        Start::Clock(clock) => parts.push(format!("from={clock}")),
+        Start::At(position) => parts.push(format!("at={}", position_text(position))),
+        Start::After(position) => parts.push(format!("from={}", position_text(position))),
+    }
+    if config.follow {
+        parts.push(format!("follow=1&heartbeat={CLIENT_HEARTBEAT_SECONDS}"));
+    }
+    if config.beyond {
+        parts.push("beyond=1".to_owned());
+    }
+    if let Some(tables) = &config.tables {
+        parts.push(format!("tables={}", encode(tables)));
+    }
+    parts.join("&")
+}
+
+/// One connection, to its end.
+async fn connection<W: Write>(
+    config: &Config,
+    client: &Client,
+    session: &mut Session,
+    output: &mut Output<W>,
+) -> Result<End, Failure> {
+    let answer = client.ask(Method::GET, &query(config, session.assembler.last)).await;
+    let Answer { hello, mut body, zstd } = answer.map_err(Failure::Fault)?;
+    greet(&hello, session, output)?;
+    let mut decoder = if zstd { Some(Unpacker::new()?) } else { None };
+    loop {
+        let next = timeout(SILENCE_TIME, body.frame()).await;
+        let silent = |_| fault(Reason::Timeout, "nothing came for too long");
+        let frame = match next.map_err(silent)? {
+            None => break,
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                return Err(fault(Reason::Lost, &format!("the connection was lost: {error}")));
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        session.failing = None;
+        match &mut decoder {
+            None => session.assembler.feed(&data, output)?,
+            Some(decoder) => decoder.feed(&data, &mut session.assembler, output)?,
+        }
+        output.flush()?;
+        if output.ended {
+            return Ok(End::Done);
+        }
+    }
+    if !session.assembler.is_between() {
+        return Err(fault(Reason::Lost, "the answer ended within a transaction"));
+    }
+    if config.follow {
+        return Err(fault(Reason::Lost, "the server ended the answer"));
+    }
+    Ok(End::Done)
+}
+
+fn fault(reason: Reason, message: &str) -> Failure {
+    Failure::Fault(Fault::new(reason, message))
+}
+
+/// The first answer says what the stream is; later ones must say the same.
+fn greet<W: Write>(
+    hello: &Hello,
+    session: &mut Session,
+    output: &mut Output<W>,
+) -> Result<(), Failure> {
+    let place = |identity: &Option<Identity>| {
+        identity.as_ref().map(|identity| (identity.system_id, identity.database.clone()))
+    };
+    match &session.identity {
+        None => {
+            session.identity = Some(hello.identity.clone());
+            output.hello(hello)?;
+        }
+        Some(known) if place(known) != place(&hello.identity) && known.is_some() => {
+            let message = "the stream is no longer that of the same database";
+            return Err(fault(Reason::Changed, message));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// What was compressed, as lines.
+struct Unpacker {
+    decoder: Decoder<'static>,
+    buffer: Vec<u8>,
+}
+
+impl Unpacker {
+    fn new() -> io::Result<Unpacker> {
+        Ok(Unpacker { decoder: Decoder::new()?, buffer: vec![0; 128 << 10] })
+    }
+
+    fn feed<W: Write>(
+        &mut self,
+        data: &[u8],
+        assembler: &mut Assembler,
+        output: &mut Output<W>,
+    ) -> Result<(), Failure> {
+        let mut input = InBuffer::around(data);
+        loop {
+            let mut out = OutBuffer::around(&mut self.buffer[..]);
+            let ran = self.decoder.run(&mut input, &mut out);
+            ran.map_err(|_| fault(Reason::Protocol, "what came is no zstd"))?;
+            let full = out.pos() == out.capacity();
+            assembler.feed(out.as_slice(), output)?;
+            if input.pos() == data.len() && !full {
+                return Ok(());
+            }
+        }
+    }
+}

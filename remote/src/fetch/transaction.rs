@@ -1,0 +1,303 @@
+//! Lines put together to whole transactions, checked before anybody sees them.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use deltaflood::{Change, Verb};
+use pgsqlite::daystream::remote::{Fault, Reason};
+use pgsqlite::daystream::{Position, Transaction};
+
+use crate::limits::SPOOL_MEMORY_BYTES;
+
+/// How a commit line ends.
+const COMMIT: &[u8] = b"\t_action\tcommit";
+/// No commit line is longer, in bytes.
+const COMMIT_BYTES_MAX: usize = 4 << 10;
+
+/// What comes out.
+pub trait Sink {
+    /// A whole transaction; `lines` copies its bytes.
+    ///
+    /// # Errors
+    /// Those of the output.
+    fn transaction(&mut self, transaction: Transaction, lines: &mut Spool) -> io::Result<()>;
+
+    /// There is no more for now.
+    ///
+    /// # Errors
+    /// Those of the output.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// Why putting together stopped.
+#[derive(Debug)]
+pub enum Failure {
+    /// What came is no sound transaction.
+    Fault(Fault),
+    /// The output, or the spool, failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// Bytes in memory, and beyond a size in a file without a name.
+#[derive(Debug, Default)]
+pub struct Spool {
+    memory: Vec<u8>,
+    file: Option<File>,
+}
+
+impl Spool {
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.memory.len() + bytes.len() > SPOOL_MEMORY_BYTES {
+            let file = match &mut self.file {
+                Some(file) => file,
+                None => self.file.insert(tempfile::tempfile()?),
+            };
+            file.write_all(&self.memory)?;
+            self.memory.clear();
+        }
+        self.memory.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.memory.clear();
+        self.file = None;
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// Those of the file and of `out`.
+    pub fn copy(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(0))?;
+            let mut step = vec![0; 1 << 16];
+            loop {
+                let read = file.read(&mut step)?;
+                if read == 0 {
+                    break;
+                }
+                out.write_all(step.get(..read).unwrap_or_default())?;
+            }
+        }
+        out.write_all(&self.memory)
+    }
+}
+
+/// Puts transactions together.
+#[derive(Debug)]
+pub struct Assembler {
+    /// Lines were left out by the server: numbers and sums are those of all.
+    filtered: bool,
+    spool: Spool,
+    /// The line in hand, as far as it may be a commit line.
+    line: Vec<u8>,
+    overlong: bool,
+    lines: u64,
+    /// Sum of all whole lines, and with what there is of the line in hand.
+    sums: (u32, u32),
+    /// Where the last transaction ended.
+    pub last: Option<Position>,
+}
+
+impl Assembler {
+    /// Without any line.
+    #[must_use]
+    pub fn new(filtered: bool) -> Assembler {
+        Assembler {
+            filtered,
+            spool: Spool::default(),
+            line: Vec::new(),
+            overlong: false,
+            lines: 0,
+            sums: (0, 0),
+            last: None,
+        }
+    }
+
+    /// Forgets a transaction that is not whole.
+    pub fn reset(&mut self) {
+        self.spool.clear();
+        self.line.clear();
+        self.overlong = false;
+        self.lines = 0;
+        self.sums = (0, 0);
+    }
+
+    /// Whether nothing of a transaction is in hand.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.lines == 0 && self.line.is_empty() && !self.overlong
+    }
+
+    /// Takes in bytes; hands whole transactions to `sink`.
+    ///
+    /// # Errors
+    /// `PROTOCOL` for what is no sound transaction; those of the sink.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), Failure> {
+        let mut rest = bytes;
+        while let Some(feed) = memchr::memchr(b'\n', rest) {
+            let (piece, after) = rest.split_at(feed + 1);
+            if feed == 0 && self.is_between() {
+                sink.end()?;
+            } else if feed == 0 && self.line.is_empty() && !self.overlong {
+                return Err(broken("an empty line within a transaction"));
+            } else {
+                self.take(piece)?;
+                self.line_ends(sink)?;
+            }
+            rest = after;
+        }
+        if !rest.is_empty() {
+            self.take(rest)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.spool.add(piece)?;
+        self.sums.1 = crc32c::crc32c_append(self.sums.1, piece);
+        self.overlong |= self.line.len() + piece.len() > COMMIT_BYTES_MAX;
+        if self.overlong {
+            self.line.clear();
+        } else {
+            self.line.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    fn line_ends(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
+        self.lines += 1;
+        let line = self.line.strip_suffix(b"\n").unwrap_or_default();
+        if !self.overlong && !line.starts_with(b"_c\t") {
+            return Err(broken("a line that does not begin with a position"));
+        }
+        if self.overlong || !line.ends_with(COMMIT) {
+            self.next_line();
+            return Ok(());
+        }
+        let change = Change::parse(line).map_err(|_| broken("a malformed line"))?;
+        if change.verb != Verb::Commit {
+            self.next_line();
+            return Ok(());
+        }
+        let (Some(clock), Some(seq)) = (change.clock, change.seq) else {
+            return Err(broken("a commit line without a position"));
+        };
+        let last = Position { clock, seq };
+        if !self.filtered {
+            self.check(&change)?;
+        }
+        let transaction = Transaction { last, lsn: change.lsn, lines: self.lines };
+        sink.transaction(transaction, &mut self.spool)?;
+        self.last = Some(last);
+        self.reset();
+        Ok(())
+    }
+
+    fn next_line(&mut self) {
+        self.line.clear();
+        self.overlong = false;
+        self.sums.0 = self.sums.1;
+    }
+
+    fn check(&self, commit: &Change<'_>) -> Result<(), Failure> {
+        let line = commit.line();
+        let tail = b"\t_commit_crc\t01234567".len() + COMMIT.len();
+        let covered = line.get(..line.len().saturating_sub(tail)).unwrap_or_default();
+        let whole = || crc32c::crc32c_append(self.sums.0, covered);
+        let lines = commit.lines.is_none_or(|lines| lines == self.lines - 1);
+        let lines_sum = commit.crc.is_none_or(|crc| crc == self.sums.0);
+        if lines && lines_sum && commit.commit_crc.is_none_or(|crc| crc == whole()) {
+            return Ok(());
+        }
+        Err(broken("a transaction whose sums are wrong"))
+    }
+}
+
+fn broken(what: &str) -> Failure {
+    Failure::Fault(Fault::new(Reason::Protocol, format!("what came is no daystream: {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Vec<String>);
+
+    impl Sink for Seen {
+        fn transaction(&mut self, transaction: Transaction, lines: &mut Spool) -> io::Result<()> {
+            let mut text = Vec::new();
+            lines.copy(&mut text)?;
+            assert_eq!(
+                text.iter().filter(|byte| **byte == b'\n').count() as u64,
+                transaction.lines
+            );
+            self.0.push(format!("{} {}", transaction.last, text.len()));
+            Ok(())
+        }
+        fn end(&mut self) -> io::Result<()> {
+            self.0.push("end".to_owned());
+            Ok(())
+        }
+    }
+
+    fn transaction(seq: u64, value: &str) -> Vec<u8> {
+        let row = format!("_c\t7\t_s\t{seq}\t_table\tt\t_xid\t1\t_action\tinsert\tv\t{value}\n");
+        let crc = crc32c::crc32c(row.as_bytes());
+        let head =
+            format!("_c\t7\t_s\t{}\t_xid\t1\t_lsn\t0/1\t_lines\t1\t_crc\t{crc:08x}", seq + 1);
+        let whole = crc32c::crc32c_append(crc, head.as_bytes());
+        format!("{row}{head}\t_commit_crc\t{whole:08x}\t_action\tcommit\n").into_bytes()
+    }
+
+    #[test]
+    fn cut_anywhere_the_same_transactions_come_out() {
+        let mut text = transaction(0, "x");
+        let first = text.len();
+        text.push(b'\n');
+        text.extend(transaction(2, &"long ".repeat(2000)));
+        let wanted =
+            ["7 1".to_owned(), "end".to_owned(), format!("7 3 {}", text.len() - first - 1)];
+        for cut in (0..text.len()).step_by(7) {
+            let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+            for part in [&text[..cut], &text[cut..]] {
+                assembler.feed(part, &mut seen).unwrap();
+            }
+            assert!(assembler.is_between());
+            assert_eq!(seen.0[0], format!("7 1 {first}"));
+            assert_eq!(seen.0[1..], wanted[1..]);
+        }
+    }
+
+    #[test]
+    fn a_transaction_larger_than_memory_waits_in_a_file() {
+        let value = "v".repeat(SPOOL_MEMORY_BYTES / 2);
+        let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+        let text = transaction(0, &value.repeat(5));
+        for part in text.chunks(1 << 16) {
+            assembler.feed(part, &mut seen).unwrap();
+            assert!(assembler.spool.memory.len() <= SPOOL_MEMORY_BYTES);
+        }
+        assert_eq!(seen.0, [format!("7 1 {}", text.len())]);
+    }
+
+    #[test]
+    fn a_changed_byte_is_found() {
+        let text = transaction(0, "value");
+        for at in 0..text.len() {
+            let mut wrong = text.clone();
+            wrong[at] ^= 1;
+            let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+            let fed = assembler.feed(&wrong, &mut seen);
+            assert!(fed.is_err() || !assembler.is_between() || seen.0.is_empty(), "{at}");
+        }
+    }
+}

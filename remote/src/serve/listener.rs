@@ -1,0 +1,213 @@
+//! Sockets: who may connect, for how long, and how it ends.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::metrics::Metrics;
+use super::service::Service;
+use super::stop::{Stop, Stopper};
+use super::streams::Streams;
+use super::timed::Timed;
+use super::tls::Tls;
+use super::tokens::Tokens;
+use crate::limits;
+use crate::log::Log;
+
+/// What a server is told.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder of the streams.
+    pub root: PathBuf,
+    /// Certificate and key, in PEM form.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The file of tokens.
+    pub tokens: Option<PathBuf>,
+    /// Without TLS or without tokens, others than this machine are served all the same.
+    pub insecure: bool,
+    /// Connections at once.
+    pub connections: usize,
+    /// Where it is told.
+    pub log: Log,
+}
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// What is wrong, in words: an address that cannot be had, files that are not to be used.
+pub fn run(config: Config) -> Result<(), String> {
+    if !config.listen.ip().is_loopback() && !config.insecure {
+        let missing = match (&config.tls, &config.tokens) {
+            (None, _) => "-tls CERT KEY",
+            (_, None) => "-tokens FILE",
+            _ => "",
+        };
+        if !missing.is_empty() {
+            return Err(format!(
+                "{} can be reached from other machines: give {missing}, or -insecure 1",
+                config.listen
+            ));
+        }
+    }
+    if !config.root.is_dir() {
+        return Err(format!("{} is no folder", config.root.display()));
+    }
+    let log = config.log;
+    let tokens = config.tokens.clone().map(|file| Tokens::open(file, log)).transpose()?;
+    let tls = config.tls.clone().map(|(cert, key)| Tls::open(cert, key, log)).transpose()?;
+    raise_files_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(limits::SERVING_THREADS)
+        .max_blocking_threads(limits::READING_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let service = Arc::new(Service {
+        streams: Streams::new(config.root.clone()),
+        tokens: tokens.map(Arc::new),
+        metrics: Arc::default(),
+        log,
+    });
+    let ended = runtime.block_on(serve(&config, service, tls.map(Arc::new)));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// A thousand followers need a thousand descriptors.
+fn raise_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // NOTE: without it there is room for fewer connections; accepting then waits.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+async fn serve(
+    config: &Config,
+    service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
+) -> Result<(), String> {
+    let why = |error: std::io::Error| format!("cannot listen on {}: {error}", config.listen);
+    let listener = TcpListener::bind(config.listen).await.map_err(why)?;
+    let address = listener.local_addr().map_err(why)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(why)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(why)?;
+    // Files are looked at all the time: there is nothing to do at SIGHUP but to live on.
+    let mut hangup = signal(SignalKind::hangup()).map_err(why)?;
+    let stopper = Stopper::new();
+    let room = Arc::new(Semaphore::new(config.connections));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let (address, tokens) = (address.to_string(), u8::from(service.tokens.is_some()).to_string());
+    let fields = [("address", &*address), ("scheme", scheme), ("tokens", &*tokens)];
+    service.log.info("listening", &fields);
+    loop {
+        let accepting = async {
+            let room = Arc::clone(&room).acquire_owned().await;
+            (room, listener.accept().await)
+        };
+        tokio::select! {
+            (room, accepted) = accepting => match (room, accepted) {
+                (Ok(room), Ok((socket, peer))) => {
+                    let (service, tls) = (Arc::clone(&service), tls.clone());
+                    let connection = connection(service, tls, socket, peer, stopper.subscribe());
+                    tokio::spawn(hold(room, connection));
+                }
+                // Out of descriptors, or a client that is gone again: others come.
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {}
+        }
+    }
+    drop(listener);
+    stopper.raise();
+    let all = u32::try_from(config.connections).unwrap_or(u32::MAX);
+    let ended = timeout(limits::STOP_TIME, room.acquire_many(all)).await.is_ok();
+    service.log.info("stopped", &[("all_answers_ended", if ended { "1" } else { "0" })]);
+    Ok(())
+}
+
+async fn hold(room: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
+    work.await;
+    drop(room);
+}
+
+async fn connection(
+    service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    stop: Stop,
+) {
+    let metrics = Arc::clone(&service.metrics);
+    Metrics::add(&metrics.accepted);
+    Metrics::add(&metrics.connections);
+    set_up(&socket);
+    let socket = Timed::new(socket, Arc::clone(&metrics));
+    match tls {
+        None => exchange(service, socket, peer, stop).await,
+        Some(tls) => {
+            let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
+                connection.set_buffer_limit(Some(limits::TLS_BUFFER_BYTES));
+            };
+            let handshake = tls.acceptor().accept_with(socket, limit);
+            match timeout(limits::HANDSHAKE_TIME, handshake).await {
+                Ok(Ok(socket)) => exchange(service, socket, peer, stop).await,
+                _ => Metrics::add(&metrics.handshakes_failed),
+            }
+        }
+    }
+    metrics.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+fn set_up(socket: &TcpStream) {
+    use rustix::net::sockopt;
+    let time = u32::try_from(limits::TCP_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    // NOTE: a socket without these serves as well, but for a peer that has gone without a word.
+    let _ = socket.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, limits::TCP_TIMEOUT / 2);
+    let _ = sockopt::set_tcp_keepintvl(socket, limits::TCP_TIMEOUT / 6);
+    let _ = sockopt::set_tcp_user_timeout(socket, time);
+}
+
+async fn exchange<S>(service: Arc<Service>, socket: S, peer: SocketAddr, mut stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let told = stop.clone();
+    let peer = peer.to_string();
+    let answer = service_fn(move |request| {
+        let (service, peer, stop) = (Arc::clone(&service), peer.clone(), told.clone());
+        async move { Ok::<_, std::convert::Infallible>(service.answer(request, &peer, stop).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_TIME)
+        .max_buf_size(limits::CONNECTION_BUFFER_BYTES)
+        .max_headers(limits::HEADERS_MAX)
+        .serve_connection(TokioIo::new(socket), answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // NOTE: what failed was the client's, or the answer itself, and the client has noticed.
+        _ = connection.as_mut() => {}
+        () = stop.raised() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(limits::STOP_TIME, connection).await;
+        }
+    }
+}

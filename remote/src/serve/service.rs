@@ -1,0 +1,172 @@
+//! One request, from its head to its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, VARY};
+use hyper::{Method, Request, StatusCode};
+use pgsqlite::daystream::Identity;
+use pgsqlite::daystream::remote::{Fault, Reason};
+
+use super::body::Body;
+use super::feeder::Feeder;
+use super::metrics::Metrics;
+use super::pages::{self, Condition};
+use super::reply::{self, Reply, fault_of, not_found, refusal};
+use super::request::{self, Target, target};
+use super::segments;
+use super::stop::Stop;
+use super::streams::{Stream, Streams};
+use super::tokens::{Access, Tokens};
+use crate::log::Log;
+use crate::wire;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Service {
+    /// The streams.
+    pub streams: Streams,
+    /// Who may read them; everybody when there are none.
+    pub tokens: Option<Arc<Tokens>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is told.
+    pub log: Log,
+}
+
+/// A request without its body, which nobody looks at.
+type Head = hyper::http::request::Parts;
+
+impl Service {
+    /// Answers a request.
+    pub async fn answer(
+        self: Arc<Service>,
+        request: Request<Incoming>,
+        peer: &str,
+        stop: Stop,
+    ) -> Reply {
+        let began = Instant::now();
+        let (head, _) = request.into_parts();
+        let (reply, name) = match self.permit(&head) {
+            Err(fault) => (refusal(&fault), String::new()),
+            Ok(access) => {
+                let name = access.name().to_owned();
+                (self.permitted(&head, access, stop).await, name)
+            }
+        };
+        let status = reply.status();
+        let good = status.as_u16() < 400;
+        let metrics = &self.metrics;
+        Metrics::add(if good { &metrics.requests } else { &metrics.refused });
+        let ms = began.elapsed().as_millis().to_string();
+        let fields = [
+            ("peer", peer),
+            ("token", &name),
+            ("method", head.method.as_str()),
+            ("path", head.uri.path()),
+            ("status", status.as_str()),
+            ("ms", &ms),
+        ];
+        self.log.info("request", &fields);
+        let is_head = head.method == Method::HEAD;
+        let counted = Arc::clone(&self.metrics);
+        reply.map(|body| if is_head { Body::empty() } else { body.counted(counted) })
+    }
+
+    /// What the request's token is good for. The answer to a wrong one is the same for every path.
+    fn permit(&self, head: &Head) -> Result<Access, Fault> {
+        let Some(tokens) = &self.tokens else { return Ok(Access::ALL) };
+        let access = request::token(&head.headers).and_then(|token| Access::of(tokens, token));
+        access.ok_or_else(|| Fault::new(Reason::Token, "the token is missing or wrong"))
+    }
+
+    async fn permitted(self: &Arc<Service>, head: &Head, access: Access, stop: Stop) -> Reply {
+        if ![Method::GET, Method::HEAD].contains(&head.method) {
+            let fault = Fault::new(Reason::Request, "only GET and HEAD are understood");
+            let mut reply = refusal(&fault);
+            *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            reply::set(&mut reply, ALLOW, "GET, HEAD");
+            return reply;
+        }
+        let Some(target) = target(head.uri.path()) else { return refusal(&not_found()) };
+        let allowed = match &target {
+            Target::Lines(name) | Target::Segments(name) => access.may(name),
+            Target::Segment(name, _) | Target::StatusOf(name) => access.may(name),
+            Target::Status => true,
+            Target::Metrics => access.may("/metrics"),
+        };
+        if !allowed {
+            return refusal(&not_found());
+        }
+        let (service, head) = (Arc::clone(self), head.clone());
+        // Everything below looks at files.
+        let work = move || service.look(&target, &head, access, stop);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(fault)) => refusal(&fault),
+            Err(_) => refusal(&Fault::new(Reason::Server, "the reading thread is gone")),
+        }
+    }
+
+    fn look(
+        &self,
+        target: &Target,
+        head: &Head,
+        access: Access,
+        stop: Stop,
+    ) -> Result<Reply, Fault> {
+        let find = |name: &str| self.streams.find(name).ok_or_else(not_found);
+        match target {
+            Target::Lines(name) => self.lines(find(name)?, head, access, stop),
+            Target::Segments(name) => segments::list(&*find(name)?),
+            Target::Segment(name, file) => {
+                segments::segment(&*find(name)?, file, &head.headers, self.tokens.is_some())
+            }
+            Target::StatusOf(name) => Ok(pages::status(&[find(name)?], &access)),
+            Target::Status => Ok(pages::status(&self.streams.all(), &access)),
+            Target::Metrics => Ok(pages::metrics(&self.streams.all(), &self.metrics)),
+        }
+    }
+
+    fn lines(
+        &self,
+        stream: Arc<Stream>,
+        head: &Head,
+        access: Access,
+        stop: Stop,
+    ) -> Result<Reply, Fault> {
+        let wanted = request::wanted(&head.uri, &head.headers)?;
+        let zstd = wanted.zstd;
+        let identity = Identity::load(&stream.dir).map_err(|error| fault_of(&error))?;
+        let answer = self.streams.next_answer();
+        let (mut feeder, before) = Feeder::open(Arc::clone(&stream), answer, wanted, access, stop)?;
+        let mut reply = if head.method == Method::HEAD {
+            let mut reply = reply::lines(Body::empty());
+            let is = Condition::of(&stream);
+            if let Some(end) = is.end {
+                reply::set(&mut reply, wire::END, &wire::position_text(end));
+            }
+            reply::set(&mut reply, wire::SEGMENTS, &is.segments.to_string());
+            reply::set(&mut reply, wire::BYTES, &is.bytes.to_string());
+            reply
+        } else {
+            match feeder.whole() {
+                Some(bytes) => reply::text(StatusCode::OK, wire::TSV, bytes),
+                None => reply::lines(Body::lines(feeder)),
+            }
+        };
+        if let Some(before) = before {
+            reply::set(&mut reply, wire::BEFORE, &wire::position_text(before));
+        }
+        for (name, value) in identity.iter().flat_map(wire::identity_fields) {
+            reply::set(&mut reply, name, &value);
+        }
+        reply::set(&mut reply, ACCEPT_RANGES, "none");
+        reply::set(&mut reply, VARY, "accept-encoding");
+        if zstd {
+            reply::set(&mut reply, CONTENT_ENCODING, "zstd");
+        }
+        Ok(reply)
+    }
+}
