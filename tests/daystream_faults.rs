@@ -99,7 +99,8 @@ fn an_identity_is_replaced_as_a_whole() {
         system_id: 7_123_456_789_012_345_678,
         database: "d\tb".into(),
         slot: "s".into(),
-        plugin: "pgoutput".into(),
+        plugin: "deltaflood".into(),
+        tables: vec!["\"public\".\"a \"\"b\"".into(), "\"s\".\"t\"".into()],
         timeline: 1,
         ..Identity::default()
     };

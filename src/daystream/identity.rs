@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use deltaflood::{Lsn, pairs, write};
+use deltaflood::{Lsn, list, pairs, write};
 
 use super::storage::{Storage, open_read};
 use super::{Error, Position, layout};
@@ -28,6 +28,9 @@ pub struct Identity {
     pub plugin: String,
     /// Name of the publication; empty when the plugin needs none.
     pub publication: String,
+    /// Tables that a plugin without publications is asked for, each as a quoted name with its
+    /// schema; empty: all of the database.
+    pub tables: Vec<String>,
     /// Timeline of the server when the stream was last connected.
     pub timeline: u32,
     /// Everything before this LSN is in the stream or was of no interest; made durable here before
@@ -88,6 +91,20 @@ impl Identity {
         }
     }
 
+    /// The tables as one list ([`deltaflood::list`]); empty for none.
+    #[must_use]
+    pub fn tables_list(&self) -> String {
+        let names = list::encode(self.tables.iter().map(String::as_bytes));
+        String::from_utf8_lossy(&names).into_owned()
+    }
+
+    /// The tables of such a list; `None` when it is malformed.
+    #[must_use]
+    pub fn tables_of(text: &str) -> Option<Vec<String>> {
+        let names = list::decode(text.as_bytes()).ok()?;
+        names.into_iter().map(|name| String::from_utf8(name.into_owned()).ok()).collect()
+    }
+
     /// Sets a field; false for an unknown key, `None` for a malformed value.
     fn set(&mut self, key: &[u8], value: String) -> Option<bool> {
         match key {
@@ -96,6 +113,7 @@ impl Identity {
             b"slot" => self.slot = value,
             b"plugin" => self.plugin = value,
             b"publication" => self.publication = value,
+            b"tables" => self.tables = Identity::tables_of(&value)?,
             b"timeline" => self.timeline = value.parse().ok()?,
             b"confirmed" => self.confirmed = Some(value.parse().ok()?),
             _ => return Some(false),
@@ -106,6 +124,7 @@ impl Identity {
     fn encode(&self, end: Option<Position>) -> Vec<u8> {
         let system_id = self.system_id.to_string();
         let timeline = self.timeline.to_string();
+        let tables = Some(self.tables_list()).filter(|names| !names.is_empty());
         let confirmed = self.confirmed.map(|lsn| lsn.to_string());
         let end = end.map(|end| end.to_string());
         let fields = [
@@ -114,6 +133,7 @@ impl Identity {
             ("slot", Some(&self.slot)),
             ("plugin", Some(&self.plugin)),
             ("publication", Some(&self.publication)),
+            ("tables", tables.as_deref()),
             ("timeline", Some(&timeline)),
             ("confirmed", confirmed.as_deref()),
             ("end", end.as_deref()),

@@ -155,6 +155,15 @@ pub enum Error {
         /// The publication.
         publication: String,
     },
+    /// The table is not among those of the stream: no changes of it would ever come.
+    #[error(
+        "table {table} is not among the tables of the stream; add it while nothing is captured: \
+         deltastream setup -plugin deltaflood -tables"
+    )]
+    NotSelected {
+        /// The table.
+        table: String,
+    },
     /// The stream's publication is gone.
     #[error("the publication {publication} of the stream does not exist in this database")]
     NoPublication {
@@ -257,6 +266,7 @@ impl Coded for Error {
             Error::NotPublished { table, publication } => {
                 code("NOTPUBLISHED").with("table", table).with("publication", publication)
             }
+            Error::NotSelected { table } => code("NOTPUBLISHED").with("table", table),
             Error::NoPublication { publication } => {
                 code("NOPUBLICATION").with("publication", publication)
             }

@@ -20,7 +20,7 @@ use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::catalog::{self, Selection};
 use crate::schema::publication::{self, Published};
 use crate::schema::value::Kind;
-use crate::schema::{Partition, TableName};
+use crate::schema::{Generated, Partition, Table, TableName};
 use crate::sqlite::Db;
 
 /// What makes PostgreSQL print values as the stream does.
@@ -47,6 +47,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 pub(super) struct Session {
     pub(super) conn: Conn,
     publication: Option<String>,
+    selection: Option<Vec<String>>,
 }
 
 impl Session {
@@ -64,7 +65,7 @@ impl Session {
         {
             return Err(Error::NoPublication { publication: publication.clone() });
         }
-        Ok(Session { conn, publication })
+        Ok(Session { conn, publication, selection: source.selection() })
     }
 
     /// As [`Session::open`], for the stream that a mirror names, be it readable from here or not.
@@ -89,7 +90,7 @@ impl Session {
                 return Err(Error::OtherServer { stream, what, wanted, got });
             }
         }
-        Ok(Session { conn, publication: None })
+        Ok(Session { conn, publication: None, selection: None })
     }
 
     /// Writes a message into the WAL, and so into the stream; its transaction ends beyond the LSN
@@ -110,18 +111,7 @@ impl Session {
     /// # Errors
     /// [`Error::NotPublished`], [`Error::NoTables`], [`Error::Schema`].
     pub(super) fn tables(&self, names: &[String]) -> Result<Vec<Published>, Error> {
-        let Some(publication) = &self.publication else {
-            let selection = if names.is_empty() {
-                Selection::AllExcept("pgsqlite")
-            } else {
-                Selection::Named(names)
-            };
-            let tables = catalog::read(&self.conn, selection)?;
-            return Ok(tables
-                .into_iter()
-                .map(|table| Published { table, row_filter: None })
-                .collect());
-        };
+        let Some(publication) = &self.publication else { return self.selected(names) };
         let published = publication::tables(&self.conn, publication)?;
         if published.is_empty() {
             return Err(Error::NoTables { publication: publication.clone() });
@@ -140,6 +130,41 @@ impl Session {
             }
         }
         Ok(published.into_iter().filter(|p| wanted.contains(&p.table.name)).collect())
+    }
+
+    /// As [`Session::tables`], where no publication says what the stream has.
+    fn selected(&self, names: &[String]) -> Result<Vec<Published>, Error> {
+        let all = Selection::AllExcept("pgsqlite");
+        let mut tables = match &self.selection {
+            None if names.is_empty() => catalog::read(&self.conn, all)?,
+            None => catalog::read(&self.conn, Selection::Named(names))?,
+            Some(sent) if sent.is_empty() => self.in_one_piece(catalog::read(&self.conn, all)?)?,
+            Some(sent) => catalog::read(&self.conn, Selection::Named(sent))?,
+        };
+        if self.selection.is_some() && !names.is_empty() {
+            let wanted = catalog::read(&self.conn, Selection::Named(names))?;
+            if let Some(table) = wanted.iter().find(|w| tables.iter().all(|t| t.name != w.name)) {
+                return Err(Error::NotSelected { table: table.name.to_string() });
+            }
+            tables = wanted;
+        }
+        for table in &mut tables {
+            // The plugin's lines are those of pgoutput, which leaves them out.
+            table.columns.retain(|column| column.generated == Generated::No);
+        }
+        Ok(tables.into_iter().map(|table| Published { table, row_filter: None }).collect())
+    }
+
+    /// The tables under whose names changes come: not the parts of a partitioned table, whose
+    /// changes come under its own, nor those that write no WAL.
+    fn in_one_piece(&self, mut tables: Vec<Table>) -> Result<Vec<Table>, Error> {
+        let sql = "SELECT oid FROM pg_catalog.pg_class \
+                   WHERE relkind IN ('r', 'p') AND (relispartition OR relpersistence <> 'p')";
+        let others = self.conn.query(sql)?;
+        let others: Vec<String> =
+            (0..others.ntuples()).filter_map(|row| others.text(row, 0)).collect();
+        tables.retain(|table| !others.contains(&table.oid.to_string()));
+        Ok(tables)
     }
 
     /// Waits until every transaction that wrote to these tables before now has ended.

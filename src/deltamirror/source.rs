@@ -62,6 +62,14 @@ impl StreamSource {
         identity.map(|identity| identity.publication.clone())
     }
 
+    /// The tables that a plugin without publications is asked for (none: all of the database);
+    /// `None` when the stream does not tell, or has a publication.
+    #[must_use]
+    pub fn selection(&self) -> Option<Vec<String>> {
+        let identity = self.identity.as_ref().filter(|i| i.publication.is_empty());
+        identity.filter(|i| !i.plugin.is_empty()).map(|identity| identity.tables.clone())
+    }
+
     /// Compares what the stream tells of its server with what is known; what either does not tell
     /// is not compared.
     pub(super) fn check(

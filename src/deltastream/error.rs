@@ -136,6 +136,12 @@ pub enum Error {
         /// The publication.
         publication: String,
     },
+    /// A table is not among those that the stream's plugin is asked for.
+    #[error("table {table} is not among the tables of the stream; add it by setup -tables")]
+    TableNotSelected {
+        /// The table.
+        table: String,
+    },
     /// A table does not exist.
     #[error("table {table} does not exist in database \"{database}\"")]
     TableMissing {
@@ -240,7 +246,7 @@ impl Error {
             Error::Timeline { .. } => "TIMELINE",
             Error::Standby => "STANDBY",
             Error::PublicationMissing { .. } => "NOPUBLICATION",
-            Error::TableNotPublished { .. } => "NOTPUBLISHED",
+            Error::TableNotPublished { .. } | Error::TableNotSelected { .. } => "NOTPUBLISHED",
             Error::TableMissing { .. } => "NOTABLE",
             Error::NoIdentity { .. } => "NOIDENTITY",
             Error::WalLevel { .. } => "WALLEVEL",
@@ -294,7 +300,9 @@ impl Coded for Error {
             Error::TableNotPublished { table, publication } => {
                 code.with("table", table).with("publication", publication)
             }
-            Error::TableMissing { table, .. } => code.with("table", table),
+            Error::TableMissing { table, .. } | Error::TableNotSelected { table } => {
+                code.with("table", table)
+            }
             Error::NoIdentity { tables } => code.with("tables", tables),
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
@@ -321,7 +329,9 @@ impl Coded for Error {
             | Error::Timeline { .. }
             | Error::WrongSystem { .. }
             | Error::WrongSlot { .. } => Class::Drift,
-            Error::PublicationMissing { .. } | Error::TableNotPublished { .. } => Class::Drift,
+            Error::PublicationMissing { .. }
+            | Error::TableNotPublished { .. }
+            | Error::TableNotSelected { .. } => Class::Drift,
             Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
             Error::NotLogical { .. }
             | Error::WrongPlugin { .. }

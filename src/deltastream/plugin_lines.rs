@@ -74,7 +74,10 @@ impl LineDecoder {
         if change.verb == Verb::Schema {
             // The recorder writes it where readers need it.
             let number = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
-            let relation = self.tables.get(&fields).map_or(number, |known| known.relation);
+            let known = || self.tables.get(&fields).map(|known| known.relation);
+            // NOTE: by the object id, as of pgoutput's messages: a table that gets another name
+            // and its old one again is described anew under either.
+            let relation = change.oid.or_else(known).unwrap_or(number);
             let schema = Schema::of_line(relation, fields.clone(), change);
             self.tables.insert(fields, Arc::new(schema));
             return;

@@ -26,8 +26,14 @@ const SETTINGS: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; \
 
 /// Options of the plugin deltaflood that turn on the lines which pgoutput's messages become as
 /// well.
-const DELTAFLOOD_LINES: [&str; 4] =
-    ["include-transaction", "include-truncate", "include-schema", "include-messages"];
+const DELTAFLOOD_LINES: [&str; 5] = [
+    "include-transaction",
+    "include-truncate",
+    "include-schema",
+    "include-messages",
+    // As our publications do.
+    "publish-via-root",
+];
 
 /// A connection that is ready to stream.
 #[derive(Debug)]
@@ -37,6 +43,8 @@ pub(super) struct Session {
     pub(super) slot: Slot,
     pub(super) plugin: Plugin,
     pub(super) publication: String,
+    /// Tables that a plugin without publications is asked for: [`Identity::tables`].
+    pub(super) tables: Vec<String>,
     /// Set when the server warns that it goes on without the publication (version 18 and newer;
     /// older ones end the stream with an error).
     pub(super) unpublished: Arc<AtomicBool>,
@@ -92,11 +100,21 @@ impl Session {
             .ok_or_else(|| Error::SlotMissing { slot: options.slot.clone() })?;
         slot.check(plugin.name(), &system.database)?;
         let sender_timeout_ms = setting(&link, "wal_sender_timeout")?.parse().unwrap_or(60_000);
+        let tables = identity.map(|i| i.tables.clone()).unwrap_or_default();
         let unpublished = Arc::default();
-        let session =
-            Session { link, system, slot, plugin, publication, unpublished, sender_timeout_ms };
-        if plugin == Plugin::Pgoutput {
-            session.check_publication(&options.tables)?;
+        let session = Session {
+            link,
+            system,
+            slot,
+            plugin,
+            publication,
+            tables,
+            unpublished,
+            sender_timeout_ms,
+        };
+        match plugin {
+            Plugin::Pgoutput => session.check_publication(&options.tables)?,
+            Plugin::Deltaflood => session.check_selection(&options.tables)?,
         }
         Ok(session)
     }
@@ -113,6 +131,16 @@ impl Session {
             let found = super::tables::find(conn, table)?;
             if !super::tables::is_published(conn, &publication, &found)? {
                 return Err(Error::TableNotPublished { table: found.to_string(), publication });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_selection(&self, tables: &[String]) -> Result<(), Error> {
+        for table in tables {
+            let found = super::tables::find(self.link.conn(), table)?;
+            if !self.tables.is_empty() && !self.tables.contains(&found.quoted()) {
+                return Err(Error::TableNotSelected { table: found.to_string() });
             }
         }
         Ok(())
@@ -174,6 +202,7 @@ impl Session {
     /// `STREAM SLOTINUSE`, `SLOTMISSING`, `SLOTLOST`, `POSTGRES ...`.
     pub(super) fn start(&self, from: Lsn) -> Result<(), Error> {
         let quoted = format!("\"{}\"", self.publication.replace('"', "\"\""));
+        let tables = self.tables.join(",");
         let mut arguments = Vec::new();
         match self.plugin {
             Plugin::Pgoutput => {
@@ -186,6 +215,9 @@ impl Session {
             Plugin::Deltaflood => {
                 // Everything that pgoutput sends as well: the lines must be the same.
                 arguments.extend(DELTAFLOOD_LINES.map(|name| (name, "on")));
+                if !tables.is_empty() {
+                    arguments.push(("tables", &tables));
+                }
             }
         }
         self.watch_publication();

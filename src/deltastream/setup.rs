@@ -78,11 +78,18 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
         None => None,
     };
     let mut done = Setup::default();
-    if options.plugin == Plugin::Pgoutput {
-        let kept = identity.as_ref().map(|i| i.publication.clone()).filter(|p| !p.is_empty());
-        let name = options.publication.clone().or(kept);
-        done.publication = name.unwrap_or_else(|| options.slot.clone());
-        publish(&conn, &options.tables, &mut done)?;
+    let mut tables = Vec::new();
+    match options.plugin {
+        Plugin::Pgoutput => {
+            let kept = identity.as_ref().map(|i| i.publication.clone()).filter(|p| !p.is_empty());
+            let name = options.publication.clone().or(kept);
+            done.publication = name.unwrap_or_else(|| options.slot.clone());
+            publish(&conn, &options.tables, &mut done)?;
+        }
+        Plugin::Deltaflood => {
+            let kept = identity.as_ref().map(|i| i.tables.as_slice());
+            tables = select(&conn, &options.tables, kept, &mut done)?;
+        }
     }
     done.consistent_point = match old {
         Some(slot) => slot.confirmed,
@@ -91,19 +98,52 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
             create_slot(&conn, &options.slot, options.plugin)?
         }
     };
-    if let (Some(dir), None) = (&options.stream, identity) {
-        let identity = Identity {
+    let Some(dir) = &options.stream else { return Ok(done) };
+    let identity = match identity {
+        Some(identity) if identity.tables == tables => return Ok(done),
+        Some(identity) => Identity { tables, ..identity },
+        None => Identity {
             system_id: system.system_id.parse().unwrap_or(0),
             database: system.database,
             slot: options.slot.clone(),
             plugin: options.plugin.name().to_owned(),
             publication: done.publication.clone(),
+            tables,
             timeline: system.timeline,
             confirmed: Some(done.consistent_point),
-        };
-        Writer::open(dir.as_path(), WriterOptions::default())?.save_identity(&identity)?;
-    }
+        },
+    };
+    Writer::open(dir.as_path(), WriterOptions::default())?.save_identity(&identity)?;
     Ok(done)
+}
+
+/// The tables that a plugin without publications is to be asked for: those that it was asked for
+/// before, and those named now; none when it is asked for all.
+fn select(
+    conn: &Conn,
+    names: &[String],
+    kept: Option<&[String]>,
+    done: &mut Setup,
+) -> Result<Vec<String>, Error> {
+    let mut selected = kept.unwrap_or_default().to_vec();
+    if names.is_empty() && selected.is_empty() || kept.is_some_and(<[String]>::is_empty) {
+        let all = tables::all(conn)?;
+        check_identities(&all)?;
+        done.tables = all.iter().map(Table::to_string).collect();
+        return Ok(Vec::new());
+    }
+    let mut added = Vec::new();
+    for name in names {
+        let table = tables::find(conn, name)?;
+        if !selected.contains(&table.quoted()) {
+            selected.push(table.quoted());
+            added.push(table);
+        }
+    }
+    check_identities(&added)?;
+    done.added = added.iter().map(Table::to_string).collect();
+    done.tables = selected.iter().map(|name| name.replace('"', "")).collect();
+    Ok(selected)
 }
 
 /// Drops the slot and the publication (`None`: the slot's name), as far as they exist.

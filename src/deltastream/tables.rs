@@ -25,6 +25,15 @@ impl std::fmt::Display for Table {
     }
 }
 
+impl Table {
+    /// Schema and name in double quotes: what SQL and the plugin deltaflood read as this table.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}
+
 /// What is known of a table `c` of schema `n`. An identity is FULL, a primary key (DEFAULT), or an
 /// index.
 const FIELDS: &str = "c.oid, n.nspname, c.relname, \

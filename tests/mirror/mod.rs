@@ -92,7 +92,7 @@ pub fn identity(system_id: u64) -> Identity {
         plugin: "pgoutput".into(),
         publication: "p".into(),
         timeline: 1,
-        confirmed: None,
+        ..Identity::default()
     }
 }
 

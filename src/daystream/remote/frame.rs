@@ -122,6 +122,8 @@ impl Line {
             self.pair("slot", &identity.slot);
             self.pair("plugin", &identity.plugin);
             self.pair("publication", &identity.publication);
+            let tables = identity.tables_list();
+            self.maybe("tables", Some(tables).filter(|tables| !tables.is_empty()));
             self.pair("timeline", identity.timeline);
         }
         self.maybe("before", hello.before);
@@ -153,6 +155,7 @@ impl Fields {
                 slot: word("slot"),
                 plugin: word("plugin"),
                 publication: word("publication"),
+                tables: Identity::tables_of(self.get("tables").unwrap_or_default())?,
                 timeline: self.parsed("timeline")?.unwrap_or_default(),
                 confirmed: None::<Lsn>,
             }),
@@ -177,6 +180,7 @@ mod tests {
         let identity = Identity {
             system_id: 42,
             database: "a\tb\né".to_owned(),
+            tables: vec!["\"a b\".\"c\"".to_owned()],
             timeline: 2,
             ..Identity::default()
         };
