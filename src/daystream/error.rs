@@ -188,6 +188,20 @@ pub enum Error {
         /// Number of the line, from 1.
         line: u64,
     },
+    /// A commit line that says how many lines its transaction has, and it has another number: a
+    /// part of it came twice, or not at all.
+    #[error(
+        "the transaction that ends at line {line} of the input should have {wanted} lines and has \
+         {got}: a part of it was sent twice, as after a reconnection, or is missing"
+    )]
+    InputLines {
+        /// Number of the commit line, from 1.
+        line: u64,
+        /// Lines that it speaks of.
+        wanted: u64,
+        /// Lines that came.
+        got: u64,
+    },
     /// A line of a stream that is being read in is longer than a line can be.
     #[error("line {line} of the input is longer than a line can be")]
     InputTooLong {
@@ -255,6 +269,7 @@ impl Error {
             Error::BadLine { .. } => "LINE",
             Error::Input { .. } => "INPUT",
             Error::InputCommit { .. } => "INPUTCOMMIT",
+            Error::InputLines { .. } => "INPUTLINES",
             Error::InputTooLong { .. } => "INPUTTOOLONG",
             Error::InputIo { .. } => "INPUTIO",
             Error::Clock { .. } => "CLOCK",
@@ -289,6 +304,9 @@ impl Coded for Error {
             Error::InputCommit { line }
             | Error::InputTooLong { line }
             | Error::InputIo { line, .. } => code.with("line", line),
+            Error::InputLines { line, wanted, got } => {
+                code.with("line", line).with("wanted", wanted).with("got", got)
+            }
             Error::Clock { clock } => code.with("clock", clock),
             Error::State { path, byte, .. } => code.with("path", path.display()).with("byte", byte),
         }
@@ -306,6 +324,8 @@ impl Coded for Error {
             Error::Input { .. } | Error::InputCommit { .. } | Error::InputTooLong { .. } => {
                 Class::Poison
             }
+            // Read again from the beginning of the transaction, it may be whole.
+            Error::InputLines { .. } => Class::Retry,
             Error::Gap { .. } => Class::Drift,
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull

@@ -2,9 +2,15 @@
 //!
 //! Lines come with or without commit lines. With them, a transaction ends there; its LSN and time
 //! are taken over, and one whose LSN is not beyond the stream's last is dropped: a client that was
-//! started again sends it again. Without them, it ends where `_xid` changes, after a quiet time
-//! (the caller's), and at the end of the input; the commit line that is then made has no LSN, and
-//! what is sent twice is written twice.
+//! started again sends it again. What the input's end cuts off is not written. A commit line that
+//! says how many lines its transaction has (`_lines`) is held to it.
+//!
+//! Without commit lines, a transaction ends where `_xid` changes, after a quiet time (the
+//! caller's), and at the end of the input; the commit line that is then made has no LSN, and what
+//! is sent twice is written twice.
+//!
+//! Which of the two it is, the caller says, or the stream's last transaction, which has an LSN or
+//! not, or else the first commit line that comes.
 //!
 //! Stamps that the lines have (of another daystream) are replaced. Every field is checked.
 //!
@@ -26,7 +32,8 @@ pub struct Taken {
     pub transactions: u64,
     /// Transactions dropped because the stream has them.
     pub repeated: u64,
-    /// Lines at the end that belong to no complete transaction; they were not written.
+    /// Lines at the end that belong to no complete transaction, the last perhaps a part of a line;
+    /// they were not written.
     pub unfinished: u64,
 }
 
@@ -50,6 +57,12 @@ impl Intake {
         Intake::default()
     }
 
+    /// An intake of lines that have commit lines: nothing is written without one.
+    #[must_use]
+    pub fn with_commits() -> Intake {
+        Intake { commits: true, ..Intake::default() }
+    }
+
     /// What was taken in so far.
     #[must_use]
     pub const fn taken(&self) -> Taken {
@@ -59,7 +72,7 @@ impl Intake {
     /// Takes the next piece of the input. Nothing is flushed.
     ///
     /// # Errors
-    /// `INPUT` and `INPUTCOMMIT` with the number of the line and the byte; those of the writer.
+    /// `INPUT`, `INPUTCOMMIT` and `INPUTLINES` with the number of the line; those of the writer.
     /// The transaction in progress is then still open in the writer: abandon it.
     pub fn push(&mut self, piece: &[u8], writer: &mut Writer) -> Result<(), Error> {
         let mut rest = piece;
@@ -91,6 +104,7 @@ impl Intake {
     /// # Errors
     /// Those of the writer.
     pub fn quiet(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        self.commits |= writer.last_lsn().is_some();
         if !self.commits && self.carry.is_empty() {
             self.commit(Commit { xid: self.xid, ..Commit::default() }, writer)?;
         }
@@ -100,8 +114,15 @@ impl Intake {
     /// The input is at its end: an incomplete transaction is abandoned.
     ///
     /// # Errors
-    /// `INPUT` for a last line without its line feed, and those of the writer.
+    /// Without commit lines, `INPUT` for a last line without its line feed; those of the writer.
     pub fn finish(&mut self, writer: &mut Writer) -> Result<Taken, Error> {
+        self.commits |= writer.last_lsn().is_some();
+        if self.commits && !self.carry.is_empty() {
+            // Whoever wrote it was cut off, and will send all of the transaction again.
+            self.carry.clear();
+            self.taken.lines += 1;
+            self.open += 1;
+        }
         if !self.carry.is_empty() {
             writer.abandon()?;
             let (line, byte) = (self.taken.lines + 1, self.carry.len());
@@ -122,11 +143,17 @@ impl Intake {
         change.validate().map_err(input)?;
         if change.verb == Verb::Commit {
             self.commits = true;
+            // NOTE: a daystream's lines may be some of a transaction's, those of one table.
+            if let Some(wanted) = change.lines.filter(|_| change.clock.is_none())
+                && wanted != self.open
+            {
+                return Err(Error::InputLines { line: number, wanted, got: self.open });
+            }
             let commit = Commit { xid: change.xid, lsn: change.lsn, time_us: change.time };
             return self.commit(commit, writer);
         }
         if self.open > 0 && (change.xid.is_none() || change.xid != self.xid) {
-            if self.commits {
+            if self.commits || writer.last_lsn().is_some() {
                 return Err(Error::InputCommit { line: number });
             }
             self.commit(Commit { xid: self.xid, ..Commit::default() }, writer)?;

@@ -5,7 +5,8 @@
 //!                    ?-publication P? ?-plugin pgoutput|deltaflood?
 //! deltastream run    -conninfo C -slot S -stream DIR ?-command cb? ?capture option ...?
 //! deltastream open   ?name? -conninfo C -slot S -stream DIR ?capture option ...?
-//! deltastream read   -stream DIR ?-channel stdin? ?-quiet_ms N? ?-segment_bytes N?
+//! deltastream read   -stream DIR ?-channel stdin? ?-commits 0|1? ?-quiet_ms N?
+//!                    ?-segment_bytes N?
 //! deltastream status -conninfo C -slot S ?-stream DIR? ?-publication P?
 //! deltastream drop   -conninfo C -slot S ?-publication P?
 //! ```
@@ -13,7 +14,9 @@
 //! transactions that are running.
 //!
 //! `setup` makes the publication (default: called as the slot; default tables: all) or adds tables
-//! to it, makes the slot, and notes in the stream where it comes from. It may be run again. A dict:
+//! to it, makes the slot, and notes in the stream where it comes from. It may be run again. The
+//! plugin deltaflood knows no publications: the stream keeps the names of the tables instead, and
+//! more can be added while nothing is captured. A dict:
 //! `slot publication consistent_point slot_created publication_created added tables warnings`.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
 //! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn`, where what is unknown
@@ -28,7 +31,7 @@
 //! | `-until_lsn L` | ends when everything committed before L is durable |
 //! | `-until_idle_ms N` | ends when nothing new came for N ms and everything is durable |
 //! | `-publication P`, `-plugin P` | default: those of the stream |
-//! | `-tables {...}` | must be in the publication |
+//! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
 //!
 //! `open` makes a handle command, `deltastreamN` unless named. Nothing in it blocks but `close`:
@@ -57,8 +60,10 @@
 //! `run` captures too, but blocks and serves events, until `-until_...`, an error, or
 //! `pgsqlite::stop`; it returns the status dict. `read` takes lines in from a channel, those of
 //! `pg_recvlogical ... -f -` or any deltaflood lines, until its end; it blocks and serves events.
-//! It returns a dict: `lines transactions repeated unfinished`. In lines without commit lines a
-//! transaction ends where `_xid` changes, at the end, and with `-quiet_ms` after a pause.
+//! It returns a dict: `lines transactions repeated unfinished lsn`; what ended up to `lsn` is
+//! durable. In lines without commit lines a transaction ends where `_xid` changes, at the end, and
+//! with `-quiet_ms` after a pause. With `-commits 1`, or when the stream's last transaction has an
+//! LSN, nothing is written without a commit line.
 //!
 //! Errors: `PGSQLITE STREAM SLOTMISSING|SLOTINUSE|SLOTLOST|AHEAD|... slot S`,
 //! `PGSQLITE DAYSTREAM LOCKED|...`, `PGSQLITE POSTGRES ...`.

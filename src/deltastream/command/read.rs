@@ -5,6 +5,7 @@ use crate::tcl::channel::Channel;
 use crate::tcl::event::Timer;
 use crate::tcl::serve::{self, Ended};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, command};
+use deltaflood::Lsn;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -12,7 +13,8 @@ use std::rc::Rc;
 const PIECE_BYTES: usize = 64 << 10;
 
 pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let options = Options::parse(words, &["-stream", "-channel", "-quiet_ms", "-segment_bytes"])?;
+    let known = ["-stream", "-channel", "-commits", "-quiet_ms", "-segment_bytes"];
+    let options = Options::parse(words, &known)?;
     let stream = options.required("-stream")?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdin"));
     let quiet_ms = options.count(interp, "-quiet_ms")?;
@@ -26,7 +28,10 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         how.segment_bytes = bytes;
     }
     let mut writer = Writer::open(stream, how)?;
-    let mut intake = Intake::new();
+    let mut intake = match options.flag(interp, "-commits")? {
+        Some(true) => Intake::with_commits(),
+        _ => Intake::new(),
+    };
     let input = Input::new(interp, name)?;
     let outcome = pump(interp, &input, &mut intake, &mut writer, quiet_ms);
     input.release(interp);
@@ -34,16 +39,18 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         writer.abandon()?;
     }
     // NOTE: what came before an error is kept, too.
+    // DURABILITY: before the LSN is told, which is what the caller may let the server forget.
     writer.sync()?;
-    Ok(dict(&outcome?).into())
+    Ok(dict(&outcome?, writer.last_lsn()).into())
 }
 
-fn dict(taken: &Taken) -> Obj {
+fn dict(taken: &Taken, lsn: Option<Lsn>) -> Obj {
     Obj::dict([
         ("lines", taken.lines.into()),
         ("transactions", taken.transactions.into()),
         ("repeated", taken.repeated.into()),
         ("unfinished", taken.unfinished.into()),
+        ("lsn", lsn.map_or_else(Obj::empty, |lsn| Obj::text(&lsn.to_string()))),
     ])
 }
 
