@@ -51,6 +51,11 @@ proc run {file} {
 }
 
 set files [lsort [glob -nocomplain -directory $here -- {*}$patterns]]
+# Those of the output plugin need a build of their own, for one server: they run where they are
+# named (tools/check-plugin).
+if {![string match *plugin* $patterns]} {
+    set files [lsearch -all -inline -not -glob $files */plugin*.test]
+}
 lassign {0 0 0} passed skipped failed
 set status [catch {
     set server [cluster::create]
