@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::pump::Batches;
 use super::{Error, Max, Result};
-use crate::sqlite::{RowSource, Value};
+use crate::sqlite::{RowSource, Value, WithoutWal};
 
 /// Called every so many rows with the number of rows so far; `false` stops the import.
 pub(super) struct Progress<'a> {
@@ -28,6 +28,8 @@ pub(super) struct Feed<'a, B> {
     pause_at: Option<u64>,
     /// The source came to its end.
     ended: bool,
+    /// What wants to hear of every batch.
+    without_wal: Option<&'a WithoutWal<'a>>,
 }
 
 impl<'a, B: Batches> Feed<'a, B> {
@@ -44,6 +46,7 @@ impl<'a, B: Batches> Feed<'a, B> {
             reported: 0,
             pause_at: None,
             ended: false,
+            without_wal: None,
         }
     }
 
@@ -65,6 +68,11 @@ impl<'a, B: Batches> Feed<'a, B> {
     /// The greatest value of the column watched.
     pub(super) fn max(&self) -> Option<Max> {
         self.max.as_ref().and_then(|(_, max)| max.clone())
+    }
+
+    /// The rows go into a database without its WAL.
+    pub(super) fn set_without_wal(&mut self, without_wal: Option<&'a WithoutWal<'a>>) {
+        self.without_wal = without_wal;
     }
 
     /// Pauses after `rows` more rows.
@@ -102,6 +110,9 @@ impl<B: Batches> RowSource for Feed<'_, B> {
             self.at = self.at.wrapping_add(self.columns);
         }
         while self.at >= self.batch.cells() {
+            if let Some(without_wal) = self.without_wal {
+                without_wal.go_on();
+            }
             let spent = std::mem::take(&mut self.batch);
             match self.batches.next(spent)? {
                 Some(batch) => self.batch = batch,

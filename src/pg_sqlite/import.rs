@@ -216,6 +216,7 @@ impl<'a> Import<'a> {
         let mut batches = Primed::new(batches);
         let without_wal = without_wal(self, db, &mut batches);
         let mut feed = Feed::new(&mut batches, columns.len(), progress);
+        feed.set_without_wal(without_wal.as_ref());
         let part = self.commit_every.filter(|rows| *rows > 0);
         if part.is_some() && db.in_transaction() {
             return Err(Error::InTransaction);
@@ -243,10 +244,11 @@ impl<'a> Import<'a> {
             made = true;
             identical = identical.saturating_add(skipped);
         }
+        let (rows, max) = (feed.rows(), feed.max());
         if let Some(without_wal) = without_wal {
-            without_wal.finish().map_err(|source| Error::Wal { rows: feed.rows(), source })?;
+            without_wal.finish().map_err(|source| Error::Wal { rows, source })?;
         }
-        Ok(Imported { rows: feed.rows().saturating_sub(identical), identical, max: feed.max() })
+        Ok(Imported { rows: rows.saturating_sub(identical), identical, max })
     }
 
     /// What is to be done when all rows are in.

@@ -6,6 +6,7 @@
 //! database, one. It is as safe against a crash; whoever opens the file next rolls back. Meanwhile
 //! nobody else can use the database: they get BUSY.
 
+use super::writeback::Writeback;
 use super::{Db, Result, quote_identifier};
 
 /// A database that has a rollback journal in place of its WAL, and is locked, until this is dropped
@@ -15,6 +16,7 @@ pub struct WithoutWal<'db> {
     db: &'db Db,
     schema: String,
     finished: bool,
+    writeback: Option<Writeback>,
 }
 
 impl<'db> WithoutWal<'db> {
@@ -26,7 +28,7 @@ impl<'db> WithoutWal<'db> {
         if db.in_transaction() {
             return None;
         }
-        let schema = quote_identifier(schema);
+        let (name, schema) = (schema, quote_identifier(schema));
         // NOTE: asking for the journal mode opens the WAL, if there is one. That must come before
         // the lock: one that is opened under the lock cannot be shared again.
         if pragma(db, &schema, "journal_mode").ok()? != "wal"
@@ -36,10 +38,19 @@ impl<'db> WithoutWal<'db> {
         }
         // From here on dropping it brings back what was. The lock is kept through all changes, so
         // that nobody gets between two of them and keeps us from the last one.
-        let guard = WithoutWal { db, schema, finished: false };
+        let mut guard = WithoutWal { db, schema, finished: false, writeback: None };
         pragma(db, &guard.schema, "locking_mode = EXCLUSIVE").ok()?;
         let mode = pragma(db, &guard.schema, "journal_mode = DELETE").ok()?;
+        guard.writeback = Writeback::of(db, name);
         (mode == "delete").then_some(guard)
+    }
+
+    /// To be called now and then while rows go in: has what has reached the file written to disk,
+    /// for which the commit would wait. Does not wait itself, unless the disk is far behind.
+    pub fn go_on(&self) {
+        if let Some(writeback) = &self.writeback {
+            writeback.go_on();
+        }
     }
 
     /// Gives the database its WAL and its users back.

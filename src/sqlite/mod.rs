@@ -35,6 +35,7 @@ pub mod testing;
 mod tests;
 mod value;
 mod vtab;
+mod writeback;
 
 pub use cache::Cache;
 pub use db::{Access, Db};
