@@ -77,9 +77,22 @@ impl Batch {
     /// Appends text, as [`Batch::push`] does.
     #[inline]
     pub(super) fn push_text(&mut self, text: &[u8]) {
+        let start = self.push_bytes(text);
+        self.push_place(start, text.len());
+    }
+
+    /// Takes bytes over that cells are parts of; returns where they are.
+    #[inline]
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> usize {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        self.cells.push(Cell::Text(start, u32::try_from(text.len()).unwrap_or(u32::MAX)));
+        self.bytes.extend_from_slice(bytes);
+        start
+    }
+
+    /// Appends text that is here already, of a length as for [`Batch::push`].
+    #[inline]
+    pub(super) fn push_place(&mut self, start: usize, length: usize) {
+        self.cells.push(Cell::Text(start, u32::try_from(length).unwrap_or(u32::MAX)));
     }
 
     /// The cell at `at`, row by row from the first; NULL beyond the end.

@@ -12,6 +12,7 @@ pub(super) struct Converter {
     /// The text that means NULL.
     null: Option<Vec<u8>>,
     strict: bool,
+    mostly_text: bool,
     /// Longest value in bytes.
     length_limit: u64,
     /// Number of the row being converted, the first being 1.
@@ -29,7 +30,17 @@ impl Converter {
     ) -> Converter {
         let null = null.map(<[u8]>::to_vec);
         let length_limit = length_limit.min(u64::from(u32::MAX));
-        Converter { columns, null, strict, length_limit, row: 0, column: 0, scratch: Vec::new() }
+        let texts = columns.iter().filter(|column| column.kind == Kind::Text).count();
+        Converter {
+            mostly_text: texts.saturating_mul(2) >= columns.len(),
+            columns,
+            null,
+            strict,
+            length_limit,
+            row: 0,
+            column: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// Number of the current row, the first being 1.
@@ -45,6 +56,11 @@ impl Converter {
     /// Are values that do not fit errors?
     pub(super) fn is_strict(&self) -> bool {
         self.strict
+    }
+
+    /// Is much of a row stored as the text that it is?
+    pub(super) fn is_mostly_text(&self) -> bool {
+        self.mostly_text
     }
 
     /// The number of the column called `name`.
@@ -80,6 +96,20 @@ impl Converter {
     /// Its text does not fit its type, is too long, or the row has no such column.
     #[inline]
     pub(super) fn push(&mut self, batch: &mut Batch, text: Option<&[u8]>) -> Result<()> {
+        self.push_at(batch, text, None)
+    }
+
+    /// As [`Converter::push`]; `place` is where the batch has this text already.
+    ///
+    /// # Errors
+    /// As [`Converter::push`].
+    #[inline]
+    pub(super) fn push_at(
+        &mut self,
+        batch: &mut Batch,
+        text: Option<&[u8]>,
+        place: Option<usize>,
+    ) -> Result<()> {
         let Some(column) = self.columns.get(self.column) else {
             let expected = self.columns.len();
             let found = expected.saturating_add(1);
@@ -96,7 +126,10 @@ impl Converter {
         if column.kind == Kind::Text {
             // Most cells are this, and need not go through a result of 24 bytes in memory.
             return if text.len() as u64 <= self.length_limit {
-                batch.push_text(text);
+                match place {
+                    Some(place) => batch.push_place(place, text.len()),
+                    None => batch.push_text(text),
+                }
                 Ok(())
             } else {
                 Err(self.too_big(text.len() as u64))
