@@ -6,18 +6,19 @@
 /// The parts of one name, outermost first: schema, table, column.
 pub type Name = Vec<Vec<u8>>;
 
-/// Reads a list of names with at least `least` and at most `most` parts each.
+/// Reads a list of names with at least `least` and at most `most` parts each, which in messages
+/// are `form`.
 ///
 /// # Errors
 /// A sentence that says what is wrong.
-pub fn list(text: &[u8], least: usize, most: usize) -> Result<Vec<Name>, String> {
+pub fn list(text: &[u8], least: usize, most: usize, form: &str) -> Result<Vec<Name>, String> {
     let mut names = Vec::new();
     let mut rest = text;
     loop {
         let (name, after) = one(rest)?;
         if !(least..=most).contains(&name.len()) {
             let shown = String::from_utf8_lossy(&name.join(&b'.')).into_owned();
-            return Err(format!("\"{shown}\" has {} parts", name.len()));
+            return Err(format!("\"{shown}\" is not {form}"));
         }
         names.push(name);
         match after.split_first() {
@@ -77,7 +78,7 @@ mod tests {
     use super::list;
 
     fn shown(text: &str) -> Result<Vec<String>, String> {
-        let names = list(text.as_bytes(), 1, 2)?;
+        let names = list(text.as_bytes(), 1, 2, "TABLE")?;
         let text = |name: &Vec<Vec<u8>>| String::from_utf8_lossy(&name.join(&b'|')).into_owned();
         Ok(names.iter().map(text).collect())
     }

@@ -77,6 +77,9 @@ pub struct Options {
     schemas: Vec<Name>,
     /// `table`, `column` or `schema`, `table`, `column`.
     skip_columns: Vec<Name>,
+    /// For tests: the callback that fails, and how.
+    #[cfg(feature = "failpoints")]
+    pub fail: Option<String>,
 }
 
 impl Default for Options {
@@ -103,6 +106,8 @@ impl Default for Options {
             tables: Vec::new(),
             schemas: Vec::new(),
             skip_columns: Vec::new(),
+            #[cfg(feature = "failpoints")]
+            fail: None,
         }
     }
 }
@@ -170,17 +175,16 @@ impl Options {
                 self.style.separator = text()?.to_vec();
             }
             "tables" => {
-                self.tables = names::list(text()?, 1, 2)
-                    .map_err(|why| bad(format!("{why}: TABLE or SCHEMA.TABLE, with commas.")))?;
+                let form = "TABLE or SCHEMA.TABLE";
+                self.tables = names::list(text()?, 1, 2, form).map_err(bad)?;
             }
             "schemas" => {
-                self.schemas = names::list(text()?, 1, 1)
-                    .map_err(|why| bad(format!("{why}: names of schemas, with commas.")))?;
+                let form = "the name of a schema";
+                self.schemas = names::list(text()?, 1, 1, form).map_err(bad)?;
             }
             "skip-columns" => {
-                self.skip_columns = names::list(text()?, 2, 3).map_err(|why| {
-                    bad(format!("{why}: TABLE.COLUMN or SCHEMA.TABLE.COLUMN, with commas."))
-                })?;
+                let form = "TABLE.COLUMN or SCHEMA.TABLE.COLUMN";
+                self.skip_columns = names::list(text()?, 2, 3, form).map_err(bad)?;
             }
             OVERSIZE => {
                 self.skip_oversize = match text()? {
@@ -189,6 +193,8 @@ impl Options {
                     _ => return Err(bad("It is error or skip.".to_owned())),
                 }
             }
+            #[cfg(feature = "failpoints")]
+            "fail" => self.fail = Some(String::from_utf8_lossy(text()?).into_owned()),
             _ => return Err(OptionError::unknown(&name)),
         }
         Ok(())

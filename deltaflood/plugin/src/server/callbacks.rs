@@ -1,9 +1,9 @@
 //! The callbacks of an output plugin (replication/output_plugin.h).
 
-use super::output::{self, LINE_BYTES};
+use super::output::LINE_BYTES;
 use super::state::{State, transaction};
 use super::tuple::{self, Carrier};
-use super::{error, stale};
+use super::{error, failpoint, stale};
 use crate::line::{Lines, Row, Transaction};
 use crate::options::Options;
 use change_line::Verb;
@@ -65,6 +65,7 @@ unsafe extern "C-unwind" fn startup(
             }
         }
     }
+    failpoint::hit(&options, "startup");
     stale::register();
     // SAFETY: this is the startup callback.
     unsafe { State::install(context, Lines::new(options, LINE_BYTES)) };
@@ -73,22 +74,28 @@ unsafe extern "C-unwind" fn startup(
 #[pg_guard]
 unsafe extern "C-unwind" fn begin(context: Context, _txn: Txn) {
     // SAFETY: the context of this callback.
-    unsafe { State::of(context) }.new_transaction();
+    let state = unsafe { State::of(context) };
+    failpoint::hit(state.lines.options(), "begin");
+    state.new_transaction();
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn commit(context: Context, txn: Txn, _lsn: pg_sys::XLogRecPtr) {
     // SAFETY: the arguments of this callback.
     let (state, of, time_us) = unsafe { (State::of(context), transaction(txn), commit_time(txn)) };
+    failpoint::hit(state.lines.options(), "commit");
     let skipped = !state.written;
     if state.written && state.lines.options().include_transaction {
         state.lines.commit(of, time_us.saturating_add(POSTGRES_EPOCH_US));
         // SAFETY: as above.
-        unsafe { output::write(context, state.encoding, state.lines.line(), true) };
+        unsafe { state.sink.line(context, state.lines.line(), true) };
     }
-    state.new_transaction();
     // SAFETY: as above.
-    unsafe { progress(context, skipped) };
+    unsafe {
+        state.sink.flush(context);
+        state.new_transaction();
+        progress(context, skipped);
+    }
 }
 
 /// When a transaction was committed, in microseconds of PostgreSQL's clock.
@@ -160,6 +167,7 @@ unsafe extern "C-unwind" fn truncate(
     if !state.lines.options().include_truncate {
         return;
     }
+    failpoint::hit(state.lines.options(), "truncate");
     let via_root = state.lines.options().publish_via_root;
     // SAFETY: as many as the server says.
     let relations = unsafe {
@@ -175,11 +183,11 @@ unsafe extern "C-unwind" fn truncate(
                 }
                 let place = state.place(relation);
                 if announce(context, state, place, of) {
-                    let State { lines, tables, encoding, .. } = state;
+                    let State { lines, tables, sink, .. } = state;
                     let entry = tables.at(place).and_then(|entry| entry.published.as_ref());
                     if let Some(published) = entry {
                         lines.truncate(&published.table, of);
-                        output::write(context, *encoding, lines.line(), true);
+                        sink.line(context, lines.line(), true);
                         state.written = true;
                     }
                 }
@@ -225,7 +233,7 @@ unsafe fn announce(context: Context, state: &mut State, place: usize, of: Transa
     let (id, definition) = (table.oid, [table.head.as_slice(), &table.schema_tail].concat());
     if state.announce(id, &definition) {
         // SAFETY: see the caller.
-        unsafe { output::write(context, state.encoding, state.lines.line(), false) };
+        unsafe { state.sink.line(context, state.lines.line(), false) };
         state.written = true;
     }
     true
@@ -242,6 +250,7 @@ unsafe extern "C-unwind" fn change(
     unsafe {
         let of = transaction(txn);
         in_scratch(State::of(context), |state| {
+            failpoint::hit(state.lines.options(), "change");
             let place = state.place(relation);
             let shown = announce(context, state, place, of)
                 && show(context, state, place, of, relation, change);
@@ -282,7 +291,7 @@ unsafe fn show(
     let rare = state.tables.at(place).and_then(|e| e.published.as_ref()).is_some_and(|p| p.rare);
     state.fix_settings(rare);
     let only_changed = state.lines.options().only_changed;
-    let State { lines, tables, encoding, rooms, written, .. } = state;
+    let State { lines, tables, sink, rooms, written, .. } = state;
     let Some(entry) = tables.at(place) else { return false };
     let Some(published) = &entry.published else { return false };
     let (table, outputs) = (&published.table, published.outputs.as_slice());
@@ -308,13 +317,13 @@ unsafe fn show(
     if let Some(old) = &mut old {
         fits(lines.row(table, of, old_verb, old, None));
         // SAFETY: the arguments of the callback.
-        unsafe { output::write(context, *encoding, lines.line(), new.is_none()) };
+        unsafe { sink.line(context, lines.line(), new.is_none()) };
     }
     if let Some(mut new) = new {
         let before = old.as_mut().filter(|_| only_changed && table.full);
         fits(lines.row(table, of, new_verb, &mut new, before.map(|row| row as &mut dyn Row)));
         // SAFETY: as above.
-        unsafe { output::write(context, *encoding, lines.line(), true) };
+        unsafe { sink.line(context, lines.line(), true) };
     }
     lines.relax();
     *written = true;

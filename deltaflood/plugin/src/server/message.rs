@@ -1,6 +1,6 @@
 //! Messages of `pg_logical_emit_message`.
 
-use super::output;
+use super::failpoint;
 use super::state::{State, transaction};
 use crate::line::{Transaction, content_of};
 use change_line::Lsn;
@@ -24,6 +24,7 @@ pub unsafe extern "C-unwind" fn message(
     if !state.lines.options().include_messages {
         return;
     }
+    failpoint::hit(state.lines.options(), "message");
     // SAFETY: as the callback's interface says: the prefix ends with a NUL byte, the content has
     // `size` bytes, and a message within a transaction comes with it.
     let (of, prefix, content) = unsafe {
@@ -32,15 +33,19 @@ pub unsafe extern "C-unwind" fn message(
         let content = std::slice::from_raw_parts(content.cast::<u8>(), size);
         (of, CStr::from_ptr(prefix).to_bytes(), content)
     };
-    let State { lines, encoding, .. } = state;
-    lines.message(of, prefix, &content_of(content, encoding.is_plain()));
+    let State { lines, sink, .. } = state;
+    lines.message(of, prefix, &content_of(content, sink.is_plain()));
     let commits = !transactional && lines.options().include_transaction;
     // SAFETY: the context of this callback.
-    unsafe { output::write(context, *encoding, lines.line(), !commits) };
+    unsafe { sink.line(context, lines.line(), !commits) };
     if commits {
         lines.commit(of, now_us());
         // SAFETY: as above.
-        unsafe { output::write(context, *encoding, lines.line(), true) };
+        unsafe { sink.line(context, lines.line(), true) };
+    }
+    if !transactional {
+        // SAFETY: as above.
+        unsafe { sink.flush(context) };
     }
     state.lines.relax();
     state.written |= transactional;

@@ -8,6 +8,7 @@
 mod callbacks;
 mod catalog;
 mod error;
+mod failpoint;
 mod message;
 mod output;
 mod settings;

@@ -1,7 +1,7 @@
 //! What the plugin keeps between callbacks.
 
 use super::catalog::{self, Published};
-use super::output::Encoding;
+use super::output::Sink;
 use super::tuple::Room;
 use super::{settings, stale};
 use crate::line::{Lines, Transaction};
@@ -28,8 +28,8 @@ pub struct Entry {
 pub struct State {
     /// Writes lines.
     pub lines: Lines,
-    /// What lines are converted to.
-    pub encoding: Encoding,
+    /// Where they go.
+    pub sink: Sink,
     /// Room for the new row of a change, and for the old.
     pub rooms: (Room, Room),
     /// Where the texts of a change live.
@@ -136,7 +136,7 @@ impl State {
     fn new(lines: Lines, scratch: pg_sys::MemoryContext) -> State {
         State {
             lines,
-            encoding: Encoding::of_session(),
+            sink: Sink::of_session(),
             rooms: Default::default(),
             scratch,
             written: false,
@@ -160,6 +160,7 @@ impl State {
     /// A transaction begins or has ended.
     pub fn new_transaction(&mut self) {
         self.written = false;
+        self.sink.clear();
         self.fixed = Fixed::default();
     }
 
