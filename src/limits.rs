@@ -129,3 +129,21 @@ pub const NOTICES_MAX: usize = 10_000;
 
 /// How long a statement that `pg_query` has given up may take to end.
 pub const CANCEL_MS: u64 = 10_000;
+
+/// Milliseconds between two heartbeats of a capture, unless told otherwise.
+pub const HEARTBEAT_MS: u64 = 10_000;
+
+/// Heartbeats that may be missing before what is between is called stalled.
+pub const HEARTBEAT_MISSED: u64 = 3;
+
+/// Milliseconds that a heartbeat may be late before what is between is called slow.
+pub const HEARTBEAT_SLOW_MS: u64 = 2_000;
+
+/// Seconds before the end of a stream in which the newest heartbeat is looked for.
+pub const HEARTBEAT_TAIL_S: i64 = 60;
+
+/// Milliseconds between two times that a mirror writes down a heartbeat without changes.
+pub const MIRROR_BEAT_SAVE_MS: u64 = 60_000;
+
+/// Seconds for which the smallest difference seen between the clocks of server and capture counts.
+pub const CLOCK_OFFSET_S: u64 = 300;

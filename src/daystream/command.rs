@@ -17,6 +17,7 @@
 //! -after POSITION  behind the transaction that ends at {CLOCK SEQ}: to go on from a `position`
 //! -to PLACE        no transaction that ends beyond CLOCK or {CLOCK SEQ}
 //! -tables LIST     only these tables {t schema.t ...}; commit and message lines come all the same
+//! -heartbeats 0|1  whether a capture's heartbeats are given out; default 0, with `cat` 1
 //! -quiet_ms N      in a stream without commit lines: the last transaction counts as whole after N
 //!                  ms without growth
 //! ```
@@ -43,8 +44,10 @@
 //!
 //! `cat` writes the lines as they are; it blocks. With `-follow 1` it serves events and goes on as
 //! the stream grows, until `-to` or `pgsqlite::stop`. `info` reads the stream and returns a dict:
-//! `first last segments bytes transactions lines tables`, the last a dict of line counts. `verify`
-//! does so too and checks every field of every line; the first damage is its error.
+//! `first last segments bytes transactions lines tables`, the last a dict of line counts, and
+//! `heartbeats health beat_age_ms lag_ms`: how many there are, which the counts leave out, and what
+//! the last one tells (see `deltastream`). `verify` does so too and checks every field of every
+//! line; the first damage is its error.
 //!
 //! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and
 //! those beyond the newest N bytes; without an option none. The segment being written always stays.
@@ -65,6 +68,7 @@ use self::follow::Follow;
 pub(crate) use self::options::folder;
 use self::options::{NAMES, Selection};
 use self::walk::{Changes, Walk};
+use super::heartbeat::{self, Beat, Health};
 use super::{Info, Position};
 use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Handle, Method, Sub};
@@ -133,7 +137,7 @@ fn open(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let (name, rest) = ensemble::optional_name(rest);
     let selection = Selection::new(interp, source, &Options::parse(rest, &NAMES)?)?;
-    let walk = Rc::new(Walk::open(&selection)?);
+    let walk = Rc::new(Walk::open(&selection, false)?);
     let stream = Rc::new(Stream { walk, follow: RefCell::default() });
     Ok(ensemble::create(interp, "daystream", name, stream, METHODS)?.into())
 }
@@ -143,7 +147,7 @@ fn foreach(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         return Err(usage("daystream foreach arrayVar source ?-option value ...? body"));
     };
     let selection = Selection::new(interp, source, &Options::parse(rest, &NAMES)?)?;
-    let walk = Rc::new(Walk::open(&selection)?);
+    let walk = Rc::new(Walk::open(&selection, false)?);
     let changes = Changes { walk, array: array.clone() };
     Ok(Flow::Body(Body::new("daystream foreach", body.clone(), changes)))
 }
@@ -209,6 +213,10 @@ fn info_dict(info: &Info) -> Obj {
         let name = if schema == "public" { table.clone() } else { format!("{schema}.{table}") };
         (name, Obj::unsigned(*lines))
     });
+    let of_beat = |number: fn(&Beat) -> u64| match &info.tail {
+        Some(tail) => Obj::unsigned(number(&tail.beat)),
+        None => Obj::empty(),
+    };
     Obj::dict([
         ("first", position_value(info.first)),
         ("last", position_value(info.last)),
@@ -217,5 +225,9 @@ fn info_dict(info: &Info) -> Obj {
         ("transactions", Obj::unsigned(info.transactions)),
         ("lines", Obj::unsigned(info.lines)),
         ("tables", Obj::dict(tables)),
+        ("heartbeats", Obj::unsigned(info.heartbeats)),
+        ("health", Obj::text(Health::of_stream(info.tail.as_ref()).word())),
+        ("beat_age_ms", of_beat(|beat| beat.age_ms(heartbeat::now_us()))),
+        ("lag_ms", of_beat(Beat::capture_lag_ms)),
     ])
 }

@@ -22,6 +22,7 @@ pub mod command;
 mod error;
 mod filter;
 mod follow;
+pub mod heartbeat;
 mod identity;
 mod intake;
 mod layout;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use deltaflood::Verb;
 
+use super::heartbeat::{Heartbeats, Kind, Tail};
 use super::{Damage, Error, Position, Reader, ReaderOptions, Segment, Start, layout, reader};
 
 /// What a stream holds.
@@ -18,10 +19,16 @@ pub struct Info {
     pub segments: u64,
     /// Bytes of all segment files, an incomplete tail included.
     pub bytes: u64,
-    /// Number of complete transactions.
+    /// Number of complete transactions that are no heartbeats.
     pub transactions: u64,
-    /// Number of their lines.
+    /// Number of heartbeats.
+    pub heartbeats: u64,
+    /// The last of them.
+    pub tail: Option<Tail>,
+    /// Number of the transactions' lines.
     pub lines: u64,
+    /// Commit time of the last transaction, microseconds since the Unix epoch.
+    pub changed_us: Option<i64>,
     /// Number of lines of each table, by schema and name.
     pub tables: BTreeMap<(String, String), u64>,
 }
@@ -63,21 +70,27 @@ fn walk(dir: &Path, thorough: bool) -> Result<(Info, Option<Error>), Error> {
         info.bytes += meta.len();
     }
     let mut reader = Reader::open(dir, Start::Begin, ReaderOptions::default())?;
+    let mut beats = Heartbeats::default();
     let damage = loop {
-        match step(&mut reader, &mut info, thorough) {
+        match step(&mut reader, &mut info, &mut beats, thorough) {
             Ok(true) => {}
             Ok(false) => break None,
             Err(error) => break Some(error),
         }
     };
-    if info.lines == 0 {
+    if info.last.is_none() {
         info.first = None;
     }
     Ok((info, damage))
 }
 
 /// Takes in one line; false at the end.
-fn step(reader: &mut Reader, info: &mut Info, thorough: bool) -> Result<bool, Error> {
+fn step(
+    reader: &mut Reader,
+    info: &mut Info,
+    beats: &mut Heartbeats,
+    thorough: bool,
+) -> Result<bool, Error> {
     let mut wrong = None;
     let Some(entry) = reader.next()? else {
         return Ok(false);
@@ -85,10 +98,26 @@ fn step(reader: &mut Reader, info: &mut Info, thorough: bool) -> Result<bool, Er
     if thorough && let Err(error) = entry.change.validate() {
         wrong = Some((entry.change.line().len(), error));
     } else {
-        info.lines += 1;
+        let kind = beats.take(&entry);
+        if entry.end {
+            info.last = Some(entry.position);
+        }
+        match kind {
+            Kind::Part => return Ok(true),
+            Kind::Beat(beat) => {
+                info.heartbeats += 1;
+                let changed_us = info.changed_us;
+                info.tail = Some(Tail { beat, changed_us });
+                return Ok(true);
+            }
+            Kind::Change => info.lines += 1,
+        }
         if entry.end {
             info.transactions += 1;
-            info.last = Some(entry.position);
+            info.changed_us = info.changed_us.max(entry.change.time);
+            if let Some(tail) = &mut info.tail {
+                tail.changed_us = info.changed_us;
+            }
         }
         if entry.change.verb != Verb::Commit
             && let Some(table) = entry.change.table

@@ -9,17 +9,18 @@
 //! position changes nothing. When another process moves the mirror, or fills a table anew, that is
 //! seen at the beginning of the next SQLite transaction, and reading goes on from there.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use deltaflood::Lsn;
 
 use super::busy::{Patience, roll_back};
+use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::{Error, StreamSource};
 use crate::daystream::{Position, Reader, Transaction};
-use crate::sqlite::{Cache, Db, Stmt, Value};
+use crate::sqlite::{Db, Stmt, Value};
 use crate::{failpoint, limits};
 
 /// How to apply.
@@ -70,6 +71,8 @@ enum Step {
 /// What a commit in SQLite made visible.
 #[derive(Debug)]
 pub(super) struct Committed<'a> {
+    /// The last heartbeat up to here, and when it got here.
+    pub(super) beat: Option<Passed>,
     pub(super) stream: &'a StreamState,
     pub(super) counts: &'a Counts,
     /// Commit times of its transactions, microseconds since the Unix epoch.
@@ -109,6 +112,7 @@ pub(super) struct Applier<'db> {
     failing: Position,
     mark: Option<Stmt<'db>>,
     advance: Option<Stmt<'db>>,
+    heart: Heart,
 }
 
 impl<'db> Applier<'db> {
@@ -138,6 +142,7 @@ impl<'db> Applier<'db> {
             failing: Position::MIN,
             mark: None,
             advance: None,
+            heart: Heart::default(),
         })
     }
 
@@ -215,6 +220,9 @@ impl<'db> Applier<'db> {
                 if until.is_some_and(|until| transaction.last > until) {
                     return Ok(Step::Ended(Ended::Until));
                 }
+                if self.heart.begins(&entry) {
+                    return self.beat(reader, patience, on_commit);
+                }
                 repeated = self.has(&transaction);
                 if !repeated && self.batch.is_none() && !self.begin(patience)? {
                     return Ok(Step::Moved);
@@ -237,6 +245,36 @@ impl<'db> Applier<'db> {
                 return Err(Error::Stopped);
             }
         }
+    }
+
+    /// A heartbeat has begun. It changes nothing: with changes before it that are not committed yet
+    /// it waits for them, else it has got here, and is written down now and then.
+    fn beat(
+        &mut self,
+        reader: &mut Reader,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<Step, Error> {
+        let Some(entry) = reader.next()? else { return Ok(Step::Ended(Ended::End)) };
+        let transaction = entry.transaction;
+        self.heart.ends(&entry);
+        if self.has(&transaction) {
+            return Ok(Step::Next);
+        }
+        if self.batch.is_none() {
+            if !self.heart.is_due() {
+                let (stream, counts) = (&self.stream, &self.tables.counts);
+                let beat = self.heart.passed();
+                on_commit(&Committed { beat, stream, counts, commit_times: &[] });
+                return Ok(Step::Next);
+            }
+            if !self.begin(patience)? {
+                return Ok(Step::Moved);
+            }
+        }
+        self.position = transaction.last;
+        self.lsn = transaction.lsn.unwrap_or(self.lsn);
+        Ok(Step::Next)
     }
 
     /// Whether the transaction is applied already: by its LSN, since a stream whose machine went
@@ -397,6 +435,7 @@ impl<'db> Applier<'db> {
         stream.changes += (counts.changes - batch.before.changes) as i64;
         failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
         self.write_position(&stream)?;
+        self.heart.save(self.db)?;
         self.tables.mark_live(stream.lsn)?;
         failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);
         // DURABILITY: rows and position become durable together; what is lost with the power is
@@ -406,6 +445,7 @@ impl<'db> Applier<'db> {
         self.batch = None;
         self.stream = stream;
         on_commit(&Committed {
+            beat: self.heart.passed(),
             stream: &self.stream,
             counts: &self.tables.counts,
             commit_times: &self.commit_times,
@@ -443,38 +483,4 @@ fn load<'db>(db: &'db Db, on_error: OnError) -> Result<(StreamState, Tables<'db>
     };
     let tables = Tables::new(db, state::tables(db)?, on_error)?;
     Ok((stream, tables))
-}
-
-/// What an [`apply`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// Where the mirror is now.
-    pub stream: StreamState,
-    /// What was done.
-    pub counts: Counts,
-    /// Why it ended.
-    pub ended: Ended,
-}
-
-/// Applies what the stream has, up to and including `until` (`None`: to its end), on the calling
-/// thread. Nothing of it is left on the connection afterwards.
-///
-/// # Errors
-/// See [`Error`]. What was applied before the error stays; the mirror can go on from there.
-pub fn apply(
-    db: &Db,
-    source: &StreamSource,
-    until: Option<Position>,
-    options: Options,
-    stop: &AtomicBool,
-) -> Result<Applied, Error> {
-    if db.in_transaction() {
-        return Err(Error::InTransaction);
-    }
-    let patience = Patience { budget: options.busy, stop };
-    let _cache = patience.retry(|| Ok(Cache::enlarge(db, "main", limits::MIRROR_CACHE_BYTES)?))?;
-    let mut applier = Applier::open(db, options, patience)?;
-    let mut reader = applier.reader(source)?;
-    let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
-    Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
 }

@@ -52,8 +52,10 @@
 //! capture: `connected reconnecting timeline transactions`.
 //!
 //! The status dict: `state stream position lsn commit_time_us lag_ms transactions changes tables
-//! errors end`, and while it follows `latency_us` (median and 99th percentile, commit to visible)
-//! and `last_error`. `state` is `applying waiting retrying stopped failed`, or `idle` when nobody
+//! errors end health held_at capture_lag_ms apply_lag_ms`, and while it follows `latency_us`
+//! (median and 99th percentile, commit to visible) and `last_error`. `health` is that of
+//! `deltastream`, `held_at` where it is stalled or slow: `capture` or `apply`.
+//! `state` is `applying waiting retrying stopped failed`, or `idle` when nobody
 //! follows here. `lag_ms` is empty when the stream cannot be seen from here.
 //!
 //! `init`, `run`, `live` and `compare` with FILE block, but serve events; `pgsqlite::stop` ends

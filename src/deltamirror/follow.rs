@@ -13,6 +13,7 @@ use deltaflood::Lsn;
 
 use super::apply::{Applier, Committed, Ended, Options};
 use super::busy::Patience;
+use super::heart::Passed;
 use super::latency::Latency;
 use super::status::{now_us, since_ms};
 use super::tables::Counts;
@@ -75,6 +76,8 @@ pub struct FollowStatus {
     /// From commit in PostgreSQL to visible in SQLite, in microseconds: median and 99th percentile
     /// of the last 4,096 transactions; by the clocks of the two machines.
     pub latency_us: Option<[u64; 2]>,
+    /// The last heartbeat that got here.
+    pub beat: Option<Passed>,
     /// The last failure, in words.
     pub last_error: Option<String>,
 }
@@ -156,6 +159,7 @@ impl Follower {
             counts: Counts::default(),
             errors: 0,
             latency_us: None,
+            beat: None,
             last_error: None,
         };
         let shared = Arc::new(Shared {
@@ -341,11 +345,16 @@ impl Work {
         status.lsn = stream.lsn;
         status.commit_time = stream.commit_time;
         status.lag_ms = since_ms(stream.commit_time);
+        status.beat = committed.beat.or(status.beat);
         let new = counts.since(told);
         status.counts.add(&new);
         status.errors += new.errors as i64;
         drop(guard);
         *told = *counts;
+        if new.transactions == 0 {
+            // NOTE: a heartbeat is no event.
+            return;
+        }
         (self.on_event)(Event::Applied {
             position: stream.position,
             lsn: stream.lsn,

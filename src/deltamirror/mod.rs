@@ -29,8 +29,10 @@ mod definition;
 mod error;
 mod fill;
 mod follow;
+mod heart;
 mod init;
 mod latency;
+mod once;
 mod row;
 mod snapshot;
 mod source;
@@ -40,15 +42,17 @@ mod status;
 mod tables;
 mod target;
 
-pub use apply::{Applied, Ended, Options, apply};
+pub use apply::{Ended, Options};
 pub use compare::{
     CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
 };
 pub use definition::Definition;
 pub use error::{BadRow, Error, Place, Reason};
 pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};
+pub use heart::Passed;
 pub use init::{Filled, InitOptions, Progress, init};
+pub use once::{Applied, apply};
 pub use snapshot::Snapshot;
 pub use source::StreamSource;
-pub use status::{MirrorStatus, status};
+pub use status::{Flow, MirrorStatus, status};
 pub use tables::{Counts, OnError};

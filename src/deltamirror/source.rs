@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::state::StreamState;
+use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::{self, Identity, Position, Reader, ReaderOptions, Start};
 use crate::limits;
 
@@ -106,6 +107,35 @@ impl StreamSource {
         // The first line of all may stand at the least position.
         let start = if position == Position::MIN { Start::Begin } else { Start::After(position) };
         Ok(Reader::open(&self.dir, start, ReaderOptions::default())?)
+    }
+
+    /// Whether there is anything behind `position` but heartbeats.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(super) fn has_more(&self, position: Position) -> Result<bool, Error> {
+        let mut reader = match self.after(position) {
+            Err(Error::Daystream(daystream::Error::Empty { .. })) => return Ok(false),
+            opened => opened?,
+        };
+        let mut beats = Heartbeats::default();
+        while let Some(entry) = reader.next()? {
+            if beats.take(&entry) == Kind::Change {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The newest heartbeat of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(super) fn tail(&self) -> Result<Option<Tail>, Error> {
+        match Tail::of(&self.dir) {
+            Err(daystream::Error::Empty { .. }) => Ok(None),
+            tail => Ok(tail?),
+        }
     }
 
     /// The end of the last transaction that is there now; `None` in an empty stream.

@@ -3,6 +3,7 @@
 //! ```text
 //! _deltamirror_stream   one row: the stream, how far it is applied, whose rows these are
 //! _deltamirror_table    one row per table: where it comes from, its definition, its snapshot
+//! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
 //! ```
 //! These tables are a format (`doc/daystream.md`): columns may be added, none is renamed or given
@@ -12,9 +13,11 @@ use deltaflood::{Lsn, list};
 
 use super::definition::Definition;
 use super::error::BadRow;
+use super::heart::Passed;
 use super::snapshot::Snapshot;
 use super::{Error, Place};
 use crate::daystream::Position;
+use crate::daystream::heartbeat::Beat;
 use crate::schema::TableName;
 use crate::sqlite::{Db, Stmt, Value};
 
@@ -298,6 +301,60 @@ pub fn keep_error(db: &Db, row: &BadRow, line: &[u8]) -> Result<(), Error> {
         ],
     )?;
     Ok(())
+}
+
+const CREATE_BEAT: &str = "CREATE TABLE IF NOT EXISTS main._deltamirror_beat (
+  clock INTEGER NOT NULL, seq INTEGER NOT NULL, every_ms INTEGER NOT NULL,
+  commit_us INTEGER NOT NULL, received_us INTEGER NOT NULL, offset_us INTEGER NOT NULL,
+  applied_us INTEGER NOT NULL)";
+
+/// Notes a heartbeat, in place of the one before.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn write_beat(db: &Db, passed: &Passed) -> Result<(), Error> {
+    db.exec(CREATE_BEAT)?;
+    db.exec("DELETE FROM main._deltamirror_beat")?;
+    let Passed { beat, applied_us } = passed;
+    db.execute(
+        "INSERT INTO main._deltamirror_beat VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        &[
+            beat.position.clock.into(),
+            Value::Int(beat.position.seq as i64),
+            Value::Int(beat.every_ms as i64),
+            beat.commit_us.into(),
+            beat.received_us.into(),
+            beat.offset_us.into(),
+            (*applied_us).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The heartbeat noted last; `None` where there never was one.
+///
+/// # Errors
+/// [`Error::State`], [`Error::Sqlite`].
+pub fn beat(db: &Db) -> Result<Option<Passed>, Error> {
+    let there = "SELECT count(*) FROM main.sqlite_master WHERE type = 'table' AND name = ?1";
+    if db.query_int(there, &["_deltamirror_beat".into()])? != Some(1) {
+        return Ok(None);
+    }
+    let mut stmt = db.prepare(
+        "SELECT clock, seq, every_ms, commit_us, received_us, offset_us, applied_us \
+         FROM main._deltamirror_beat",
+    )?;
+    if !stmt.step()? {
+        return Ok(None);
+    }
+    let beat = Beat {
+        position: Position { clock: int(&stmt, 0)?, seq: unsigned(&stmt, 1)? },
+        every_ms: unsigned(&stmt, 2)?,
+        commit_us: int(&stmt, 3)?,
+        received_us: int(&stmt, 4)?,
+        offset_us: int(&stmt, 5)?,
+    };
+    Ok(Some(Passed { beat, applied_us: int(&stmt, 6)? }))
 }
 
 /// Number of rows kept as not applied.

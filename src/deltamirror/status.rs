@@ -1,10 +1,11 @@
 //! How a mirror is, read from its file.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::state::{self, StreamState, TableState};
-use super::{Error, StreamSource};
+use super::{Error, Passed, StreamSource};
 use crate::daystream::Position;
+pub(super) use crate::daystream::heartbeat::now_us;
+use crate::daystream::heartbeat::{Health, Tail};
+use crate::limits;
 use crate::sqlite::Db;
 
 /// What the file of a mirror says, and how far its stream is.
@@ -22,6 +23,57 @@ pub struct MirrorStatus {
     /// Milliseconds since the commit of the last applied transaction, 0 when the mirror is at the
     /// end of its stream; `None` when that cannot be known from here.
     pub lag_ms: Option<u64>,
+    /// The stream's newest heartbeat.
+    pub tail: Option<Tail>,
+    /// The last heartbeat that the file says got here.
+    pub beat: Option<Passed>,
+}
+
+/// How changes get to a mirror, and where they do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// How.
+    pub health: Health,
+    /// Where it is stalled or slow: `capture` or `apply`; else empty.
+    pub at: &'static str,
+    /// Of the last heartbeat, from its commit to the capture, in milliseconds.
+    pub capture_lag_ms: Option<u64>,
+    /// Of the last heartbeat that got here, from the capture to here, in milliseconds; more when
+    /// the next one is overdue. By the clocks of the two machines.
+    pub apply_lag_ms: Option<u64>,
+}
+
+impl MirrorStatus {
+    /// How changes get here; `follower` is the last heartbeat of a follower that runs in this
+    /// process, where there is one. Without, the file tells, which has a heartbeat only now and
+    /// then.
+    #[must_use]
+    pub fn flow(&self, follower: Option<&Passed>) -> Flow {
+        let Some(tail) = &self.tail else {
+            let (capture_lag_ms, apply_lag_ms) = (None, None);
+            return Flow { health: Health::Unknown, at: "", capture_lag_ms, apply_lag_ms };
+        };
+        let now = now_us();
+        let captured = Health::of_stream(Some(tail));
+        let slack = if follower.is_some() { 0 } else { limits::MIRROR_BEAT_SAVE_MS };
+        let passed = follower.or(self.beat.as_ref());
+        let apply_lag_ms = passed.map(|Passed { beat, applied_us }| {
+            let next = beat.age_ms(now).saturating_sub(beat.every_ms + slack);
+            let waits = if beat.position < tail.beat.position { next } else { 0 };
+            beat.age_ms(*applied_us).max(waits)
+        });
+        // NOTE: a mirror that was just made has seen none; that is no fault yet.
+        let silent_ms = passed.map_or(0, |passed| passed.beat.age_ms(now));
+        let waiting_ms = self.lag_ms.unwrap_or(0).max(apply_lag_ms.unwrap_or(0));
+        let (health, at) = match captured {
+            Health::Stalled | Health::Slow => (captured, "capture"),
+            _ if silent_ms > tail.beat.patience_ms() + slack => (Health::Stalled, "apply"),
+            _ if waiting_ms >= limits::HEARTBEAT_SLOW_MS => (Health::Slow, "apply"),
+            _ => (captured, ""),
+        };
+        let capture_lag_ms = Some(tail.beat.capture_lag_ms());
+        Flow { health, at, capture_lag_ms, apply_lag_ms }
+    }
 }
 
 /// Reads the status; `source` is the stream, or `None` to look where the mirror last read it.
@@ -43,23 +95,30 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
             .and_then(|source| source.check_server(&stream).and_then(|()| source.end()))
             .ok(),
     };
-    let lag_ms = end.map(|end| match end {
-        Some(end) if end > stream.position => since_ms(stream.commit_time),
-        _ => 0,
-    });
+    let opened;
+    let source = match source {
+        Some(source) => Some(source),
+        None => {
+            opened = StreamSource::open(std::path::Path::new(&stream.stream)).ok();
+            opened.as_ref()
+        }
+    };
+    let waits = |end| match (end, source) {
+        (Some(end), Some(source)) if end > stream.position => {
+            source.has_more(stream.position).unwrap_or(true)
+        }
+        _ => false,
+    };
+    let lag_ms = end.map(|end| if waits(end) { since_ms(stream.commit_time) } else { 0 });
     Ok(MirrorStatus {
+        tail: end.and(source).and_then(|source| source.tail().ok().flatten()),
+        beat: state::beat(db)?,
         tables: state::tables(db)?,
         errors: state::errors(db)?,
         end: end.flatten(),
         lag_ms,
         stream,
     })
-}
-
-/// Microseconds since the Unix epoch.
-pub(super) fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds since a time in microseconds since the Unix epoch; 0 when it is in the future, by

@@ -2,6 +2,7 @@
 
 use super::pgoutput::Schema;
 use crate::daystream::Identity;
+use crate::daystream::heartbeat::Beat;
 use deltaflood::Lsn;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub enum What {
         /// The definition.
         schema: Arc<Schema>,
     },
+    /// The next line is a heartbeat of this capture.
+    Beat(Beat),
     /// The transaction is complete.
     Commit {
         /// The transaction, 0 for a message outside any.

@@ -19,8 +19,9 @@
 //! more can be added while nothing is captured. A dict:
 //! `slot publication consistent_point slot_created publication_created added tables warnings`.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
-//! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn`, where what is unknown
-//! is empty; `state` is `streaming`, `idle` or `lost`. `drop` drops slot and publication as far as
+//! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn health beat_age_ms
+//! beat_lag_ms`, where what is unknown is empty, and the last three tell of the stream's newest
+//! heartbeat; `state` is `streaming`, `idle` or `lost`. `drop` drops slot and publication as far as
 //! they exist, and says so in a dict: `slot 0|1 publication 0|1`.
 //!
 //! Capture options:
@@ -33,6 +34,7 @@
 //! | `-publication P`, `-plugin P` | default: those of the stream |
 //! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
+//! | `-heartbeat_s N` | between two heartbeats; default 10, 0 for none; none with `-until_...` |
 //!
 //! `open` makes a handle command, `deltastreamN` unless named. Nothing in it blocks but `close`:
 //!
@@ -54,8 +56,12 @@
 //! | `error` | `message code class`: ended by an error |
 //!
 //! The status dict: `state` (`opened starting streaming waiting stopped failed`), `transactions
-//! lines connections position durable_lsn received_lsn wal_lsn lag_bytes commit_time_us error`.
-//! Counts begin with `start`.
+//! lines connections position durable_lsn received_lsn wal_lsn lag_bytes commit_time_us error
+//! health heartbeat heartbeat_error beat_age_ms lag_ms clock_offset_ms`. Counts begin with `start`
+//! and leave heartbeats out. `health`: `stalled` (no heartbeat for three intervals), `slow` (2 s
+//! late or more), `idle` (heartbeats only), `live`, or `unknown`; `heartbeat`: `off`, `waiting`
+//! (for the first), `on`, or `refused` (with `heartbeat_error`); `lag_ms`: of the last heartbeat,
+//! from its commit to durable in the stream.
 //!
 //! `run` captures too, but blocks and serves events, until `-until_...`, an error, or
 //! `pgsqlite::stop`; it returns the status dict. `read` takes lines in from a channel, those of
@@ -77,6 +83,7 @@ pub(crate) use self::events::{Told, lsn_value};
 pub(crate) use self::handle::CaptureHandle;
 
 use super::{Options as Capturing, Plugin, SetupOptions, Slot, drop_slot, setup, status_of};
+use crate::daystream::heartbeat::{self, Beat, Health};
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
 use std::path::PathBuf;
@@ -90,7 +97,7 @@ const SUBS: &[(&str, Sub)] = &[
     ("drop", drop_both),
 ];
 
-const CAPTURE: [&str; 10] = [
+const CAPTURE: [&str; 11] = [
     "-conninfo",
     "-slot",
     "-stream",
@@ -101,6 +108,7 @@ const CAPTURE: [&str; 10] = [
     "-until_lsn",
     "-until_idle_ms",
     "-segment_bytes",
+    "-heartbeat_s",
 ];
 
 /// Registers `deltastream`.
@@ -128,6 +136,9 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     capture.until_idle_ms = options.count(interp, "-until_idle_ms")?;
     if let Some(bytes) = options.count(interp, "-segment_bytes")? {
         capture.segment_bytes = bytes;
+    }
+    if let Some(seconds) = options.count(interp, "-heartbeat_s")? {
+        capture.heartbeat_ms = seconds.saturating_mul(1000);
     }
     Ok(capture)
 }
@@ -180,6 +191,9 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         &status.slot;
     let optional = |value: Option<String>| Obj::text(&value.unwrap_or_default());
     let known = status.stream.as_ref().and_then(|identity| identity.confirmed);
+    let of_beat = |number: fn(&Beat) -> u64| {
+        optional(status.tail.as_ref().map(|tail| number(&tail.beat).to_string()))
+    };
     let dict = Obj::dict([
         ("slot", Obj::text(name)),
         ("state", Obj::text(status.state)),
@@ -197,6 +211,9 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("publication", Obj::text(&status.publication)),
         ("tables", Obj::text_list(&status.tables)),
         ("stream_lsn", optional(known.map(|lsn| lsn.to_string()))),
+        ("health", Obj::text(Health::of_stream(status.tail.as_ref()).word())),
+        ("beat_age_ms", of_beat(|beat| beat.age_ms(heartbeat::now_us()))),
+        ("beat_lag_ms", of_beat(Beat::capture_lag_ms)),
     ]);
     Ok(dict.into())
 }

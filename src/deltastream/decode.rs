@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::batch::Batch;
+use super::heartbeat::Stamp;
 use super::options::Plugin;
 use super::pgoutput::{self, DecodeError, TypeKey, TypeNames};
 use super::plugin_lines::LineDecoder;
@@ -61,6 +62,14 @@ impl Decoder {
                 let plugin = Plugin::Deltaflood.name().to_owned();
                 Stop::Error(Error::PluginLine { plugin, lsn: after, why })
             }),
+        }
+    }
+
+    /// What knows heartbeats.
+    pub(super) fn stamp(&mut self) -> &mut Stamp {
+        match self {
+            Decoder::Pgoutput(decoder) => &mut decoder.stamp,
+            Decoder::Lines(decoder, _) => &mut decoder.stamp,
         }
     }
 

@@ -25,6 +25,7 @@ mod capture;
 pub mod command;
 mod decode;
 mod error;
+pub mod heartbeat;
 mod options;
 pub mod pgoutput;
 mod plugin;
@@ -43,6 +44,7 @@ pub mod tables;
 
 pub use capture::{Capture, run};
 pub use error::Error;
+pub use heartbeat::{Pulse, Sending};
 pub use options::{Options, Plugin};
 pub use setup::{Dropped, Setup, SetupOptions, drop_slot, setup};
 pub use slot::Slot;

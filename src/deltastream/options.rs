@@ -61,6 +61,8 @@ pub struct Options {
     pub stall_timeout_ms: u64,
     /// Milliseconds between two confirmations of progress while idle.
     pub idle_confirm_ms: u64,
+    /// Milliseconds between two heartbeats, 0: none. A capture with an end has none.
+    pub heartbeat_ms: u64,
     /// Bytes of rendered lines that may wait for the disk.
     pub queue_bytes: usize,
     /// Size at which a segment is cut, in bytes.
@@ -85,6 +87,7 @@ impl Options {
             connect_timeout_ms: limits::CONNECT_TIMEOUT_MS,
             stall_timeout_ms: limits::STALL_TIMEOUT_MS,
             idle_confirm_ms: limits::IDLE_CONFIRM_MS,
+            heartbeat_ms: limits::HEARTBEAT_MS,
             queue_bytes: limits::CAPTURE_QUEUE_BYTES,
             segment_bytes: limits::SEGMENT_BYTES,
         }

@@ -5,6 +5,7 @@
 
 use super::batch::{Batch, What};
 use super::decode::Step;
+use super::heartbeat::{Seen, Stamp};
 use super::pgoutput::Schema;
 use deltaflood::{Change, Lsn, Verb};
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 /// Takes over lines. One per connection.
 #[derive(Debug)]
 pub(super) struct LineDecoder {
+    /// What knows heartbeats.
+    pub(super) stamp: Stamp,
     resume: Lsn,
     in_transaction: bool,
     /// Definitions by the table's fields of the head, each with a number that stands for its object
@@ -23,7 +26,13 @@ pub(super) struct LineDecoder {
 
 impl LineDecoder {
     pub(super) fn new(resume: Lsn) -> LineDecoder {
-        LineDecoder { resume, in_transaction: false, tables: HashMap::new(), marked: None }
+        LineDecoder {
+            stamp: Stamp::default(),
+            resume,
+            in_transaction: false,
+            tables: HashMap::new(),
+            marked: None,
+        }
     }
 
     pub(super) const fn in_transaction(&self) -> bool {
@@ -53,6 +62,18 @@ impl LineDecoder {
         Ok(step)
     }
 
+    /// Whether a line is a heartbeat.
+    fn look(&self, change: &Change<'_>) -> Seen {
+        if change.verb != Verb::Message {
+            return Seen::Message;
+        }
+        let mut columns = change.columns().filter_map(Result::ok).map(|(_, value)| value.decode());
+        match (columns.next(), columns.next()) {
+            (Some(prefix), Some(content)) => self.stamp.look(&prefix, &content),
+            _ => Seen::Message,
+        }
+    }
+
     fn commit(&mut self, change: &Change<'_>, batch: &mut Batch) -> Result<Step, String> {
         let lsn = change.lsn.ok_or("a commit line without _lsn")?;
         let (xid, time_us) = (change.xid.unwrap_or(0), change.time.unwrap_or(0));
@@ -65,7 +86,22 @@ impl LineDecoder {
     }
 
     fn line(&mut self, change: &Change<'_>, batch: &mut Batch) {
+        let seen = self.look(change);
+        if seen == Seen::Other {
+            return;
+        }
         self.in_transaction = true;
+        if let Seen::Own(beat) = seen {
+            batch.mark(What::Beat(beat));
+            push(change, batch);
+            batch.lines.pop();
+            let stamp = [("received_us", beat.received_us), ("offset_us", beat.offset_us)];
+            for (name, value) in stamp {
+                batch.lines.extend_from_slice(format!("\t{name}\t{value}").as_bytes());
+            }
+            batch.lines.push(b'\n');
+            return;
+        }
         let xid = change.xid.unwrap_or(0);
         let Some(fields) = table_fields(change) else {
             push(change, batch);

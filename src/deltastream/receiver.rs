@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, What};
 use super::capture::defect;
+use super::heartbeat;
 use super::pgoutput::TypeNames;
 use super::recorder::Recorder;
 use super::session::{self, Session};
@@ -28,6 +29,7 @@ pub(super) struct Receiver<'a> {
     /// The writer, until the recorder has it.
     writer: Option<Writer>,
     recorder: Option<JoinHandle<()>>,
+    heart: Option<JoinHandle<()>>,
     /// Everything before this was handed to the recorder, or is in the stream.
     have: Lsn,
     types: TypeNames,
@@ -57,6 +59,7 @@ impl Receiver<'_> {
             identity,
             writer: Some(writer),
             recorder: None,
+            heart: None,
             have,
             types: TypeNames::default(),
             backoff: Duration::from_millis(limits::RECONNECT_MIN_MS),
@@ -66,6 +69,11 @@ impl Receiver<'_> {
         };
         let ended = receiver.connections();
         shared.queue.close();
+        // NOTE: the wake stays raised: whatever waits for the server now gives up.
+        shared.quit.raise();
+        if let Some(heart) = receiver.heart.take() {
+            let _ = heart.join();
+        }
         if let Some(recorder) = receiver.recorder.take() {
             let _ = recorder.join();
         }
@@ -141,6 +149,7 @@ impl Receiver<'_> {
         self.sender_timeout_ms = session.sender_timeout_ms;
         failpoint::pass(failpoint::STREAM_STARTED);
         shared.tell(&Event::Streaming { from: self.have });
+        self.start_heart()?;
         let types = std::mem::take(&mut self.types);
         let mut stream = Stream::new(&shared, &mut session, types, self.have);
         let ended = stream.run();
@@ -217,6 +226,18 @@ impl Receiver<'_> {
             })
             .map_err(|source| Error::System { what: "a thread", source })?;
         self.recorder = Some(thread);
+        Ok(())
+    }
+
+    /// Starts the heartbeats, where they are wanted and not there yet.
+    fn start_heart(&mut self) -> Result<(), Error> {
+        if self.heart.is_some() || !heartbeat::is_wanted(&self.shared.options) {
+            return Ok(());
+        }
+        let shared = Arc::clone(self.shared);
+        let thread = std::thread::Builder::new().name("deltastream-beat".to_owned());
+        let thread = thread.spawn(move || heartbeat::run(&shared));
+        self.heart = Some(thread.map_err(|source| Error::System { what: "a thread", source })?);
         Ok(())
     }
 

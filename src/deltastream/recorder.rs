@@ -10,6 +10,7 @@ use super::pgoutput::Schema;
 use super::queue::Taken;
 use super::shared::Shared;
 use super::status::Event;
+use crate::daystream::heartbeat::{self, Beat};
 use crate::daystream::{Commit, Identity, Position, Writer};
 use crate::failpoint;
 use crate::libpq::Oid;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 /// Written and not yet durable.
 #[derive(Debug, Clone, Copy)]
 struct Unsynced {
+    /// The last heartbeat. The rest is of transactions that are none, but position and LSN.
+    beat: Option<Beat>,
     count: u64,
     lines: u64,
     position: Position,
@@ -37,14 +40,24 @@ pub(super) struct Recorder {
     seen: HashMap<Oid, Arc<Schema>>,
     /// Lines of the open transaction.
     lines: u64,
+    /// A heartbeat is the open transaction's last line.
+    beat: Option<Beat>,
     unsynced: Option<Unsynced>,
     synced_at: Option<Instant>,
 }
 
 impl Recorder {
     pub(super) fn new(shared: Arc<Shared>, writer: Writer, identity: Identity) -> Recorder {
-        let seen = HashMap::new();
-        Recorder { shared, writer, identity, seen, lines: 0, unsynced: None, synced_at: None }
+        Recorder {
+            shared,
+            writer,
+            identity,
+            seen: HashMap::new(),
+            lines: 0,
+            beat: None,
+            unsynced: None,
+            synced_at: None,
+        }
     }
 
     /// Writes what comes until the queue is closed.
@@ -107,9 +120,13 @@ impl Recorder {
     fn mark(&mut self, what: &What) -> Result<(), Error> {
         match what {
             What::Table { xid, schema } => self.describe(*xid, schema),
+            What::Beat(beat) => {
+                self.beat = Some(*beat);
+                Ok(())
+            }
             What::Commit { xid, lsn, time_us } => self.commit(*xid, *lsn, *time_us),
             What::Abandon => {
-                self.lines = 0;
+                (self.lines, self.beat) = (0, None);
                 Ok(self.writer.abandon()?)
             }
             What::Idle { lsn } => self.confirm_idle(*lsn),
@@ -139,11 +156,27 @@ impl Recorder {
     fn commit(&mut self, xid: u32, lsn: Lsn, time_us: i64) -> Result<(), Error> {
         let commit = Commit { xid: Some(xid), lsn: Some(lsn), time_us: Some(time_us) };
         let lines = std::mem::take(&mut self.lines);
+        // A message of the same kind inside a larger transaction is no heartbeat.
+        let beat = self.beat.take().filter(|_| lines == 1);
         if let Some(position) = self.writer.commit(commit)? {
             failpoint::pass(failpoint::STREAM_COMMIT);
-            let (count, before) = self.unsynced.map_or((0, 0), |u| (u.count, u.lines));
-            let (count, lines) = (count + 1, before + lines);
-            self.unsynced = Some(Unsynced { count, lines, position, lsn, time_us });
+            let mut unsynced = self.unsynced.take().unwrap_or(Unsynced {
+                beat: None,
+                count: 0,
+                lines: 0,
+                position,
+                lsn,
+                time_us,
+            });
+            (unsynced.position, unsynced.lsn) = (position, lsn);
+            if let Some(beat) = beat {
+                unsynced.beat = Some(Beat { position, commit_us: time_us, ..beat });
+            } else {
+                unsynced.count += 1;
+                unsynced.lines += lines;
+                unsynced.time_us = time_us;
+            }
+            self.unsynced = Some(unsynced);
         }
         Ok(())
     }
@@ -155,8 +188,16 @@ impl Recorder {
         self.writer.sync()?;
         self.synced_at = Some(Instant::now());
         failpoint::pass(failpoint::STREAM_SYNC_AFTER);
-        if let Some(Unsynced { count, lines, position, lsn, time_us }) = self.unsynced.take() {
-            self.shared.set_durable(lsn);
+        let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
+        let Unsynced { beat, count, lines, position, lsn, time_us } = unsynced;
+        self.shared.set_durable(lsn);
+        if let Some(beat) = beat {
+            let mut status = self.shared.status();
+            let every_ms = status.pulse.every_ms;
+            status.pulse.last = Some((Beat { every_ms, ..beat }, heartbeat::now_us()));
+            status.position = Some(position);
+        }
+        if count > 0 {
             self.shared.tell(&Event::Transactions { count, lines, position, lsn, time_us });
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::slot::Slot;
 use super::{Error, setup, tables};
+use crate::daystream::heartbeat::Tail;
 use crate::daystream::{Identity, Reader, ReaderOptions, Start};
 use crate::libpq::Conn;
 use deltaflood::Lsn;
@@ -30,6 +31,8 @@ pub struct SlotStatus {
     pub tables: Vec<String>,
     /// What the stream says of itself.
     pub stream: Option<Identity>,
+    /// The stream's newest heartbeat.
+    pub tail: Option<Tail>,
 }
 
 /// Looks at a slot; with a stream also at its state, and whether the two belong together.
@@ -78,6 +81,8 @@ pub fn status_of(
         tables: tables::published(&conn, &publication)?,
         publication,
         stream: identity,
+        // NOTE: a stream that cannot be read is not what is asked about here.
+        tail: stream.and_then(|dir| Tail::of(dir).ok().flatten()),
         slot,
     })
 }

@@ -1,6 +1,7 @@
 //! What a capture tells while it runs: state, counts, events.
 
 use super::Error;
+use super::heartbeat::Pulse;
 use crate::daystream::Position;
 use deltaflood::Lsn;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct Status {
     pub commit_time_us: Option<i64>,
     /// Last error, with its causes; empty when there was none.
     pub error: String,
+    /// Its heartbeats. They are no transactions of the counts above.
+    pub pulse: Pulse,
 }
 
 /// Something that happened. Events come from the capture's threads, in order of each.

@@ -11,6 +11,7 @@
 use super::Error;
 use super::batch::{Batch, What};
 use super::decode::{Decoder, Step};
+use super::heartbeat::Offset;
 use super::pgoutput::TypeNames;
 use super::receiver::side_connection;
 use super::session::Session;
@@ -62,6 +63,7 @@ pub(super) struct Stream<'a> {
     phase: Phase,
     status_interval: Duration,
     trickle: Trickle,
+    offset: Offset,
 }
 
 /// Whether the server sends many small messages one by one, which costs both sides a switch of
@@ -102,7 +104,8 @@ impl<'a> Stream<'a> {
             0 => limits::STATUS_INTERVAL_MS,
             quarter => quarter.min(limits::STATUS_INTERVAL_MS),
         };
-        let decoder = Decoder::new(session.plugin, types, have);
+        let mut decoder = Decoder::new(session.plugin, types, have);
+        decoder.stamp().slot.clone_from(&session.slot.name);
         Stream {
             shared,
             session,
@@ -122,6 +125,7 @@ impl<'a> Stream<'a> {
             phase: Phase::Receiving,
             status_interval: Duration::from_millis(quarter.max(1)),
             trickle: Trickle::new(now),
+            offset: Offset::default(),
         }
     }
 
@@ -178,18 +182,22 @@ impl<'a> Stream<'a> {
             return Ok(false);
         }
         let now = Instant::now();
+        let mut first = true;
         while self.batch.weight() < limits::CAPTURE_BATCH_BYTES {
             let message = self.session.link.try_receive()?;
             self.session.check_published()?;
             let Some(message) = message else { return Ok(false) };
             (self.heard_at, self.heard) = (now, true);
+            self.clock(&message, now, first);
+            first = false;
             match message {
                 Message::Data(data) => {
-                    self.data_at = now;
                     self.trickle.bytes += data.payload().len();
-                    self.decode(data.payload())?;
+                    if self.decode(data.payload())? {
+                        self.data_at = now;
+                    }
                 }
-                Message::Keepalive { wal_end, reply } => self.keepalive(Lsn(wal_end), reply),
+                Message::Keepalive { wal_end, reply, .. } => self.keepalive(Lsn(wal_end), reply),
                 Message::End => return Err(Error::Ended),
             }
         }
@@ -206,7 +214,22 @@ impl<'a> Stream<'a> {
         status.wal_end = status.wal_end.max(wal_end);
     }
 
-    fn decode(&mut self, payload: &[u8]) -> Result<(), Error> {
+    /// How far the clocks are apart, by a message that has not waited here: the first of many.
+    fn clock(&mut self, message: &Message, now: Instant, first: bool) {
+        let sent_us = match message {
+            Message::Keepalive { sent_us, .. } => *sent_us,
+            Message::Data(data) if first => data.sent_us,
+            _ => return,
+        };
+        let offset_us = self.offset.take(sent_us, now);
+        if std::mem::replace(&mut self.decoder.stamp().offset_us, offset_us) != offset_us {
+            self.shared.status().pulse.offset_us = Some(offset_us);
+        }
+    }
+
+    /// Renders a message. False when it was a heartbeat of somebody else.
+    fn decode(&mut self, payload: &[u8]) -> Result<bool, Error> {
+        let before = self.batch.weight();
         let step = loop {
             match self.decoder.decode(payload, &mut self.batch, self.have) {
                 Ok(step) => break step,
@@ -222,7 +245,7 @@ impl<'a> Stream<'a> {
             self.passed = self.passed.max(lsn);
             self.shared.status().received = lsn;
         }
-        Ok(())
+        Ok(self.batch.weight() > before)
     }
 
     /// Puts what was rendered in the queue.

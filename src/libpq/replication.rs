@@ -45,6 +45,8 @@ pub enum Message {
         wal_end: u64,
         /// Whether it wants an answer at once.
         reply: bool,
+        /// When it was sent, microseconds since the Unix epoch, by the server's clock.
+        sent_us: i64,
     },
     /// The server ended the stream.
     End,
@@ -58,6 +60,8 @@ pub struct WalData {
     pub start: u64,
     /// End of the WAL on the server.
     pub wal_end: u64,
+    /// When it was sent, microseconds since the Unix epoch, by the server's clock.
+    pub sent_us: i64,
 }
 
 impl WalData {
@@ -183,12 +187,14 @@ impl Replication {
                 if data.len() < XLOG_DATA_HEAD {
                     return Err(short(&data));
                 }
-                Ok(Some(Message::Data(WalData { raw: data, start, wal_end })))
+                let sent_us = time_at(&data, 17)?;
+                Ok(Some(Message::Data(WalData { raw: data, start, wal_end, sent_us })))
             }
             Some(b'k') => {
                 let wal_end = u64_at(&data, 1)?;
                 let reply = *data.get(17).ok_or_else(|| short(&data))? != 0;
-                Ok(Some(Message::Keepalive { wal_end, reply }))
+                let sent_us = time_at(&data, 9)?;
+                Ok(Some(Message::Keepalive { wal_end, reply, sent_us }))
             }
             _ => Err(short(&data)),
         }
@@ -244,6 +250,12 @@ impl Replication {
         }
         Ok(())
     }
+}
+
+/// A time of the protocol, as microseconds since the Unix epoch.
+fn time_at(data: &[u8], at: usize) -> Result<i64, Error> {
+    let since = u64_at(data, at)?.cast_signed();
+    Ok(since.saturating_add(POSTGRES_EPOCH_S * 1_000_000))
 }
 
 fn short(data: &[u8]) -> Error {

@@ -22,7 +22,7 @@ pub(super) fn cat(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(rest, &known)?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdout"));
     let follow = options.flag(interp, "-follow")?.unwrap_or(false);
-    let walk = Walk::open(&Selection::new(interp, source, &options)?)?;
+    let walk = Walk::open(&Selection::new(interp, source, &options)?, true)?;
     loop {
         let ended = copy(interp, &walk, &name)?;
         if ended || !follow || wait(interp, &walk)? == Ended::Stopped {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The options' names, in the order in which messages list them.
-pub const NAMES: [&str; 5] = ["-from", "-after", "-to", "-tables", "-quiet_ms"];
+pub const NAMES: [&str; 6] = ["-from", "-after", "-to", "-tables", "-quiet_ms", "-heartbeats"];
 
 /// What to read.
 pub struct Selection {
@@ -17,6 +17,8 @@ pub struct Selection {
     pub start: Start,
     /// No transaction that ends beyond this.
     pub to: Option<Position>,
+    /// Whether heartbeats are given out, where that was said.
+    pub heartbeats: Option<bool>,
     /// Which tables, and how.
     pub options: ReaderOptions,
 }
@@ -31,6 +33,7 @@ impl Selection {
         let tables = options.list(interp, "-tables")?.map(|names| filter(&names));
         Ok(Selection {
             dir: folder(source)?,
+            heartbeats: options.flag(interp, "-heartbeats")?,
             start: start(interp, options)?,
             to: options.get("-to").map(|to| end(interp, to)).transpose()?,
             options: ReaderOptions { tables, quiet, ..ReaderOptions::default() },

@@ -2,6 +2,7 @@
 
 use super::change::{self, Names};
 use super::options::Selection;
+use crate::daystream::heartbeat::{Heartbeats, Kind};
 use crate::daystream::{Position, Reader};
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Iteration, Obj};
 use std::cell::RefCell;
@@ -13,6 +14,8 @@ pub struct Walk {
     reader: RefCell<Reader>,
     to: Option<Position>,
     names: Names,
+    /// What knows heartbeats, where they are kept back.
+    beats: Option<RefCell<Heartbeats>>,
 }
 
 /// What comes next.
@@ -26,13 +29,15 @@ pub enum Step<T> {
 }
 
 impl Walk {
-    /// Opens the stream.
+    /// Opens the stream. `heartbeats`: whether they are given out, unless the selection says so.
     ///
     /// # Errors
     /// Those of [`Reader::open`].
-    pub fn open(selection: &Selection) -> CmdResult<Walk> {
+    pub fn open(selection: &Selection, heartbeats: bool) -> CmdResult<Walk> {
         let reader = RefCell::new(selection.reader()?);
-        Ok(Walk { reader, to: selection.to, names: Names::default() })
+        let shown = selection.heartbeats.unwrap_or(heartbeats);
+        let beats = (!shown).then(RefCell::default);
+        Ok(Walk { reader, to: selection.to, names: Names::default(), beats })
     }
 
     /// Hands the next line to `take`. No borrow is held when this returns; `take` runs no script
@@ -42,11 +47,16 @@ impl Walk {
     /// The reader's, or that of `take`.
     pub fn step<T>(&self, take: impl FnOnce(&[u8], &Names) -> CmdResult<T>) -> CmdResult<Step<T>> {
         let mut reader = self.reader.try_borrow_mut().map_err(|_| busy())?;
-        let Some(entry) = reader.next()? else { return Ok(Step::Wait) };
-        if self.to.is_some_and(|to| entry.transaction.last > to) {
-            return Ok(Step::End);
+        loop {
+            let Some(entry) = reader.next()? else { return Ok(Step::Wait) };
+            if self.to.is_some_and(|to| entry.transaction.last > to) {
+                return Ok(Step::End);
+            }
+            let hidden = |beats: &RefCell<Heartbeats>| beats.borrow_mut().take(&entry);
+            if matches!(self.beats.as_ref().map(hidden), None | Some(Kind::Change)) {
+                return Ok(Step::Line(take(entry.change.line(), &self.names)?));
+            }
         }
-        Ok(Step::Line(take(entry.change.line(), &self.names)?))
     }
 
     /// The end of the last transaction that was given out.

@@ -131,6 +131,12 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("errors", Obj::int(mirror.errors)),
         ("end", position_value(mirror.end)),
     ];
+    let flow = mirror.flow(follow.and_then(|follow| follow.beat.as_ref()));
+    let optional = |ms: Option<u64>| ms.map_or_else(Obj::empty, Obj::unsigned);
+    entries.push(("health", Obj::text(flow.health.word())));
+    entries.push(("held_at", Obj::text(flow.at)));
+    entries.push(("capture_lag_ms", optional(flow.capture_lag_ms)));
+    entries.push(("apply_lag_ms", optional(flow.apply_lag_ms)));
     if let Some(follow) = follow {
         entries.push(("latency_us", latency_value(follow)));
         let last_error = follow.last_error.as_deref().unwrap_or_default();

@@ -2,7 +2,8 @@
 
 use crate::daystream::Position;
 use crate::daystream::command::position_value;
-use crate::deltastream::{Event, Listener, Status};
+use crate::daystream::heartbeat;
+use crate::deltastream::{Event, Listener, Sending, Status};
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::mailbox::Sender;
 use crate::tcl::{Interp, Obj};
@@ -90,6 +91,14 @@ pub(crate) fn lsn_value(lsn: Lsn) -> Obj {
 
 /// The status of a capture as a dict.
 pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
+    let pulse = &status.pulse;
+    let optional = |number: Option<i64>| number.map_or_else(Obj::empty, Obj::int);
+    let unsigned = |number: Option<u64>| number.map_or_else(Obj::empty, Obj::unsigned);
+    let refused = match &pulse.sending {
+        Sending::Refused(why) => why.as_str(),
+        _ => "",
+    };
+    let age_ms = pulse.last.map(|(beat, _)| beat.age_ms(heartbeat::now_us()));
     Obj::dict([
         ("state", Obj::text(state)),
         ("transactions", status.transactions.into()),
@@ -100,7 +109,13 @@ pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
         ("received_lsn", lsn_value(status.received)),
         ("wal_lsn", lsn_value(status.wal_end)),
         ("lag_bytes", status.wal_end.0.saturating_sub(status.durable.0).into()),
-        ("commit_time_us", status.commit_time_us.map_or_else(Obj::empty, Obj::int)),
+        ("commit_time_us", optional(status.commit_time_us)),
         ("error", Obj::text(&status.error)),
+        ("health", Obj::text(pulse.health(status.commit_time_us).word())),
+        ("heartbeat", Obj::text(pulse.sending.word())),
+        ("heartbeat_error", Obj::text(refused)),
+        ("beat_age_ms", unsigned(age_ms)),
+        ("lag_ms", unsigned(pulse.lag_ms())),
+        ("clock_offset_ms", optional(pulse.offset_us.map(|us| us / 1000))),
     ])
 }

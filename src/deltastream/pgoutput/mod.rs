@@ -17,6 +17,7 @@ pub use relation::Schema;
 pub use types::{TypeKey, TypeName, TypeNames};
 
 use super::batch::{Batch, What};
+use super::heartbeat::{Seen, Stamp};
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
 use deltaflood::{Lsn, Verb, list};
@@ -93,6 +94,8 @@ struct Transaction {
 pub struct Decoder {
     /// Names of types, to be filled by the caller.
     pub types: TypeNames,
+    /// What knows heartbeats.
+    pub stamp: Stamp,
     relations: HashMap<Oid, Relation>,
     transaction: Option<Transaction>,
     /// Transactions whose commit record begins before this were received before.
@@ -105,7 +108,14 @@ impl Decoder {
     /// A decoder that drops transactions whose commit ends at `resume` or before.
     #[must_use]
     pub fn new(types: TypeNames, resume: Lsn) -> Decoder {
-        Decoder { types, relations: HashMap::new(), transaction: None, resume, marked: None }
+        Decoder {
+            types,
+            stamp: Stamp::default(),
+            relations: HashMap::new(),
+            transaction: None,
+            resume,
+            marked: None,
+        }
     }
 
     /// Whether a transaction has begun and not ended.
@@ -245,6 +255,10 @@ impl Decoder {
         let prefix = wire.text()?;
         let length = wire.u32()? as usize;
         let content = wire.bytes(length)?;
+        let seen = self.stamp.look(prefix, content);
+        if seen == Seen::Other {
+            return Ok(Step::Within);
+        }
         let xid = if transactional {
             let Some(xid) = self.open(b'M')? else { return Ok(Step::Within) };
             xid
@@ -253,8 +267,16 @@ impl Decoder {
         } else {
             0
         };
+        if let Seen::Own(beat) = seen {
+            batch.mark(What::Beat(beat));
+        }
         let mut columns = Line::begin(&mut batch.lines).xid(xid).verb(Verb::Message);
-        columns.column(b"prefix", prefix).column(b"content", &text_of(content)).end();
+        columns.column(b"prefix", prefix).column(b"content", &text_of(content));
+        if let Seen::Own(beat) = seen {
+            columns.column(b"received_us", beat.received_us.to_string().as_bytes());
+            columns.column(b"offset_us", beat.offset_us.to_string().as_bytes());
+        }
+        columns.end();
         if transactional {
             return Ok(Step::Within);
         }
