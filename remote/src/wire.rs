@@ -9,7 +9,7 @@ pub const TSV: &str = "text/tab-separated-values; charset=utf-8";
 
 /// PostgreSQL's system identifier.
 pub const SYSTEM_ID: &str = "daystream-system-id";
-/// The database; percent-encoded, as the next three.
+/// The database; percent-encoded, as the next four.
 pub const DATABASE: &str = "daystream-database";
 /// The replication slot.
 pub const SLOT: &str = "daystream-slot";
@@ -17,6 +17,8 @@ pub const SLOT: &str = "daystream-slot";
 pub const PLUGIN: &str = "daystream-plugin";
 /// The publication.
 pub const PUBLICATION: &str = "daystream-publication";
+/// The tables, of a plugin without publications, as one list.
+pub const TABLES: &str = "daystream-tables";
 /// The server's timeline.
 pub const TIMELINE: &str = "daystream-timeline";
 /// End of the transaction before the first one in the answer, as `CLOCK.SEQ`.
@@ -61,13 +63,14 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Whose changes a stream holds, as header fields.
 #[must_use]
-pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 6] {
+pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 7] {
     [
         (SYSTEM_ID, identity.system_id.to_string()),
         (DATABASE, encode(&identity.database)),
         (SLOT, encode(&identity.slot)),
         (PLUGIN, encode(&identity.plugin)),
         (PUBLICATION, encode(&identity.publication)),
+        (TABLES, encode(&identity.tables_list())),
         (TIMELINE, identity.timeline.to_string()),
     ]
 }

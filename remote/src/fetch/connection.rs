@@ -208,6 +208,7 @@ async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
             slot: text(wire::SLOT),
             plugin: text(wire::PLUGIN),
             publication: text(wire::PUBLICATION),
+            tables: Identity::tables_of(&text(wire::TABLES)).unwrap_or_default(),
             timeline: u32::try_from(number(wire::TIMELINE)).unwrap_or_default(),
             confirmed: None,
         });
