@@ -122,7 +122,6 @@ impl Line {
             self.pair("slot", &identity.slot);
             self.pair("plugin", &identity.plugin);
             self.pair("publication", &identity.publication);
-            self.pair("tables", identity.tables_list());
             let tables = identity.tables_list();
             self.maybe("tables", Some(tables).filter(|tables| !tables.is_empty()));
             self.pair("timeline", identity.timeline);
@@ -157,7 +156,6 @@ impl Fields {
                 plugin: word("plugin"),
                 publication: word("publication"),
                 tables: Identity::tables_of(self.get("tables").unwrap_or_default())?,
-                tables: Identity::tables_of(self.get("tables").unwrap_or_default())?,
                 timeline: self.parsed("timeline")?.unwrap_or_default(),
                 confirmed: None::<Lsn>,
             }),
@@ -182,7 +180,6 @@ mod tests {
         let identity = Identity {
             system_id: 42,
             database: "a\tb\né".to_owned(),
-            tables: vec!["\"a b\".\"c\"".to_owned()],
             tables: vec!["public.a b".to_owned(), "public.\"C\"".to_owned()],
             timeline: 2,
             ..Identity::default()
