@@ -74,7 +74,8 @@ proc ::plugin::peek {c slot args} { get $c $slot peek $args }
 
 proc ::plugin::get {c slot how list} {
     # A line has no line feed, and no row that psql prints has more than the line.
-    split [::cluster::sql $c "select data from
+    # What the plugin warns of is in the server's log.
+    split [::cluster::sql $c "set client_min_messages = error; select data from
         pg_logical_slot_${how}_changes('$slot', null, null[options $list])"] \n
 }
 
