@@ -24,6 +24,16 @@ pub const LOG_SEGMENT_CREATED: &str = "log_segment_created";
 pub const LOG_STATE_RENAME_BEFORE: &str = "log_state_rename_before";
 /// A state file has replaced the one before.
 pub const LOG_STATE_RENAME_AFTER: &str = "log_state_rename_after";
+/// A segment's compressed file is written under its temporary name.
+pub const COMPRESS_WRITTEN: &str = "compress_written";
+/// That file is durable, and was read back.
+pub const COMPRESS_SYNCED: &str = "compress_synced";
+/// It has its name.
+pub const COMPRESS_RENAMED: &str = "compress_renamed";
+/// The name is durable; the plain file is still there.
+pub const COMPRESS_NAMED: &str = "compress_named";
+/// The plain file is gone.
+pub const COMPRESS_REMOVED: &str = "compress_removed";
 /// Streaming from a slot has begun.
 pub const STREAM_STARTED: &str = "stream_started";
 /// Lines were rendered and are about to be queued for the log.
@@ -76,6 +86,11 @@ pub const ALL: &[&str] = &[
     LOG_SEGMENT_CREATED,
     LOG_STATE_RENAME_BEFORE,
     LOG_STATE_RENAME_AFTER,
+    COMPRESS_WRITTEN,
+    COMPRESS_SYNCED,
+    COMPRESS_RENAMED,
+    COMPRESS_NAMED,
+    COMPRESS_REMOVED,
     MIRROR_INIT_STATE,
     MIRROR_INIT_TABLE_MADE,
     MIRROR_INIT_COPIED,

@@ -4,6 +4,19 @@
 /// segment's last. A segment can be larger by one transaction.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Text of a compressed segment that is compressed by itself, in bytes: what a reader decompresses
+/// to get at any place in it.
+pub const SEGMENT_FRAME_BYTES: usize = 1 << 20;
+/// Largest such piece that a reader takes of a segment that another program compressed, in bytes.
+pub const SEGMENT_FRAME_BYTES_MAX: usize = 4 << 20;
+/// Most such pieces in a segment: 256 GiB of ours. A larger segment is not compressed.
+pub const SEGMENT_FRAMES_MAX: usize = 1 << 18;
+/// zstd's level for segments: its default.
+pub const SEGMENT_COMPRESSION_LEVEL: i32 = 3;
+
+/// Capture: milliseconds between two looks for segments to compress.
+pub const COMPRESS_INTERVAL_MS: u64 = 10_000;
+
 /// Bytes that a daystream writer holds before it writes them to the file, also in mid-transaction.
 pub const LOG_WRITER_BUFFER_BYTES: usize = 1 << 20;
 

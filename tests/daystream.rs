@@ -231,7 +231,7 @@ fn what_is_unsafe_or_unreadable_is_refused() {
     assert_eq!(reason(&read().unwrap_err()), "REFUSED");
     std::fs::remove_file(&segment).unwrap();
     std::fs::write(day.join("1507507200.0.tsv.zst"), "x").unwrap();
-    assert_eq!(reason(&read().unwrap_err()), "COMPRESSED");
+    assert_eq!(reason(&read().unwrap_err()), "CORRUPT");
     std::fs::remove_file(day.join("1507507200.0.tsv.zst")).unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
     assert_eq!(reason(&write().unwrap_err()), "REFUSED");

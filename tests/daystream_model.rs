@@ -4,7 +4,8 @@ mod log;
 
 use log::{Dice, Hand, rest};
 use pgsqlite::daystream::{
-    Commit, Position, Reader, ReaderOptions, Start, Writer, WriterOptions, verify,
+    Commit, Position, Reader, ReaderOptions, Start, Storage, Which, Writer, WriterOptions,
+    compress, verify,
 };
 
 /// A transaction that the model knows of.
@@ -185,14 +186,24 @@ impl World {
         self.clock.set(self.clock.seconds() + jump);
     }
 
+    /// Compresses the closed segments, or some of them.
+    fn compress(&mut self) {
+        let clock = self.clock.seconds() - self.dice.below(3) as i64;
+        let which = if self.dice.below(2) == 0 { Which::Closed } else { Which::Before(clock) };
+        if !self.flushed.is_empty() {
+            compress(self.dir.path(), which, &Storage::default(), &|| true).unwrap();
+        }
+    }
+
     fn step(&mut self) {
-        match self.dice.below(20) {
+        match self.dice.below(21) {
             0..8 => self.transaction(),
             8..11 => self.flush(),
             11..14 => self.tick(),
             14 => self.crash(),
             15..17 => self.seek(),
-            _ => self.follow(),
+            17..20 => self.follow(),
+            _ => self.compress(),
         }
     }
 }
@@ -251,7 +262,11 @@ fn a_seek_finds_what_a_linear_scan_finds() {
     let days = std::fs::read_dir(dir.path()).unwrap().count() - 1;
     assert!(days >= 2, "the stream crosses midnight");
     let (low, high) = (linear[0].0.clock - 5, linear[3998].1.clock + 5);
-    for _ in 0..1500 {
+    for round in 0..1500 {
+        if round == 500 {
+            compress(dir.path(), Which::Before((low + high) / 2), &Storage::default(), &|| true)
+                .unwrap();
+        }
         let clock = low + dice.below((high - low) as u64) as i64;
         let position = Position { clock, seq: dice.below(30) };
         let start = match dice.below(3) {

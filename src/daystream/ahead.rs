@@ -6,15 +6,14 @@
 //! the second look too is wrong on the disk. The last segment's incomplete tail is not damage: the
 //! reader waits there until the writer has cut and gone on.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
+use super::content::Content;
 use super::error::Damage;
 use super::layout::{self, Segment};
 use super::scan::{self, Boundary, Fault, Found, Scan};
 use super::seek::Place;
-use super::storage::open_read;
 use super::window::Window;
 use super::{Error, Reader, retained, tail};
 
@@ -39,17 +38,14 @@ impl Cursor {
     /// Opens a segment; `None` when it is gone.
     pub(super) fn open(
         dir: &Path,
-        segment: Segment,
+        mut segment: Segment,
         buffer_bytes: usize,
         old: Option<Window>,
     ) -> Result<Option<Cursor>, Error> {
-        if segment.compressed {
-            return Err(Error::Compressed { segment: segment.name() });
-        }
-        let Some(file) = open_read(&segment.path(dir))? else {
+        let Some(file) = Content::open(dir, &mut segment)? else {
             return Ok(None);
         };
-        let boundary = boundary_of(dir, &segment)?;
+        let boundary = boundary_of(dir, &segment, &file)?;
         let window = match old {
             Some(mut window) => {
                 window.replace(file);
@@ -91,18 +87,14 @@ impl Cursor {
 
 /// How the stream's transactions end: by commit lines when this library wrote it, or when the
 /// segment has any.
-fn boundary_of(dir: &Path, segment: &Segment) -> Result<Boundary, Error> {
+fn boundary_of(dir: &Path, segment: &Segment, file: &Content) -> Result<Boundary, Error> {
     if layout::is_ours(dir) {
         return Ok(Boundary::Commit);
     }
-    let path = segment.path(dir);
-    let Some(file) = open_read(&path)? else {
-        return Ok(Boundary::Commit);
-    };
-    match scan::has_commit(file, BOUNDARY_BYTES) {
+    match file.try_clone().and_then(|file| scan::has_commit(file, BOUNDARY_BYTES)) {
         Ok(true) => Ok(Boundary::Commit),
         Ok(false) => Ok(Boundary::Xid),
-        Err(error) => Err(Error::io(path, "read", error)),
+        Err(error) => Err(Error::io(segment.path(dir), "read", error)),
     }
 }
 
@@ -163,7 +155,8 @@ impl Reader {
             cursor.look_again();
             return Ok(true);
         }
-        let torn = layout::next(dir, cursor.segment.first)?.is_none()
+        let torn = !cursor.segment.compressed
+            && layout::next(dir, cursor.segment.first)?.is_none()
             && tail::is_torn(cursor.window.file(), &cursor.scan, byte, &damage)
                 .map_err(|error| cursor.io(dir, error))?;
         cursor.second_look = false;
@@ -177,13 +170,13 @@ impl Reader {
         let Some(cursor) = &mut self.cursor else {
             return Ok(Next::Scan);
         };
-        let meta = cursor.window.file().metadata();
-        let meta = meta.map_err(|error| cursor.io(&self.dir, error))?;
-        let gone = meta.nlink() == 0;
-        if meta.len() < cursor.scan.start {
-            return Err(cursor.corrupt(meta.len(), Damage::Shorter));
+        let file = cursor.window.file();
+        let seen = file.len().and_then(|length| Ok((length, file.is_gone()?)));
+        let (length, gone) = seen.map_err(|error| cursor.io(&self.dir, error))?;
+        if length < cursor.scan.start {
+            return Err(cursor.corrupt(length, Damage::Shorter));
         }
-        if meta.len() < cursor.window.end() {
+        if length < cursor.window.end() {
             cursor.look_again();
             return Ok(Next::Scan);
         }

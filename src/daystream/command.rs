@@ -6,7 +6,8 @@
 //! daystream cat     SOURCE ?option ...? ?-channel stdout? ?-follow 0|1?
 //! daystream info    SOURCE
 //! daystream verify  SOURCE
-//! daystream retain  DIR ?-keep_days N? ?-keep_bytes N?
+//! daystream compress DIR ?-older_than_days N?
+//! daystream retain  DIR ?-keep_days N? ?-keep_bytes N? ?-compress_after_days N?
 //! ```
 //! SOURCE is the folder of a stream. Options:
 //!
@@ -44,15 +45,20 @@
 //!
 //! `cat` writes the lines as they are; it blocks. With `-follow 1` it serves events and goes on as
 //! the stream grows, until `-to` or `pgsqlite::stop`. `info` reads the stream and returns a dict:
-//! `first last segments bytes transactions lines tables`, the last a dict of line counts, and
-//! `heartbeats health beat_age_ms lag_ms`: how many there are, which the counts leave out, and what
-//! the last one tells (see `deltastream`). `verify` does so too and checks every field of every
-//! line; the first damage is its error.
+//! `first last segments compressed bytes transactions lines tables`, the last a dict of line
+//! counts, and `heartbeats health beat_age_ms lag_ms`: how many there are, which the counts leave
+//! out, and what the last one tells (see `deltastream`). `verify` does so too and checks every
+//! field of every line; the first damage is its error.
 //!
 //! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and
 //! those beyond the newest N bytes; without an option none. The segment being written always stays.
 //! It returns a dict: `segments bytes last`, of what was removed; `last` is the position that a
 //! reader must be beyond. One call at a time; writer and readers may be at work.
+//!
+//! `compress` makes `.tsv.zst` of closed segments, or of those that have no line of the last N
+//! times 86,400 seconds; readers do not care. A dict: `segments text_bytes bytes`, the last two
+//! before and after. It blocks, and can be killed at any time. With `retain -compress_after_days`,
+//! the dict of `retain` also tells how many: `compressed`.
 //!
 //! Errors: `PGSQLITE DAYSTREAM NOTFOUND|EMPTY|CORRUPT segment F byte N damage D|GAP|...`.
 #![forbid(unsafe_code)]
@@ -82,6 +88,7 @@ const SUBS: &[(&str, Sub)] = &[
     ("cat", cat::cat),
     ("info", info),
     ("verify", verify),
+    ("compress", retain::compress),
     ("retain", retain::retain),
 ];
 
@@ -221,6 +228,7 @@ fn info_dict(info: &Info) -> Obj {
         ("first", position_value(info.first)),
         ("last", position_value(info.last)),
         ("segments", Obj::unsigned(info.segments)),
+        ("compressed", Obj::unsigned(info.compressed)),
         ("bytes", Obj::unsigned(info.bytes)),
         ("transactions", Obj::unsigned(info.transactions)),
         ("lines", Obj::unsigned(info.lines)),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use deltaflood::Kind;
 
 use super::Position;
+use super::packed::Broken;
 use crate::error::{Class, Code, Coded};
 
 /// What is wrong with a byte of a segment.
@@ -35,6 +36,10 @@ pub enum Damage {
     Shorter,
     /// The line is longer than [`crate::limits::LINE_BYTES_MAX`].
     TooLong,
+    /// The compressed frame that holds this byte cannot be decompressed.
+    Frame,
+    /// The compressed segment has no sound seek table.
+    SeekTable,
 }
 
 impl Damage {
@@ -54,6 +59,8 @@ impl Damage {
             Damage::Lost => "LOST",
             Damage::Shorter => "SHORTER",
             Damage::TooLong => "TOOLONG",
+            Damage::Frame => "FRAME",
+            Damage::SeekTable => "SEEKTABLE",
         }
     }
 }
@@ -73,6 +80,8 @@ impl std::fmt::Display for Damage {
             Damage::Lost => "what begins here was a whole transaction once",
             Damage::Shorter => "the segment is shorter than what was read of it",
             Damage::TooLong => "the line is longer than a line can be",
+            Damage::Frame => "the compressed frame that begins here cannot be read",
+            Damage::SeekTable => "it is compressed and has no sound seek table",
         })
     }
 }
@@ -144,11 +153,11 @@ pub enum Error {
         /// The last position that was removed.
         removed: Position,
     },
-    /// The segment is compressed, and this version cannot read it.
-    #[error("segment {segment} is compressed; decompress it with zstd -d first")]
-    Compressed {
-        /// The segment, relative to the stream's folder.
-        segment: String,
+    /// Somebody else removes or compresses segments.
+    #[error("daystream {dir}: another process is removing or compressing its segments")]
+    Upkeep {
+        /// The folder.
+        dir: PathBuf,
     },
     /// A file operation failed.
     #[error("cannot {operation} {path}")]
@@ -242,6 +251,10 @@ impl Error {
         source: io::Error,
     ) -> Error {
         let path = path.into();
+        if let Some(broken) = source.get_ref().and_then(|why| why.downcast_ref::<Broken>()) {
+            let Broken { segment, byte, damage } = broken;
+            return Error::Corrupt { segment: segment.clone(), byte: *byte, damage: *damage };
+        }
         if source.kind() == io::ErrorKind::PermissionDenied {
             return Error::Permission { path, operation, source };
         }
@@ -263,7 +276,7 @@ impl Error {
             Error::Foreign { .. } => "FOREIGN",
             Error::Corrupt { .. } => "CORRUPT",
             Error::Gap { .. } => "GAP",
-            Error::Compressed { .. } => "COMPRESSED",
+            Error::Upkeep { .. } => "UPKEEP",
             Error::Io { .. } => "IO",
             Error::Poisoned => "POISONED",
             Error::BadLine { .. } => "LINE",
@@ -285,6 +298,7 @@ impl Coded for Error {
             Error::NotFound { dir }
             | Error::Empty { dir }
             | Error::Locked { dir }
+            | Error::Upkeep { dir }
             | Error::Foreign { dir } => code.with("dir", dir.display()),
             Error::Permission { path, .. }
             | Error::Refused { path, .. }
@@ -293,7 +307,6 @@ impl Coded for Error {
                 code.with("segment", segment).with("byte", byte).with("damage", damage.word())
             }
             Error::Gap { wanted, removed } => code.with("wanted", wanted).with("removed", removed),
-            Error::Compressed { segment } => code.with("segment", segment),
             Error::Poisoned => code,
             Error::BadLine { byte, damage } => {
                 code.with("byte", byte).with("damage", damage.word())
@@ -318,9 +331,10 @@ impl Coded for Error {
             | Error::Permission { .. }
             | Error::Refused { .. }
             | Error::Foreign { .. }
-            | Error::BadLine { .. }
-            | Error::Compressed { .. } => Class::Usage,
-            Error::Empty { .. } | Error::Locked { .. } | Error::Poisoned => Class::Retry,
+            | Error::BadLine { .. } => Class::Usage,
+            Error::Empty { .. } | Error::Locked { .. } | Error::Upkeep { .. } | Error::Poisoned => {
+                Class::Retry
+            }
             Error::Input { .. } | Error::InputCommit { .. } | Error::InputTooLong { .. } => {
                 Class::Poison
             }

@@ -12,6 +12,8 @@ use super::{Error, Position};
 pub(super) const LOCK: &str = "lock";
 /// Name of the state file.
 pub(super) const STATE: &str = "stream.tsv";
+/// Name of the file that is locked by whoever removes or compresses segments.
+pub(super) const UPKEEP: &str = "upkeep";
 /// Name of the file that says up to where retention has removed segments.
 pub(super) const RETAINED: &str = "retained.tsv";
 
@@ -40,6 +42,24 @@ impl Segment {
     pub fn name(&self) -> String {
         let suffix = if self.compressed { "tsv.zst" } else { "tsv" };
         format!("{}/{}.{}.{suffix}", self.day, self.first.clock, self.first.seq)
+    }
+
+    /// The segment's files, plain and compressed: mostly one of them is there.
+    pub(super) fn forms(&self) -> [Segment; 2] {
+        [false, true].map(|compressed| Segment { compressed, ..self.clone() })
+    }
+
+    /// Bytes of the segment's file; 0 when it is gone.
+    pub(super) fn size(&self, dir: &Path) -> Result<u64, Error> {
+        for form in self.forms() {
+            let path = form.path(dir);
+            match path.symlink_metadata() {
+                Ok(meta) => return Ok(meta.len()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io(&path, "look at", error)),
+            }
+        }
+        Ok(0)
     }
 
     /// The path of the file.
@@ -108,9 +128,14 @@ pub(super) fn days(dir: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The segments of a day, in order; of a segment that is there compressed and not, the latter.
+///
+/// While a folder is listed, a segment can get its compressed name and lose its plain one, and
+/// neither be in the list. What one list misses so, the next one has: only together are they whole.
 pub(super) fn segments(dir: &Path, day: &str) -> Result<Vec<Segment>, Error> {
-    let names = names(&dir.join(day))?;
-    let mut found: Vec<_> = names.iter().filter_map(|name| segment_of(day, name)).collect();
+    let folder = dir.join(day);
+    let names = [names(&folder)?, names(&folder)?];
+    let names = names.iter().flatten();
+    let mut found: Vec<_> = names.filter_map(|name| segment_of(day, name)).collect();
     found.sort_unstable_by_key(|segment| (segment.first, segment.compressed));
     found.dedup_by_key(|segment| segment.first);
     Ok(found)

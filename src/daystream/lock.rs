@@ -40,19 +40,27 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
         _ => {}
     }
     check_folder(dir)?;
-    let path = dir.join(layout::LOCK);
+    hold(storage, &dir.join(layout::LOCK))?.ok_or_else(|| Error::Locked { dir: dir.to_owned() })
+}
+
+/// Locks the stream for whoever removes or compresses segments: one at a time.
+pub(super) fn upkeep(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
+    let locked = hold(storage, &dir.join(layout::UPKEEP))?;
+    locked.ok_or_else(|| Error::Upkeep { dir: dir.to_owned() })
+}
+
+/// Locks the file `path`, making it when it is not there; `None` when somebody else has it locked.
+pub(super) fn hold(storage: &Storage, path: &Path) -> Result<Option<Lock>, Error> {
     let new = path.symlink_metadata().is_err();
-    let file = storage.open(&path, true)?;
-    if new {
-        // DURABILITY: before the first segment. Without this name a power loss leaves what looks
-        // like another program's stream.
-        storage.sync_folder(dir)?;
+    let file = storage.open(path, true)?;
+    if let Some(folder) = path.parent().filter(|_| new) {
+        // DURABILITY: before the first segment. Without the name `lock` a power loss leaves what
+        // looks like another program's stream.
+        storage.sync_folder(folder)?;
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { file }),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-            Err(Error::Locked { dir: dir.to_owned() })
-        }
+        Ok(()) => Ok(Some(Lock { file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(Error::io(path, "lock", error.into())),
     }
 }

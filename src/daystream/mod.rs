@@ -19,6 +19,8 @@
 mod ahead;
 mod clock;
 pub mod command;
+mod compress;
+mod content;
 mod error;
 mod filter;
 mod follow;
@@ -27,6 +29,7 @@ mod identity;
 mod intake;
 mod layout;
 mod lock;
+mod packed;
 mod position;
 mod reader;
 mod recover;
@@ -43,6 +46,7 @@ mod window;
 mod writer;
 
 pub use clock::{Clock, SystemClock};
+pub use compress::{Compressed, Which, compress};
 pub use error::{Damage, Error};
 pub use filter::TableFilter;
 pub use follow::Woken;

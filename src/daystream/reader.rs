@@ -21,14 +21,14 @@ use std::time::Duration;
 use deltaflood::{Change, Lsn};
 
 use super::ahead::Cursor;
+use super::content::Content;
 use super::error::Damage;
 use super::filter::TableFilter;
 use super::follow::{self, Watch, Woken};
 use super::scan::{Boundary, Found};
 use super::seek::{self, Place};
-use super::storage::open_read;
 use super::window::Line;
-use super::{Error, Position, layout, retained, stamp};
+use super::{Error, Position, Segment, layout, retained, stamp};
 use crate::limits::{FOLLOW_POLL_MS, LOG_READER_BUFFER_BYTES};
 
 /// Where to begin.
@@ -140,7 +140,7 @@ impl Reader {
     ///
     /// # Errors
     /// `NOTFOUND`, `EMPTY` (no writer was ever there), `PERMISSION`, `GAP` when retention has
-    /// removed what follows the place, `COMPRESSED`, and those of the file system.
+    /// removed what follows the place, and those of the file system.
     pub fn open(
         dir: impl Into<PathBuf>,
         start: Start,
@@ -175,7 +175,7 @@ impl Reader {
     /// goes on where the stream has grown: [`Reader::wait`].
     ///
     /// # Errors
-    /// `CORRUPT` with segment and byte, `GAP`, `COMPRESSED`, and those of the file system.
+    /// `CORRUPT` with segment and byte, `GAP`, and those of the file system.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let Some((range, position, end)) = self.advance()? else {
@@ -438,17 +438,19 @@ pub(super) fn before(position: Position) -> Position {
 
 /// Position of the last line of the segment before the one named `first`, where that is to be had.
 fn end_before(dir: &Path, first: Position) -> Result<Option<Position>, Error> {
-    let segment = layout::last(dir, Some(before(first)))?.filter(|segment| !segment.compressed);
-    let Some(segment) = segment else {
-        return Ok(None);
-    };
-    let path = segment.path(dir);
-    match open_read(&path)? {
-        Some(file) => {
-            seek::end(&file).map(|place| place.before).map_err(|e| Error::io(path, "read", e))
-        }
+    match layout::last(dir, Some(before(first)))? {
+        Some(mut segment) => last_position(dir, &mut segment),
         None => Ok(None),
     }
+}
+
+/// Position of a segment's last commit line; `None` when it has none, or is gone.
+pub(super) fn last_position(dir: &Path, segment: &mut Segment) -> Result<Option<Position>, Error> {
+    let Some(file) = Content::open(dir, segment)? else {
+        return Ok(None);
+    };
+    let end = seek::end(&file).map_err(|error| Error::io(segment.path(dir), "read", error))?;
+    Ok(end.before)
 }
 
 /// Refuses a folder that is none.

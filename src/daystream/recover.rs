@@ -8,10 +8,11 @@ use std::path::Path;
 
 use deltaflood::Lsn;
 
+use super::content::Content;
 use super::error::Damage;
 use super::layout::{self, Segment};
 use super::scan::{self, Boundary, Fault, Scan};
-use super::storage::{Storage, open_read};
+use super::storage::Storage;
 use super::window::Window;
 use super::{Error, Position, tail};
 use crate::limits::LOG_READER_BUFFER_BYTES;
@@ -35,17 +36,16 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
     if dir.join(layout::LOCK).symlink_metadata().is_ok() || !dir.is_dir() {
         return Ok(());
     }
-    let Some(last) = layout::last(dir, None)? else {
+    let Some(mut last) = layout::last(dir, None)? else {
         return Ok(());
     };
-    let path = last.path(dir);
-    let Some(file) = open_read(&path)? else {
+    let Some(file) = Content::open(dir, &mut last)? else {
         return Ok(());
     };
     match scan::has_commit(file, u64::MAX) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Foreign { dir: dir.to_owned() }),
-        Err(error) => Err(Error::io(path, "read", error)),
+        Err(error) => Err(Error::io(last.path(dir), "read", error)),
     }
 }
 
@@ -59,13 +59,13 @@ pub(super) fn recover(
     let mut cut = 0;
     // A segment was removed: the one before it was closed, and may have no tail of its own.
     let mut closed = false;
-    while let Some(segment) = layout::last(dir, None)? {
-        if segment.compressed {
-            return Err(Error::Compressed { segment: segment.name() });
-        }
-        let Some(mut end) = recover_segment(storage, dir, &segment, durable, closed)? else {
+    while let Some(mut segment) = layout::last(dir, None)? {
+        let Some(file) = Content::open(dir, &mut segment)? else {
             continue;
         };
+        // NOTE: only closed segments are compressed.
+        closed |= segment.compressed;
+        let mut end = recover_segment(storage, dir, &segment, file, durable, closed)?;
         cut += end.cut;
         if matches!(end.segment, Some((_, 0))) {
             let path = segment.path(dir);
@@ -90,16 +90,14 @@ fn recover_segment(
     storage: &Storage,
     dir: &Path,
     segment: &Segment,
+    file: Content,
     durable: Option<Position>,
     closed: bool,
-) -> Result<Option<End>, Error> {
+) -> Result<End, Error> {
     let path = segment.path(dir);
     let io = |operation| {
         let path = path.clone();
         move |error| Error::io(path, operation, error)
-    };
-    let Some(file) = open_read(&path)? else {
-        return Ok(None);
     };
     let mut window = Window::new(file, LOG_READER_BUFFER_BYTES);
     let mut scan = Scan::new(Boundary::Commit, segment.first, 0, None);
@@ -120,7 +118,7 @@ fn recover_segment(
             }
         }
     }
-    let length = window.file().metadata().map_err(io("look at"))?.len();
+    let length = window.file().len().map_err(io("look at"))?;
     if length > scan.start {
         if closed {
             return Err(corrupt(scan.start, Damage::Incomplete));
@@ -137,10 +135,10 @@ fn recover_segment(
         // DURABILITY: the cut must not come undone once something else is written behind it.
         storage.sync(&file).map_err(io("fsync"))?;
     }
-    Ok(Some(End {
+    Ok(End {
         segment: Some((segment.clone(), scan.start)),
         last: scan.before(),
         lsn,
         cut: length - scan.start,
-    }))
+    })
 }

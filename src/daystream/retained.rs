@@ -14,7 +14,7 @@ use deltaflood::pairs;
 
 use super::layout::Segment;
 use super::storage::{Storage, open_read};
-use super::{Error, Position, identity, layout, reader, seek};
+use super::{Error, Position, identity, layout, lock, reader};
 
 /// The last removed position; `None` when nothing was ever removed.
 pub(super) fn load(dir: &Path) -> Result<Option<Position>, Error> {
@@ -70,19 +70,18 @@ pub struct Removed {
 }
 
 /// Removes the oldest segments of the stream in `dir` that `keep` does not ask to keep, at the time
-/// `now` (seconds since the Unix epoch). A writer and readers may be at work; a second call at the
-/// same time may not.
+/// `now` (seconds since the Unix epoch). A writer and readers may be at work.
 ///
 /// # Errors
-/// Those of the file system. Segments that were to go may be left.
+/// `UPKEEP` when another process removes or compresses segments; those of the file system.
+/// Segments that were to go may be left.
 pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Removed, Error> {
     reader::check_folder(dir)?;
+    let _lock = lock::upkeep(storage, dir)?;
     let segments = layout::all(dir)?;
     let mut sizes = Vec::with_capacity(segments.len());
     for segment in &segments {
-        let path = segment.path(dir);
-        let meta = path.symlink_metadata().map_err(|error| Error::io(&path, "look at", error))?;
-        sizes.push(meta.len());
+        sizes.push(segment.size(dir)?);
     }
     let count = surplus(&segments, &sizes, keep, now);
     let mut removed = Removed { last: load(dir)?, ..Removed::default() };
@@ -90,13 +89,16 @@ pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Rem
         return Ok(removed);
     };
     let next = segments.get(count).map_or(last.first, |segment| segment.first);
-    let end = end_of(dir, last)?.unwrap_or_else(|| reader::before(next));
+    let end =
+        reader::last_position(dir, &mut last.clone())?.unwrap_or_else(|| reader::before(next));
     removed.last = removed.last.max(Some(end));
     let text = format!("clock\t{}\tseq\t{}\n", end.clock, end.seq);
     // DURABILITY: what is gone is known to be gone before it goes.
     identity::replace(dir, layout::RETAINED, text.as_bytes(), storage)?;
     for (segment, size) in segments.iter().zip(&sizes).take(count) {
-        storage.remove(&segment.path(dir))?;
+        for form in segment.forms() {
+            storage.remove(&form.path(dir))?;
+        }
         // DURABILITY: one after the other, or a power loss brings an older one back, and behind it
         // a gap that nobody is told of.
         storage.sync_folder(&dir.join(&segment.day))?;
@@ -131,19 +133,4 @@ fn surplus(segments: &[Segment], sizes: &[u64], keep: Keep, now: i64) -> usize {
         count += 1;
     }
     count
-}
-
-/// Position of a segment's last line; `None` when it is compressed or has no commit line.
-fn end_of(dir: &Path, segment: &Segment) -> Result<Option<Position>, Error> {
-    if segment.compressed {
-        return Ok(None);
-    }
-    let path = segment.path(dir);
-    match open_read(&path)? {
-        Some(file) => {
-            let end = seek::end(&file).map_err(|error| Error::io(path, "read", error))?;
-            Ok(end.before)
-        }
-        None => Ok(None),
-    }
 }

@@ -4,12 +4,12 @@
 //! commit line the transaction's number of lines and checksums. It holds no lines, so a transaction
 //! may have any size.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 
 use deltaflood::{Change, Lsn, Verb};
 
+use super::content::Content;
 use super::error::Damage;
 use super::window::{Line, Window};
 use super::{Position, stamp};
@@ -207,7 +207,7 @@ impl Scan {
 }
 
 /// Whether a segment's first `limit` bytes hold a commit line.
-pub(super) fn has_commit(file: File, limit: u64) -> io::Result<bool> {
+pub(super) fn has_commit(file: Content, limit: u64) -> io::Result<bool> {
     let mut window = Window::new(file, crate::limits::LOG_READER_BUFFER_BYTES);
     let mut at = 0;
     while at < limit {

@@ -5,12 +5,11 @@
 //! reader passes over whole transactions. A search that comes upon anything that is not a sound
 //! line gives the segment's beginning, and reading from there finds the damage and names it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use deltaflood::{Change, Verb};
 
+use super::content::Content;
 use super::window::{Line, Window};
 use super::{Position, stamp};
 
@@ -31,7 +30,7 @@ pub(super) const BEGIN: Place = Place { offset: 0, before: None };
 
 /// The transaction that holds the first line for which `beyond` (which rises with the position) is
 /// true, or the end of the last transaction when there is none.
-pub(super) fn find(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result<Place> {
+pub(super) fn find(file: &Content, beyond: &dyn Fn(Position) -> bool) -> io::Result<Place> {
     match first_line(file, beyond)? {
         Some(line) => after_commit(file, line),
         None => Ok(BEGIN),
@@ -39,23 +38,24 @@ pub(super) fn find(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result
 }
 
 /// The end of the last whole transaction of a segment with commit lines.
-pub(super) fn end(file: &File) -> io::Result<Place> {
-    after_commit(file, file.metadata()?.len())
+pub(super) fn end(file: &Content) -> io::Result<Place> {
+    after_commit(file, file.len()?)
 }
 
 /// The end of the last whole line of a segment.
-pub(super) fn end_of_lines(file: &File) -> io::Result<u64> {
-    line_start(file, 0, file.metadata()?.len())
+pub(super) fn end_of_lines(file: &Content) -> io::Result<u64> {
+    line_start(file, 0, file.len()?)
 }
 
 /// Offset of the first line for which `beyond` is true; `None` when a malformed line is met.
-fn first_line(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result<Option<u64>> {
+fn first_line(file: &Content, beyond: &dyn Fn(Position) -> bool) -> io::Result<Option<u64>> {
     let mut probe = Window::new(file.try_clone()?, PROBE);
     // NOTE: every line that begins before `low` is not beyond; a line that begins at `high` is, or
     // `high` is the end.
-    let (mut low, mut high) = (0u64, file.metadata()?.len());
+    let (mut low, mut high) = (0u64, file.len()?);
     while low < high {
-        let start = line_start(file, low, low + (high - low) / 2)?;
+        // NOTE: by the probe's own file, which has decompressed this place already.
+        let start = line_start(probe.file(), low, low + (high - low) / 2)?;
         match probe.line(start)? {
             Line::Whole(range) => {
                 let line = probe.bytes(range);
@@ -75,7 +75,7 @@ fn first_line(file: &File, beyond: &dyn Fn(Position) -> bool) -> io::Result<Opti
 }
 
 /// Beginning of the line that holds the byte at `at`, looking back to `low`, where a line begins.
-fn line_start(file: &File, low: u64, at: u64) -> io::Result<u64> {
+fn line_start(file: &Content, low: u64, at: u64) -> io::Result<u64> {
     let mut chunk = vec![0; 4096];
     let mut end = at;
     while end > low {
@@ -92,18 +92,15 @@ fn line_start(file: &File, low: u64, at: u64) -> io::Result<u64> {
 }
 
 /// Reads all of `piece`; zeros where the file was cut in the meantime.
-fn read(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
-    match file.read_exact_at(piece, at) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            piece.fill(0);
-            Ok(())
-        }
-        read => read,
+fn read(file: &Content, piece: &mut [u8], at: u64) -> io::Result<()> {
+    if file.read_full_at(piece, at)? < piece.len() {
+        piece.fill(0);
     }
+    Ok(())
 }
 
 /// Goes back from `from`, where a line or the end is, to behind the nearest commit line.
-fn after_commit(file: &File, from: u64) -> io::Result<Place> {
+fn after_commit(file: &Content, from: u64) -> io::Result<Place> {
     let mut mark = stamp::COMMIT.to_vec();
     mark.push(b'\n');
     let mut chunk = vec![0; PROBE];
@@ -127,7 +124,7 @@ fn after_commit(file: &File, from: u64) -> io::Result<Place> {
 }
 
 /// The position of the commit line that ends at `end`; `None` for a line that only looks like one.
-fn commit_at(file: &File, end: u64) -> io::Result<Option<Position>> {
+fn commit_at(file: &Content, end: u64) -> io::Result<Option<Position>> {
     let start = line_start(file, 0, end - 1)?;
     let length = usize::try_from(end - 1 - start).unwrap_or(usize::MAX);
     // NOTE: a commit line has some 200 bytes.

@@ -15,8 +15,10 @@ pub struct Info {
     pub first: Option<Position>,
     /// Position of the last complete transaction's last line.
     pub last: Option<Position>,
-    /// Number of segment files.
+    /// Number of segments.
     pub segments: u64,
+    /// Number of those that are compressed.
+    pub compressed: u64,
     /// Bytes of all segment files, an incomplete tail included.
     pub bytes: u64,
     /// Number of complete transactions that are no heartbeats.
@@ -63,11 +65,11 @@ fn walk(dir: &Path, thorough: bool) -> Result<(Info, Option<Error>), Error> {
     let mut info = Info::default();
     reader::check_folder(dir)?;
     for segment in layout::all(dir)? {
-        let path = segment.path(dir);
-        let meta = path.symlink_metadata().map_err(|error| Error::io(&path, "look at", error))?;
-        info.first = info.first.or(Some(segment.first).filter(|_| meta.len() > 0));
+        let size = segment.size(dir)?;
+        info.first = info.first.or(Some(segment.first).filter(|_| size > 0));
         info.segments += 1;
-        info.bytes += meta.len();
+        info.compressed += u64::from(segment.compressed);
+        info.bytes += size;
     }
     let mut reader = Reader::open(dir, Start::Begin, ReaderOptions::default())?;
     let mut beats = Heartbeats::default();

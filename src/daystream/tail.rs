@@ -20,12 +20,11 @@
 //! the stream's very last commit line, or of the line feed before it. The stream is then shorter by
 //! that transaction, and deltastream finds that PostgreSQL was told more than the stream holds.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use deltaflood::Change;
 
+use super::content::Content;
 use super::error::Damage;
 use super::scan::Scan;
 use super::stamp;
@@ -40,14 +39,19 @@ const LINE: usize = 1 << 20;
 const SECTOR: u64 = 512;
 
 /// Whether what a scan stopped at is an incomplete tail. `fault` is the first wrong byte.
-pub(super) fn is_torn(file: &File, scan: &Scan, fault: u64, damage: &Damage) -> io::Result<bool> {
+pub(super) fn is_torn(
+    file: &Content,
+    scan: &Scan,
+    fault: u64,
+    damage: &Damage,
+) -> io::Result<bool> {
     let malformed = matches!(damage, Damage::Line(_) | Damage::Stamp | Damage::TooLong);
     Ok(malformed && is_incomplete(file, scan.at, fault)? || has_hole(file, scan.start, scan.at)?)
 }
 
 /// Whether sectors are missing in the transaction that begins at `start` and goes on at least to
 /// `line`: up to the next commit line or the end of the file.
-fn has_hole(file: &File, start: u64, line: u64) -> io::Result<bool> {
+fn has_hole(file: &Content, start: u64, line: u64) -> io::Result<bool> {
     let commit = stamp::COMMIT.iter().fold(0, |last, &byte| last << 8 | u128::from(byte));
     let mask = (1 << (8 * stamp::COMMIT.len())) - 1;
     let mut step = vec![0; STEP];
@@ -56,12 +60,10 @@ fn has_hole(file: &File, start: u64, line: u64) -> io::Result<bool> {
     let mut zeros = None;
     let mut at = start;
     loop {
-        let read = match file.read_at(&mut step, at) {
-            Ok(0) => return Ok(zeros == Some(true)),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let read = file.read_at(&mut step, at)?;
+        if read == 0 {
+            return Ok(zeros == Some(true));
+        }
         for &byte in step.get(..read).unwrap_or_default() {
             if byte == 0 {
                 let begins = at.is_multiple_of(SECTOR) || last & 0xFF == u128::from(b'\n');
@@ -80,19 +82,17 @@ fn has_hole(file: &File, start: u64, line: u64) -> io::Result<bool> {
 
 /// Whether what begins at `line` (the beginning of the first malformed line, or one of the sound
 /// lines of its transaction) is an incomplete tail. `fault` is the first wrong byte.
-fn is_incomplete(file: &File, line: u64, fault: u64) -> io::Result<bool> {
+fn is_incomplete(file: &Content, line: u64, fault: u64) -> io::Result<bool> {
     let mut step = vec![0; STEP];
     let mut carry: Vec<u8> = Vec::new();
     let mut overlong = false;
     let mut at = line;
     let mut line_start = line;
     loop {
-        let read = match file.read_at(&mut step, at) {
-            Ok(0) => return Ok(true),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let read = file.read_at(&mut step, at)?;
+        if read == 0 {
+            return Ok(true);
+        }
         let mut rest = step.get(..read).unwrap_or_default();
         while let Some(feed) = memchr::memchr(b'\n', rest) {
             let (piece, after) = rest.split_at(feed);

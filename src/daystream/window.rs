@@ -3,11 +3,10 @@
 //! Memory: the buffer's size, or twice the length of the longest line. What lies in the window is
 //! not read again; [`Window::clear`] forgets it, for a file that was cut in the meantime.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
+use super::content::Content;
 use super::stamp;
 use crate::limits::LINE_BYTES_MAX;
 
@@ -28,7 +27,7 @@ pub(super) enum Line {
 /// A file's bytes from `start` on, as many as are in memory.
 #[derive(Debug)]
 pub(super) struct Window {
-    file: File,
+    file: Content,
     buffer: Vec<u8>,
     /// Number of valid bytes in the buffer.
     len: usize,
@@ -45,7 +44,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(file: File, size: usize) -> Window {
+    pub(super) fn new(file: Content, size: usize) -> Window {
         let size = size.max(4096);
         Window {
             file,
@@ -59,12 +58,12 @@ impl Window {
         }
     }
 
-    pub(super) const fn file(&self) -> &File {
+    pub(super) const fn file(&self) -> &Content {
         &self.file
     }
 
     /// Another file takes this one's place; the buffer is used again.
-    pub(super) fn replace(&mut self, file: File) {
+    pub(super) fn replace(&mut self, file: Content) {
         self.file = file;
         self.clear();
     }
@@ -130,16 +129,9 @@ impl Window {
     fn fill(&mut self) -> io::Result<usize> {
         let end = self.end();
         let room = self.buffer.get_mut(self.len..).unwrap_or_default();
-        loop {
-            match self.file.read_at(room, end) {
-                Ok(read) => {
-                    self.len += read;
-                    return Ok(read);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let read = self.file.read_at(room, end)?;
+        self.len += read;
+        Ok(read)
     }
 
     fn like_a_line(&self, offset: u64) -> bool {

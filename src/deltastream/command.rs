@@ -35,6 +35,8 @@
 //! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
 //! | `-heartbeat_s N` | between two heartbeats; default 10, 0 for none; none with `-until_...` |
+//! | `-compress 0\|1` | compresses closed segments, in a thread of lowest priority; default 0 |
+//! | `-compress_after_days N` | compresses those that have no line of the last N days |
 //!
 //! `open` makes a handle command, `deltastreamN` unless named. Nothing in it blocks but `close`:
 //!
@@ -52,6 +54,8 @@
 //! | `reconnecting` | `message code class after_ms`: why, and when it is tried again |
 //! | `timeline` | `from to`: the server was promoted |
 //! | `transactions` | `count lines position lsn time_us`: became durable |
+//! | `compressed` | `segments text_bytes bytes`: closed segments were compressed |
+//! | `notcompressed` | `message code class`: that failed, and is tried again later |
 //! | `end` | `transactions lines lsn`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
 //!
@@ -97,7 +101,7 @@ const SUBS: &[(&str, Sub)] = &[
     ("drop", drop_both),
 ];
 
-const CAPTURE: [&str; 11] = [
+const CAPTURE: [&str; 13] = [
     "-conninfo",
     "-slot",
     "-stream",
@@ -109,6 +113,8 @@ const CAPTURE: [&str; 11] = [
     "-until_idle_ms",
     "-segment_bytes",
     "-heartbeat_s",
+    "-compress",
+    "-compress_after_days",
 ];
 
 /// Registers `deltastream`.
@@ -140,6 +146,11 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     if let Some(seconds) = options.count(interp, "-heartbeat_s")? {
         capture.heartbeat_ms = seconds.saturating_mul(1000);
     }
+    let days = options.count(interp, "-compress_after_days")?;
+    let now = options.flag(interp, "-compress")?.unwrap_or(days.is_some());
+    // More days than fit are never over.
+    let days = u32::try_from(days.unwrap_or(0)).unwrap_or(u32::MAX);
+    capture.compress_after_days = now.then_some(days);
     Ok(capture)
 }
 

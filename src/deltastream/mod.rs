@@ -23,6 +23,7 @@
 pub mod batch;
 mod capture;
 pub mod command;
+mod compressor;
 mod decode;
 mod error;
 pub mod heartbeat;

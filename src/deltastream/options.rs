@@ -67,6 +67,9 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Size at which a segment is cut, in bytes.
     pub segment_bytes: u64,
+    /// Compress closed segments that have no line written within this many times 86,400 seconds; 0
+    /// all of them. `None`: none.
+    pub compress_after_days: Option<u32>,
 }
 
 impl Options {
@@ -90,6 +93,7 @@ impl Options {
             heartbeat_ms: limits::HEARTBEAT_MS,
             queue_bytes: limits::CAPTURE_QUEUE_BYTES,
             segment_bytes: limits::SEGMENT_BYTES,
+            compress_after_days: None,
         }
     }
 }

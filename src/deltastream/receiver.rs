@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, What};
 use super::capture::defect;
+use super::compressor::Compressor;
 use super::heartbeat;
 use super::pgoutput::TypeNames;
 use super::recorder::Recorder;
@@ -52,6 +53,8 @@ impl Receiver<'_> {
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
         let have = writer.last_lsn().unwrap_or_default().max(confirmed);
+        // NOTE: the stream is ours, and whole, from here on.
+        let _compressor = Compressor::start(shared)?;
         shared.set_durable(have);
         shared.status().position = writer.last_position();
         let mut receiver = Receiver {

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::heartbeat::Pulse;
-use crate::daystream::Position;
+use crate::daystream::{Compressed, Position};
 use deltaflood::Lsn;
 use std::time::Duration;
 
@@ -97,6 +97,16 @@ pub enum Event<'a> {
         lsn: Lsn,
         /// The last one's commit time, microseconds since the Unix epoch.
         time_us: i64,
+    },
+    /// Closed segments were compressed.
+    Compressed {
+        /// How many, and how large they were and are.
+        done: Compressed,
+    },
+    /// Closed segments could not be compressed; that is tried again.
+    NotCompressed {
+        /// Why.
+        error: &'a Error,
     },
     /// Ended as asked; everything received is durable.
     Stopped,

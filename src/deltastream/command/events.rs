@@ -1,8 +1,7 @@
 //! A capture's events, from its threads to a callback.
 
-use crate::daystream::Position;
 use crate::daystream::command::position_value;
-use crate::daystream::heartbeat;
+use crate::daystream::{Compressed, Position, heartbeat};
 use crate::deltastream::{Event, Listener, Sending, Status};
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::mailbox::Sender;
@@ -16,6 +15,8 @@ pub(crate) enum Told {
     Reconnecting { why: Report, after_ms: u64 },
     Timeline { from: u32, to: u32 },
     Transactions { count: u64, lines: u64, position: Position, lsn: Lsn, time_us: i64 },
+    Compressed { done: Compressed },
+    NotCompressed { why: Report },
     Ended,
     Failed { why: Report },
 }
@@ -36,6 +37,8 @@ impl Told {
                 lsn: *lsn,
                 time_us: *time_us,
             },
+            Event::Compressed { done } => Told::Compressed { done: *done },
+            Event::NotCompressed { error } => Told::NotCompressed { why: Report::of(*error) },
             Event::Stopped => Told::Ended,
             Event::Failed { error } => Told::Failed { why: Report::of(*error) },
         }
@@ -65,6 +68,17 @@ impl Told {
                     ("time_us", Obj::int(*time_us)),
                 ];
                 callback.tell(interp, "transactions", &details);
+            }
+            Told::Compressed { done } => {
+                let details = [
+                    ("segments", Obj::unsigned(done.segments)),
+                    ("text_bytes", Obj::unsigned(done.text_bytes)),
+                    ("bytes", Obj::unsigned(done.bytes)),
+                ];
+                callback.tell(interp, "compressed", &details);
+            }
+            Told::NotCompressed { why } => {
+                callback.tell(interp, "notcompressed", &why.details());
             }
             Told::Ended => {
                 let details = [
