@@ -128,6 +128,9 @@ fn import_all(conn: &mut Conn, db: &Db) -> Vec<&'static str> {
     let query = PgQuery::new(sql);
     create("by_copy").run(db, Source::Query { conn, query: &query }).expect("copy");
     create("by_copy_here").run(db, Source::QueryHere { conn, query: &query }).expect("copy, here");
+    let table = PgTable::parse("source").expect("name");
+    let parallel = Source::Parallel { conn, table: &table, readers: 3 };
+    create("by_parallel").run(db, parallel).expect("parallel");
     let mut rows = conn.copy_out(&query.copy_sql()).expect("copy out");
     let mut next = |line: &mut Vec<u8>| {
         let row = rows.next_row()?;
@@ -140,7 +143,15 @@ fn import_all(conn: &mut Conn, db: &Db) -> Vec<&'static str> {
     import.null = Some(b"\\N".to_vec());
     let lines = Lines { next: &mut next, separator: b"\t".to_vec(), form: LineForm::Columns };
     import.run(db, Source::Lines(lines)).expect("lines");
-    vec!["by_result", "by_row", "by_row_here", "by_copy", "by_copy_here", "by_tabsep"]
+    vec![
+        "by_result",
+        "by_row",
+        "by_row_here",
+        "by_copy",
+        "by_copy_here",
+        "by_parallel",
+        "by_tabsep",
+    ]
 }
 
 /// Every way must store the same values of the same storage classes.

@@ -1,5 +1,6 @@
 //! Converted rows on their way to SQLite.
 
+use super::raw_lines::RawLines;
 use crate::limits::{IMPORT_BATCH_BYTES, IMPORT_BATCH_CELLS};
 use crate::sqlite::Value;
 
@@ -20,6 +21,8 @@ pub(super) struct Batch {
     cells: Vec<Cell>,
     /// Cells of complete rows.
     complete: usize,
+    /// Lines that will be rows, after those in the cells.
+    pub(super) raw: RawLines,
 }
 
 impl Batch {
@@ -28,11 +31,17 @@ impl Batch {
         self.cells.len()
     }
 
+    /// Nothing in it, converted or not?
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty() && self.raw.is_empty()
+    }
+
     /// Empties it. Room that one huge row needed is given back.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.cells.clear();
         self.complete = 0;
+        self.raw.clear();
         self.bytes.shrink_to(IMPORT_BATCH_BYTES * 2);
     }
 

@@ -48,6 +48,16 @@ impl Converter {
         self.row
     }
 
+    /// The next row is number `row`.
+    pub(super) fn set_next_row(&mut self, row: u64) {
+        self.row = row.wrapping_sub(1);
+    }
+
+    /// Columns of a row.
+    pub(super) fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
     /// Columns that the current row still lacks.
     pub(super) fn missing(&self) -> usize {
         self.columns.len().saturating_sub(self.column)

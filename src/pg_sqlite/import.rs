@@ -6,7 +6,8 @@ use super::feed::{Feed, Progress};
 use super::journal::{Primed, without_wal};
 use super::lines::LineRows;
 use super::parallel::Readers;
-use super::pump::{Ahead, Batches, Here, read_ahead, read_ahead_by};
+use super::pump::{Batches, Here, read_ahead, read_ahead_by};
+use super::raw_lines::LineConverter;
 use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
 use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
 use crate::libpq::{Conn, PgResult, Status};
@@ -140,16 +141,16 @@ impl<'a> Import<'a> {
                 let converter = self.converter(&columns, limit);
                 let cancel = conn.cancel_handle().ok();
                 let make = move || Ok(StreamRows::new(conn, first, converter));
-                read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+                read_ahead(make, cancel, None, |ahead| self.write(db, &columns, ahead))
             }
             Source::Parallel { conn, table, readers } => {
                 let mut readers = Readers::open(conn, table, readers)?;
                 let columns = self.columns.resolve(Some(&readers.description))?;
                 let cancels: Vec<_> =
                     readers.conns.iter().map(|c| c.cancel_handle().ok()).collect();
-                let makers = readers.makers(&self.converter(&columns, limit));
-                let makers = makers.into_iter().zip(cancels).collect();
-                read_ahead_by(makers, |ahead: &mut Ahead| self.write(db, &columns, ahead))
+                let converter = LineConverter::new(self.converter(&columns, limit));
+                let makers = readers.makers(&converter).into_iter().zip(cancels).collect();
+                read_ahead_by(makers, Some(converter), |ahead| self.write(db, &columns, ahead))
             }
             Source::Lines(lines) => {
                 let mut columns = match (&self.columns, &self.target) {
@@ -179,7 +180,7 @@ impl<'a> Import<'a> {
             }
             Source::QueryHere { conn, query } => {
                 let columns = self.columns.resolve(Some(&conn.describe(query.sql())?))?;
-                let converter = self.converter(&columns, limit);
+                let converter = LineConverter::new(self.converter(&columns, limit));
                 let reader = CopyRows::begin(conn, &query.copy_sql(), converter)?;
                 self.write(db, &columns, &mut Here::new(reader))
             }
@@ -194,10 +195,11 @@ impl<'a> Import<'a> {
         sql: &str,
         columns: &[Column],
     ) -> Result<Imported> {
-        let converter = self.converter(columns, db.length_limit());
+        let converter = LineConverter::new(self.converter(columns, db.length_limit()));
         let cancel = conn.cancel_handle().ok();
+        let here = Some(converter.clone());
         let make = move || CopyRows::begin(conn, sql, converter);
-        read_ahead(make, cancel, |ahead: &mut Ahead| self.write(db, columns, ahead))
+        read_ahead(make, cancel, here, |ahead| self.write(db, columns, ahead))
     }
 
     fn converter(&self, columns: &[Column], length_limit: u64) -> Converter {

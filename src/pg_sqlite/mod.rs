@@ -34,6 +34,7 @@ mod max;
 mod parallel;
 mod pg_query;
 mod pump;
+mod raw_lines;
 mod source;
 mod table;
 #[cfg(test)]

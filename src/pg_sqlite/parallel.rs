@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Batch;
-use super::convert::Converter;
-use super::source::{CopyRows, Reader};
+use super::raw_lines::{CopyLines, LineConverter};
+use super::source::Reader;
 use super::{Error, PgTable, Result};
 use crate::libpq::{Conn, PgResult, TransactionStatus};
 use crate::limits::{PARALLEL_RANGE_PAGES, PARALLEL_RANGES_EACH};
@@ -136,12 +136,12 @@ impl<'c> Readers<'c> {
     /// What makes the reader of each connection, on the thread that it is called on.
     pub(super) fn makers<'r>(
         &'r mut self,
-        converter: &Converter,
+        converter: &LineConverter,
     ) -> Vec<impl FnOnce() -> Result<RangeRows<'r>> + Send + use<'r>> {
         let ranges = &self.ranges;
         let make = |conn: &'r mut Conn| {
-            let (ranges, converter) = (Arc::clone(ranges), Some(converter.clone()));
-            move || Ok(RangeRows { conn, ranges, copy: None, converter })
+            let (ranges, converter) = (Arc::clone(ranges), converter.clone());
+            move || Ok(RangeRows { conn, ranges, current: None, lines: 0, converter })
         };
         self.conns.iter_mut().map(make).collect()
     }
@@ -184,24 +184,31 @@ fn connect(conn: &Conn, snapshot: &str, count: usize) -> Result<Vec<Conn>> {
 pub(super) struct RangeRows<'r> {
     conn: &'r Conn,
     ranges: Arc<Ranges>,
-    copy: Option<CopyRows<'r>>,
-    /// Here between two ranges.
-    converter: Option<Converter>,
+    current: Option<CopyLines<'r>>,
+    /// Lines of the ranges before.
+    lines: u64,
+    converter: LineConverter,
 }
 
 impl Reader for RangeRows<'_> {
     fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
         loop {
-            if let Some(copy) = &mut self.copy {
-                if copy.fill(batch)? {
+            if let Some(current) = &mut self.current {
+                if current.fill(batch, &mut self.converter)? {
                     return Ok(true);
                 }
-                self.converter = self.copy.take().map(CopyRows::into_converter);
+                self.lines = current.lines();
+                self.current = None;
+                if !batch.is_empty() {
+                    return Ok(true);
+                }
             }
-            let (Some(sql), Some(converter)) = (self.ranges.next(), self.converter.take()) else {
-                return Ok(false);
-            };
-            self.copy = Some(CopyRows::begin(self.conn, &sql, converter)?);
+            let Some(sql) = self.ranges.next() else { return Ok(false) };
+            self.current = Some(CopyLines::new(self.conn.copy_out(&sql)?, self.lines));
         }
+    }
+
+    fn convert(&mut self, batch: &mut Batch) -> Result<()> {
+        self.converter.convert(batch)
     }
 }

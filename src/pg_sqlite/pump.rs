@@ -1,10 +1,12 @@
 //! Batches from a reader: on the same thread, or from a thread that reads ahead.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use super::batch::Batch;
+use super::raw_lines::LineConverter;
 use super::source::Reader;
 use super::{Error, Result};
 use crate::libpq::Cancel;
@@ -31,7 +33,8 @@ impl<R: Reader> Filler<R> {
         Filler { reader, failed: None, more: true }
     }
 
-    fn next(&mut self, mut batch: Batch) -> Result<Option<Batch>> {
+    /// The next batch, in the memory of `batch`; converted, unless that can be left to others.
+    fn next(&mut self, mut batch: Batch, convert: bool) -> Result<Option<Batch>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -41,16 +44,24 @@ impl<R: Reader> Filler<R> {
         batch.clear();
         match self.reader.fill(&mut batch) {
             Ok(more) => self.more = more,
-            Err(error) => {
-                self.more = false;
-                batch.drop_partial_row();
-                if batch.cells() == 0 {
-                    return Err(error);
-                }
-                self.failed = Some(error);
+            Err(error) => self.fail(error, &mut batch),
+        }
+        if convert && let Err(error) = self.reader.convert(&mut batch) {
+            self.fail(error, &mut batch);
+        }
+        match self.failed.take() {
+            Some(error) if batch.is_empty() => Err(error),
+            failed => {
+                self.failed = failed;
+                Ok(Some(batch))
             }
         }
-        Ok(Some(batch))
+    }
+
+    fn fail(&mut self, error: Error, batch: &mut Batch) {
+        self.more = false;
+        self.failed = Some(error);
+        batch.drop_partial_row();
     }
 }
 
@@ -65,27 +76,48 @@ impl<R: Reader> Here<R> {
 
 impl<R: Reader> Batches for Here<R> {
     fn next(&mut self, spent: Batch) -> Result<Option<Batch>> {
-        self.0.next(spent)
+        self.0.next(spent, true)
     }
 }
 
-/// Receives what another thread read.
-pub(super) struct Ahead {
+/// Receives what other threads have read.
+pub(super) struct Ahead<'s> {
     full: Receiver<Result<Batch>>,
     spent: std::sync::mpsc::Sender<Batch>,
+    /// Batches in `full`.
+    waiting: &'s AtomicUsize,
+    /// For batches that come as lines.
+    converter: Option<LineConverter>,
+    /// The error of a row after those handed out last.
+    failed: Option<Error>,
 }
 
-impl Batches for Ahead {
+impl Batches for Ahead<'_> {
     fn next(&mut self, spent: Batch) -> Result<Option<Batch>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         // The reader may have ended; then nobody needs the memory.
         let _ = self.spent.send(spent);
         // A reader that ended without a word came to the end.
-        self.full.recv().ok().transpose()
+        let Ok(received) = self.full.recv() else { return Ok(None) };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let mut batch = received?;
+        let converted = self.converter.as_mut().map_or(Ok(()), |c| c.convert(&mut batch));
+        if let Err(error) = converted {
+            batch.drop_partial_row();
+            if batch.is_empty() {
+                return Err(error);
+            }
+            self.failed = Some(error);
+        }
+        Ok(Some(batch))
     }
 }
 
 /// Runs `work` with batches that a thread of its own reads ahead. `make` makes the reader on that
-/// thread; `cancel` stops a reader that waits for the server when `work` has failed.
+/// thread; `cancel` stops a reader that waits for the server when `work` has failed. With a
+/// `converter` for lines of a COPY the batches may be converted here, when no others wait.
 ///
 /// # Errors
 /// Those of `make`, of the reader (through `work`), of `work`, or no thread. A panic of the reader
@@ -93,12 +125,13 @@ impl Batches for Ahead {
 pub(super) fn read_ahead<R, T>(
     make: impl FnOnce() -> Result<R> + Send,
     cancel: Option<Cancel>,
-    work: impl FnOnce(&mut Ahead) -> Result<T>,
+    converter: Option<LineConverter>,
+    work: impl FnOnce(&mut Ahead<'_>) -> Result<T>,
 ) -> Result<T>
 where
     R: Reader,
 {
-    read_ahead_by(vec![(make, cancel)], work)
+    read_ahead_by(vec![(make, cancel)], converter, work)
 }
 
 /// As [`read_ahead`], by several readers, each on a thread of its own. Their batches come in no
@@ -108,7 +141,8 @@ where
 /// As [`read_ahead`].
 pub(super) fn read_ahead_by<R, T>(
     makers: Vec<(impl FnOnce() -> Result<R> + Send, Option<Cancel>)>,
-    work: impl FnOnce(&mut Ahead) -> Result<T>,
+    converter: Option<LineConverter>,
+    work: impl FnOnce(&mut Ahead<'_>) -> Result<T>,
 ) -> Result<T>
 where
     R: Reader,
@@ -116,19 +150,22 @@ where
     let (full_sender, full) = sync_channel(IMPORT_BATCHES_WAITING);
     let (spent, spent_receiver) = channel();
     let spent_receiver = Mutex::new(spent_receiver);
+    let (waiting, lines) = (AtomicUsize::new(0), converter.is_some());
     thread::scope(|scope| {
         // Gone before the threads are waited for, whatever happens: without a receiver a reader's
         // next batch is its last.
-        let mut ahead = Ahead { full, spent };
+        let waiting = &waiting;
+        let mut ahead = Ahead { full, spent, waiting, converter, failed: None };
         let mut reading = Vec::with_capacity(makers.len());
         for (make, cancel) in makers {
-            let (full, spent) = (full_sender.clone(), &spent_receiver);
+            let full = Full { sender: full_sender.clone(), waiting, lines };
+            let spent = &spent_receiver;
             let thread = thread::Builder::new()
                 .name("pgsqlite-read".to_owned())
                 .spawn_scoped(scope, move || match make() {
                     Ok(reader) => pump(Filler::new(reader), &full, spent),
                     Err(error) => {
-                        let _ = full.send(Err(error));
+                        full.send(Err(error));
                     }
                 })
                 .map_err(|error| Error::Thread { message: error.to_string() })?;
@@ -157,15 +194,32 @@ where
     })
 }
 
-fn pump(
-    mut filler: Filler<impl Reader>,
-    full: &SyncSender<Result<Batch>>,
-    spent: &Mutex<Receiver<Batch>>,
-) {
+/// Where a reader's batches go.
+struct Full<'s> {
+    sender: SyncSender<Result<Batch>>,
+    waiting: &'s AtomicUsize,
+    /// Can lines be converted on the other side?
+    lines: bool,
+}
+
+impl Full<'_> {
+    /// Enough batches wait: the reader has the time to convert.
+    fn has_enough(&self) -> bool {
+        !self.lines || self.waiting.load(Ordering::Relaxed) >= IMPORT_BATCHES_WAITING / 2
+    }
+
+    /// Hands over; `false` when nobody wants more.
+    fn send(&self, batch: Result<Batch>) -> bool {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.sender.send(batch).is_ok()
+    }
+}
+
+fn pump(mut filler: Filler<impl Reader>, full: &Full<'_>, spent: &Mutex<Receiver<Batch>>) {
     let room = || spent.try_lock().ok().and_then(|spent| spent.try_recv().ok());
-    while let Some(next) = filler.next(room().unwrap_or_default()).transpose() {
+    while let Some(next) = filler.next(room().unwrap_or_default(), full.has_enough()).transpose() {
         let failed = next.is_err();
-        if full.send(next).is_err() || failed {
+        if !full.send(next) || failed {
             return;
         }
     }

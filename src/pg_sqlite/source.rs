@@ -2,8 +2,9 @@
 
 use super::batch::Batch;
 use super::convert::Converter;
-use super::{Error, Lines, PgQuery, PgTable, Result, copy_text};
-use crate::libpq::{Conn, CopyOut, PgResult, Status};
+use super::raw_lines::{CopyLines, LineConverter};
+use super::{Error, Lines, PgQuery, PgTable, Result};
+use crate::libpq::{Conn, PgResult, Status};
 
 /// Where the rows of an import come from.
 pub enum Source<'a> {
@@ -53,12 +54,21 @@ pub enum Source<'a> {
 
 /// Reads rows and converts them.
 pub(super) trait Reader {
-    /// Fills an empty batch; `false` when there are no more rows after it.
+    /// Fills an empty batch, perhaps with lines that are still to be converted; `false` when there
+    /// are no more rows after it.
     ///
     /// # Errors
     /// PostgreSQL's, or a value that cannot be converted. The batch holds the rows before it, and
     /// perhaps a part of that row.
     fn fill(&mut self, batch: &mut Batch) -> Result<bool>;
+
+    /// Converts the lines in a batch, if there are any.
+    ///
+    /// # Errors
+    /// A value that cannot be converted; the batch then is as after [`Reader::fill`].
+    fn convert(&mut self, _batch: &mut Batch) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Rows of a result.
@@ -171,9 +181,8 @@ impl Drop for StreamRows<'_> {
 
 /// Rows of a COPY.
 pub(super) struct CopyRows<'a> {
-    copy: CopyOut<'a>,
-    converter: Converter,
-    scratch: Vec<u8>,
+    lines: CopyLines<'a>,
+    converter: LineConverter,
 }
 
 impl<'a> CopyRows<'a> {
@@ -181,22 +190,17 @@ impl<'a> CopyRows<'a> {
     ///
     /// # Errors
     /// PostgreSQL's.
-    pub(super) fn begin(conn: &'a Conn, sql: &str, converter: Converter) -> Result<Self> {
-        Ok(CopyRows { copy: conn.copy_out(sql)?, converter, scratch: Vec::new() })
-    }
-
-    /// Gives the converter back.
-    pub(super) fn into_converter(self) -> Converter {
-        self.converter
+    pub(super) fn begin(conn: &'a Conn, sql: &str, converter: LineConverter) -> Result<Self> {
+        Ok(CopyRows { lines: CopyLines::new(conn.copy_out(sql)?, 0), converter })
     }
 }
 
 impl Reader for CopyRows<'_> {
     fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
-        while !batch.is_full() {
-            let Some(line) = self.copy.next_row()? else { return Ok(false) };
-            copy_text::row(&line, &mut self.converter, batch, &mut self.scratch)?;
-        }
-        Ok(true)
+        self.lines.fill(batch, &mut self.converter)
+    }
+
+    fn convert(&mut self, batch: &mut Batch) -> Result<()> {
+        self.converter.convert(batch)
     }
 }

@@ -4,8 +4,10 @@ mod lines;
 mod targets;
 
 use super::batch::Batch;
+use super::convert::Converter;
 use super::feed::{Feed, Progress};
 use super::pump::{Batches, read_ahead};
+use super::raw_lines::LineConverter;
 use super::source::Reader;
 use super::table::create_sql;
 use super::*;
@@ -105,6 +107,56 @@ impl Reader for Counting {
     }
 }
 
+/// Batches of lines, of which one is no number.
+struct Unconverted {
+    left: u64,
+    next: u64,
+    bad: u64,
+    converter: LineConverter,
+}
+
+impl Reader for Unconverted {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
+        for _ in 0..self.left.min(7) {
+            self.next += 1;
+            let text = if self.next == self.bad { "x".to_owned() } else { self.next.to_string() };
+            batch.raw.push(self.next, format!("{text}\n").as_bytes());
+            self.left -= 1;
+        }
+        Ok(self.left > 0)
+    }
+
+    fn convert(&mut self, batch: &mut Batch) -> Result<()> {
+        self.converter.convert(batch)
+    }
+}
+
+#[test]
+fn lines_are_converted_on_either_side() {
+    let converter =
+        || LineConverter::new(Converter::new(columns(&["a", "int"]), None, true, 1 << 20));
+    for here in [Some(converter()), None] {
+        for (bad, want) in [(0, 500), (1, 0), (7, 6), (8, 7), (300, 299)] {
+            let reader = || Ok(Unconverted { left: 500, next: 0, bad, converter: converter() });
+            let mut found = 0;
+            let result = read_ahead(reader, None, here.clone(), |ahead| {
+                let mut feed = Feed::new(ahead, 1, None);
+                while feed.advance()? {
+                    found += 1;
+                    assert_eq!(feed.value(0).as_int(), Some(found));
+                }
+                Ok(())
+            });
+            assert_eq!(found, want, "those before the bad one");
+            match result {
+                Ok(()) => assert_eq!(bad, 0),
+                Err(Error::Value { row, .. }) => assert_eq!(row, bad),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
 fn sum(feed: &mut Feed<'_, impl Batches>) -> Result<i64> {
     let mut sum = 0;
     while feed.advance()? {
@@ -117,7 +169,8 @@ fn sum(feed: &mut Feed<'_, impl Batches>) -> Result<i64> {
 fn reading_ahead_gives_every_row_once() {
     for rows in [0, 1, 7, 8, 1000] {
         let reader = || Ok(Counting { left: rows, next: 0, panic: false });
-        let total = read_ahead(reader, None, |ahead| sum(&mut Feed::new(ahead, 1, None))).unwrap();
+        let total =
+            read_ahead(reader, None, None, |ahead| sum(&mut Feed::new(ahead, 1, None))).unwrap();
         assert_eq!(total, (rows * (rows + 1) / 2) as i64);
     }
 }
@@ -125,7 +178,7 @@ fn reading_ahead_gives_every_row_once() {
 #[test]
 fn a_writer_that_gives_up_ends_the_reader() {
     let reader = || Ok(Counting { left: u64::MAX, next: 0, panic: false });
-    let result: Result<()> = read_ahead(reader, None, |ahead| {
+    let result: Result<()> = read_ahead(reader, None, None, |ahead| {
         let mut feed = Feed::new(ahead, 1, None);
         assert!(feed.advance()?);
         Err(Error::Stopped { row: feed.rows() })
@@ -138,12 +191,13 @@ fn a_reader_that_fails_or_panics_is_heard_of() {
     let result = read_ahead(
         || Err::<Counting, _>(Error::NoColumns),
         None,
+        None,
         |ahead| sum(&mut Feed::new(ahead, 1, None)),
     );
     assert!(matches!(result, Err(Error::NoColumns)));
     let panicked = std::panic::catch_unwind(|| {
         let reader = || Ok(Counting { left: 1, next: 0, panic: true });
-        read_ahead(reader, None, |ahead| sum(&mut Feed::new(ahead, 1, None)))
+        read_ahead(reader, None, None, |ahead| sum(&mut Feed::new(ahead, 1, None)))
     });
     assert!(panicked.is_err());
 }
@@ -156,7 +210,7 @@ fn progress_and_pauses_fall_on_whole_counts() {
         true
     };
     let reader = || Ok(Counting { left: 20, next: 0, panic: false });
-    let parts = read_ahead(reader, None, |ahead| {
+    let parts = read_ahead(reader, None, None, |ahead| {
         let progress = Progress { every: 5, call: &mut call };
         let mut feed = Feed::new(ahead, 1, Some(progress));
         let mut parts = Vec::new();
