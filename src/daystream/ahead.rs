@@ -219,9 +219,9 @@ impl Reader {
             }
             return Err(cursor.corrupt(cursor.scan.start, Damage::Incomplete));
         }
-        if gone {
-            retained::check(&self.dir, self.last.or(cursor.scan.before()))?;
-        }
+        // NOTE: after the names were listed, as below.
+        let read = self.last.max(cursor.scan.before());
+        retained::check(&self.dir, read)?;
         self.enter(next)?;
         Ok(Next::Scan)
     }
@@ -230,12 +230,13 @@ impl Reader {
     fn open_next(&mut self) -> Result<bool, Error> {
         let next = match self.last {
             Some(last) => layout::next(&self.dir, last)?,
-            None => layout::first(&self.dir)?,
+            None => retained::first(&self.dir)?,
         };
-        match next {
-            Some(segment) => self.enter(segment).map(|()| self.cursor.is_some()),
-            None => Ok(false),
-        }
+        let Some(segment) = next else { return Ok(false) };
+        // NOTE: after the names were listed. What was removed before that is in the note by now, and
+        // what is removed later is not found when it is opened.
+        retained::check(&self.dir, self.last)?;
+        self.enter(segment).map(|()| self.cursor.is_some())
     }
 
     /// Opens `segment` at its beginning, in place of the open one.

@@ -282,7 +282,7 @@ impl Reader {
     fn seek(&mut self) -> Result<(), Error> {
         let dir = &self.dir;
         let segment = match self.start {
-            Start::Begin => layout::first(dir)?,
+            Start::Begin => retained::first(dir)?,
             Start::End => layout::last(dir, None)?,
             Start::Clock(clock) => {
                 let limit = Position { clock: clock.max(0), seq: 0 };

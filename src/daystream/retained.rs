@@ -49,6 +49,15 @@ pub(super) fn check(dir: &Path, last: Option<Position>) -> Result<(), Error> {
     }
 }
 
+/// The first segment that was not removed. One that is still there while its removal is under way,
+/// or was cut short, is removed.
+pub(super) fn first(dir: &Path) -> Result<Option<Segment>, Error> {
+    match load(dir)? {
+        Some(removed) => layout::next(dir, removed),
+        None => layout::first(dir),
+    }
+}
+
 /// What to keep; without any bound, everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
