@@ -1,5 +1,6 @@
 //! A connection: ownership, state, notifications, cancelling.
 
+use super::connect::plain_message;
 use super::{Conninfo, Error, PgResult, notice, text};
 use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -149,6 +150,14 @@ impl Conn {
     pub fn error_message(&self) -> String {
         // SAFETY: the connection is live and owns the string.
         unsafe { text::owned(pq_sys::PQerrorMessage(self.as_raw())) }
+    }
+
+    /// As [`Conn::error_message`], without the SQLSTATE and the place in the server's source that
+    /// some calls here ask for besides.
+    #[must_use]
+    pub fn plain_error_message(&self) -> String {
+        let message = self.error_message();
+        if message.contains("\nLOCATION:") { plain_message(&message).0 + "\n" } else { message }
     }
 
     /// The last call failed: what to tell the caller.

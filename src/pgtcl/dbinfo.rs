@@ -88,7 +88,7 @@ fn fact(connection: &Connection, option: &str) -> CmdResult {
             TransactionStatus::InError => "idle_in_failed_block",
             TransactionStatus::Unknown => "connection_bad",
         }),
-        "error_message" => Obj::from(conn.error_message()),
+        "error_message" => Obj::from(conn.plain_error_message()),
         "needs_password" => Obj::from(conn.needs_password()),
         "used_password" => Obj::from(conn.used_password()),
         _ => Obj::from(conn.used_ssl()),

@@ -1,8 +1,8 @@
 //! `pg_lo_*`: large objects.
 //!
 //! Descriptors live as long as their transaction. As in Pgtcl, opening, reading, writing, seeking
-//! and the like give -1 when the server refuses (`pg_dbinfo error_message` says why), and creating
-//! gives 0; `pg_lo_unlink`, `pg_lo_import` and `pg_lo_export` raise.
+//! and the like give -1 when the server refuses, and creating gives 0; the global errorCode and
+//! `pg_dbinfo error_message` then say why. `pg_lo_unlink`, `pg_lo_import` and `pg_lo_export` raise.
 
 use super::failure::library_failed;
 use super::handles::connection;
@@ -24,9 +24,28 @@ fn bad<T>(message: &str, word: &Obj) -> CmdResult<T> {
     Err(Failure::new(message, &code).into())
 }
 
-/// -1 for what the server refused.
-fn number<T: Into<i64>>(outcome: Result<T, Error>) -> Flow {
-    Obj::int(outcome.map_or(-1, Into::into)).into()
+/// What a call gives. As in Pgtcl it is no error when the server refuses: `refused` says so, and
+/// the code that an error would have is left.
+fn told<T>(
+    interp: Interp,
+    conn: &Conn,
+    refused: T,
+    call: impl FnOnce(&Conn) -> Result<T, Error>,
+) -> T {
+    conn.lo_told(call).unwrap_or_else(|error| {
+        library_failed("", error).leave_code(interp);
+        refused
+    })
+}
+
+/// As [`told`], of a number: -1 for what the server refused.
+fn number<T: Into<i64>>(
+    interp: Interp,
+    handle: &Obj,
+    call: impl FnOnce(&Conn) -> Result<T, Error>,
+) -> Result<Flow, Exception> {
+    let conn = conn(interp, handle)?;
+    Ok(Obj::int(told(interp, &conn, -1, |conn| call(conn).map(Into::into))).into())
 }
 
 /// A number that is no large object's or descriptor's becomes one that there is not.
@@ -54,14 +73,14 @@ pub(super) fn open(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         _ => return bad("mode argument must be 'r', 'w', or 'rw'", word),
     };
     let oid = small::<u32>(interp, oid)?;
-    Ok(number(conn(interp, handle)?.lo_open(oid, mode)))
+    number(interp, handle, |conn| conn.lo_open(oid, mode))
 }
 
 /// `pg_lo_close conn fd`.
 pub(super) fn close(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, handle, fd] = words else { return wrong("pg_lo_close connection fd") };
     let fd = small::<i32>(interp, fd)?;
-    Ok(number(conn(interp, handle)?.lo_close(fd)))
+    number(interp, handle, |conn| conn.lo_close(fd))
 }
 
 /// `pg_lo_read conn fd bufVar len`: the number of bytes that the variable then holds.
@@ -73,13 +92,11 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let length = length.as_int(interp)?;
     let conn = conn(interp, handle)?;
     let Ok(length @ 1..) = usize::try_from(length) else { return Ok(Obj::int(0).into()) };
-    match conn.lo_read(fd, length) {
-        Ok(bytes) => {
-            interp.set_var(variable, None, &Obj::bytes(&bytes))?;
-            Ok(Obj::int(count(bytes.len())).into())
-        }
-        Err(_) => Ok(Obj::int(-1).into()),
-    }
+    let Some(bytes) = told(interp, &conn, None, |conn| conn.lo_read(fd, length).map(Some)) else {
+        return Ok(Obj::int(-1).into());
+    };
+    interp.set_var(variable, None, &Obj::bytes(&bytes))?;
+    Ok(Obj::int(count(bytes.len())).into())
 }
 
 /// `pg_lo_write conn fd buf len`: the number of bytes written.
@@ -95,7 +112,7 @@ pub(super) fn write(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         return Err(Failure::new(message, &code).into());
     };
     let bytes = bytes.get(..length).unwrap_or(bytes);
-    Ok(number(conn(interp, handle)?.lo_write(fd, bytes).map(count)))
+    number(interp, handle, |conn| conn.lo_write(fd, bytes).map(count))
 }
 
 /// `pg_lo_lseek conn fd offset whence`: the new position.
@@ -111,7 +128,7 @@ pub(super) fn lseek(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         b"SEEK_END" => Whence::End,
         _ => return bad("'whence' must be SEEK_SET, SEEK_CUR or SEEK_END", word),
     };
-    Ok(number(conn(interp, handle)?.lo_lseek(fd, offset, whence)))
+    number(interp, handle, |conn| conn.lo_lseek(fd, offset, whence))
 }
 
 /// `pg_lo_creat conn mode`: the id of a new large object.
@@ -125,15 +142,15 @@ pub(super) fn creat(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
             _ => return bad("mode must be some OR'd combination of INV_READ, and INV_WRITE", word),
         }
     }
-    let oid = conn(interp, handle)?.lo_creat(mode).unwrap_or(0);
-    Ok(Obj::int(oid.into()).into())
+    let conn = conn(interp, handle)?;
+    Ok(Obj::int(told(interp, &conn, 0, |conn| conn.lo_creat(mode)).into()).into())
 }
 
 /// `pg_lo_tell conn fd`: the position.
 pub(super) fn tell(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, handle, fd] = words else { return wrong("pg_lo_tell conn fd") };
     let fd = small::<i32>(interp, fd)?;
-    Ok(number(conn(interp, handle)?.lo_tell(fd)))
+    number(interp, handle, |conn| conn.lo_tell(fd))
 }
 
 /// `pg_lo_truncate conn fd ?len?`.
@@ -144,7 +161,7 @@ pub(super) fn truncate(interp: Interp, words: &[Obj]) -> Result<Flow, Exception>
         _ => return wrong("pg_lo_truncate conn fd ?len?"),
     };
     let fd = small::<i32>(interp, fd)?;
-    Ok(number(conn(interp, handle)?.lo_truncate(fd, length)))
+    number(interp, handle, |conn| conn.lo_truncate(fd, length))
 }
 
 /// `pg_lo_unlink conn oid`: 1.

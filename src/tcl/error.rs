@@ -86,6 +86,16 @@ pub enum Exception {
 }
 
 impl Exception {
+    /// Leaves the errorCode alone, in the global variable of that name: for a command that does not
+    /// raise, but tells by its result that something was refused.
+    pub fn leave_code(&self, interp: Interp) {
+        if let Exception::Failure(failure) = self {
+            let code = Obj::text_list(failure.code());
+            // Refused only by a trace of the script's own.
+            let _ = interp.set_var(&Obj::text("::errorCode"), None, &code);
+        }
+    }
+
     /// Leaves the exception in the interpreter; returns Tcl's code.
     pub(super) fn raise(&self, interp: Interp) -> c_int {
         match self {
