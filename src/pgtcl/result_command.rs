@@ -150,8 +150,7 @@ fn plain(handle: &QueryResult, result: &PgResult, option: &str) -> Option<Obj> {
             Obj::list_of_about(number, rows().flat_map(|row| cells(result, row, &null)))
         }
         "-llist" => {
-            let row = |row| Obj::list_of(cells(result, row, &null));
-            Obj::list(&rows().map(row).collect::<Vec<_>>())
+            Obj::list_of_lists(result.ntuples(), rows().map(|row| cells(result, row, &null)))
         }
         "-dict" => dict(handle, &null),
         "-clear" => {

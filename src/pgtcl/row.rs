@@ -118,8 +118,12 @@ pub(super) fn cells<'a>(
     row: usize,
     null: &'a Obj,
 ) -> impl Iterator<Item = Cell<'a>> {
-    let made: fn(&'a [u8]) -> Cell<'a> = if result.is_binary() { Cell::Bytes } else { Cell::Text };
-    result.row(row).map(move |value| value.map_or(Cell::Value(null), made))
+    let binary = result.is_binary();
+    result.row(row).map(move |value| match value {
+        Some(bytes) if binary => Cell::Bytes(bytes),
+        Some(text) => Cell::Text(text),
+        None => Cell::Value(null),
+    })
 }
 
 /// A row as values.

@@ -20,6 +20,7 @@ impl Cell<'_> {
     ///
     /// # Safety
     /// Given to Tcl before anything else happens, or it leaks.
+    #[inline]
     unsafe fn raw(&self) -> *mut sys::Obj {
         // SAFETY: making objects has no preconditions.
         unsafe {
@@ -32,22 +33,83 @@ impl Cell<'_> {
     }
 }
 
+/// How many values are made before they go into a list: what is then written into each of them is
+/// still in the processor's cache.
+const CHUNK: usize = 64;
+
+/// Values on their way into a list that nobody else refers to.
+struct Filling<'a> {
+    list: &'a Obj,
+    length: usize,
+    waiting: [*mut sys::Obj; CHUNK],
+    used: usize,
+}
+
+impl<'a> Filling<'a> {
+    fn of(list: &'a Obj) -> Filling<'a> {
+        Filling { list, length: 0, waiting: [std::ptr::null_mut(); CHUNK], used: 0 }
+    }
+
+    /// # Safety
+    /// A live object; the list refers to it once it is flushed.
+    #[inline]
+    unsafe fn push(&mut self, value: *mut sys::Obj) {
+        if self.used == CHUNK {
+            // SAFETY: those that wait were pushed, so they are live.
+            unsafe { self.flush() };
+        }
+        if let Some(slot) = self.waiting.get_mut(self.used) {
+            *slot = value;
+            self.used += 1;
+        }
+    }
+
+    /// # Safety
+    /// Those that wait are live.
+    unsafe fn flush(&mut self) {
+        let waiting = self.waiting.get(..self.used).unwrap_or_default();
+        // SAFETY: live, by the caller; the list is new and has one reference.
+        unsafe { sys::list_append(self.list.raw(), self.length, waiting) };
+        self.length += self.used;
+        self.used = 0;
+    }
+}
+
 impl Obj {
     /// A list of these.
     #[must_use]
     pub fn list_of<'a>(cells: impl Iterator<Item = Cell<'a>>) -> Obj {
-        Obj::list_of_about(cells.size_hint().0, cells)
-    }
-
-    /// As [`Obj::list_of`], where their number is known but not told by the iterator.
-    #[must_use]
-    pub fn list_of_about<'a>(number: usize, cells: impl Iterator<Item = Cell<'a>>) -> Obj {
-        let mut elements = Vec::with_capacity(number);
         // SAFETY: the new objects are given to the list, which takes a reference to each; that is
         // held at once.
+        unsafe { Obj::hold(raw_list(cells)) }
+    }
+
+    /// A list of these, about so many.
+    #[must_use]
+    pub fn list_of_about<'a>(number: usize, cells: impl Iterator<Item = Cell<'a>>) -> Obj {
+        // SAFETY: as for list_of; the list has one reference.
         unsafe {
-            elements.extend(cells.map(|cell| cell.raw()));
-            Obj::hold(sys::new_list(&elements))
+            let list = Obj::hold(sys::new_list_for(number));
+            let mut filling = Filling::of(&list);
+            cells.for_each(|cell| filling.push(cell.raw()));
+            filling.flush();
+            list
+        }
+    }
+
+    /// A list of lists of these, about so many.
+    #[must_use]
+    pub fn list_of_lists<'a, C: Iterator<Item = Cell<'a>>>(
+        number: usize,
+        rows: impl Iterator<Item = C>,
+    ) -> Obj {
+        // SAFETY: as for list_of_about.
+        unsafe {
+            let list = Obj::hold(sys::new_list_for(number));
+            let mut filling = Filling::of(&list);
+            rows.for_each(|cells| filling.push(raw_list(cells)));
+            filling.flush();
+            list
         }
     }
 
@@ -64,5 +126,32 @@ impl Obj {
             }
             dict
         }
+    }
+}
+
+/// A new list of these, to which nobody refers.
+///
+/// # Safety
+/// Given to Tcl before anything else happens, or it leaks.
+#[inline]
+unsafe fn raw_list<'a>(cells: impl Iterator<Item = Cell<'a>>) -> *mut sys::Obj {
+    let mut few = [std::ptr::null_mut(); CHUNK];
+    let mut many = Vec::new();
+    let mut used = 0;
+    // SAFETY: the new objects are given to the list, which takes a reference to each.
+    unsafe {
+        for cell in cells {
+            match few.get_mut(used) {
+                Some(slot) => *slot = cell.raw(),
+                None => many.push(cell.raw()),
+            }
+            used += 1;
+        }
+        if many.is_empty() {
+            return sys::new_list(few.get(..used).unwrap_or_default());
+        }
+        let mut all = few.to_vec();
+        all.append(&mut many);
+        sys::new_list(&all)
     }
 }

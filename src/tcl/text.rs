@@ -92,11 +92,26 @@ fn decode(tcl: &[u8], start: usize, replacement: Option<char>) -> Result<String,
     String::from_utf8(out).map_err(|error| TextError { byte: error.utf8_error().valid_up_to() })
 }
 
+/// Whether these are ASCII characters other than NUL. Eight at a time: nearly every value of a
+/// database is such, and short, and this is asked of each.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // A high bit stays where a byte is 0x80 or more, or borrows because it is 0.
+    let strange = |word: u64| (word | word.wrapping_sub(ONES)) & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    if words.iter().any(|word| strange(u64::from_ne_bytes(*word)) != 0) {
+        return false;
+    }
+    rest.iter().all(|byte| (1..0x80).contains(byte))
+}
+
 /// UTF-8 to the form of the running Tcl; bytes that are no UTF-8 become U+FFFD. Borrows when
 /// nothing needs a change.
 #[must_use]
 pub fn from_utf8(utf8: &[u8], tcl9: bool) -> Cow<'_, [u8]> {
-    if utf8.is_ascii() && memchr::memchr(0, utf8).is_none() {
+    if is_plain(utf8) {
         return Cow::Borrowed(utf8);
     }
     let text = String::from_utf8_lossy(utf8);
@@ -130,6 +145,20 @@ pub fn from_utf8(utf8: &[u8], tcl9: bool) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_is_what_is_ascii_without_nul() {
+        for length in 0..20 {
+            assert!(is_plain(&vec![b'a'; length]));
+            for at in 0..length {
+                for (byte, plain) in [(0, false), (1, true), (0x7F, true), (0x80, false)] {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    assert_eq!(is_plain(&text), plain, "{byte} at {at} of {length}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn plain_text_is_borrowed_both_ways() {

@@ -68,6 +68,25 @@ pub unsafe fn new_list(elements: &[*mut Obj]) -> *mut Obj {
           53: unsafe extern "C" fn(isize, *const *mut Obj) -> *mut Obj => |f| f(n, p))
 }
 
+/// A new empty list with room for `number` elements.
+#[inline]
+pub unsafe fn new_list_for(number: usize) -> *mut Obj {
+    let (p, n) = (std::ptr::null::<*mut Obj>(), number as isize);
+    call!(53: unsafe extern "C" fn(c_int, *const *mut Obj) -> *mut Obj => |f| f(int(n), p),
+          53: unsafe extern "C" fn(isize, *const *mut Obj) -> *mut Obj => |f| f(n, p))
+}
+
+/// Appends `elements` to an unshared list of `length` elements; each gets one more reference.
+#[inline]
+pub unsafe fn list_append(list: *mut Obj, length: usize, elements: &[*mut Obj]) {
+    type Replace<N> =
+        unsafe extern "C" fn(*mut Interp, *mut Obj, N, N, N, *const *mut Obj) -> c_int;
+    let (at, p, n) = (length as isize, elements.as_ptr(), elements.len() as isize);
+    let none = std::ptr::null_mut();
+    call!(48: Replace<c_int> => |f| f(none, list, int(at), 0, int(n), p),
+          48: Replace<isize> => |f| f(none, list, at, 0, n, p));
+}
+
 /// The string representation, in Tcl's internal form; a NUL byte follows it in memory.
 #[inline]
 pub unsafe fn string_bytes<'a>(obj: *mut Obj) -> &'a [u8] {
