@@ -94,8 +94,9 @@ impl Session {
             .publication
             .as_deref()
             .or_else(|| from_state(|i| &i.publication))
-            .unwrap_or(&options.slot)
-            .to_owned();
+            .unwrap_or(&options.slot);
+        // NOTE: what is here goes into the stream's state, and whoever copies tables believes it.
+        let publication = if plugin == Plugin::Pgoutput { publication } else { "" }.to_owned();
         let slot = Slot::read(link.conn(), &options.slot)?
             .ok_or_else(|| Error::SlotMissing { slot: options.slot.clone() })?;
         slot.check(plugin.name(), &system.database)?;
@@ -220,7 +221,9 @@ impl Session {
                 }
             }
         }
-        self.watch_publication();
+        if self.plugin == Plugin::Pgoutput {
+            self.watch_publication();
+        }
         let started = self.link.start(&self.slot.name, from.0, &arguments);
         started.map_err(|error| self.explain(error.into()))
     }
@@ -285,7 +288,7 @@ fn setting(link: &Replication, name: &str) -> Result<String, Error> {
 /// Whether a message about a missing object means the publication rather than the slot.
 fn names_publication(message: &str, publication: &str, slot: &str) -> bool {
     let named = message.contains(&format!("\"{publication}\""));
-    named && (publication != slot || message.contains("publication"))
+    named && !publication.is_empty() && (publication != slot || message.contains("publication"))
 }
 
 /// Sees that the stream was written from this slot of this system.

@@ -142,8 +142,31 @@ fn select(
     }
     check_identities(&added)?;
     done.added = added.iter().map(Table::to_string).collect();
-    done.tables = selected.iter().map(|name| name.replace('"', "")).collect();
+    done.tables = selected_names(&selected);
     Ok(selected)
+}
+
+/// The tables that a plugin without publications is asked for, for people to read: `chosen`, or all
+/// of the database.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn selected(conn: &Conn, chosen: Option<&[String]>) -> Result<Vec<String>, Error> {
+    match chosen {
+        Some(chosen) if !chosen.is_empty() => Ok(selected_names(chosen)),
+        _ => Ok(tables::all(conn)?.iter().map(Table::to_string).collect()),
+    }
+}
+
+/// Names as [`Table`] shows them, of names as [`Table::quoted`] writes them.
+fn selected_names(quoted: &[String]) -> Vec<String> {
+    let shown = |name: &String| {
+        let name = name.strip_prefix("\"public\".").unwrap_or(name);
+        let name = name.strip_prefix('"').unwrap_or(name);
+        let name = name.strip_suffix('"').unwrap_or(name);
+        name.replace("\".\"", ".").replace("\"\"", "\"")
+    };
+    quoted.iter().map(shown).collect()
 }
 
 /// Drops the slot and the publication (`None`: the slot's name), as far as they exist.
@@ -153,7 +176,10 @@ fn select(
 pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Result<Dropped, Error> {
     let conn = connect(conninfo)?;
     let mut dropped = Dropped::default();
-    if Slot::read(&conn, slot)?.is_some() {
+    let found = Slot::read(&conn, slot)?;
+    // A publication of that name is not this slot's when its plugin knows none.
+    let own = found.as_ref().is_none_or(|slot| slot.plugin != Plugin::Deltaflood.name());
+    if found.is_some() {
         let quoted = conn.escape_literal(slot)?;
         let sql = format!("select pg_catalog.pg_drop_replication_slot({quoted})");
         conn.query(&sql).map_err(|error| match error.sqlstate() {
@@ -162,8 +188,9 @@ pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Resul
         })?;
         dropped.slot = true;
     }
-    let publication = publication.unwrap_or(slot);
-    if publication_exists(&conn, publication)? {
+    if let Some(publication) = publication.or(own.then_some(slot))
+        && publication_exists(&conn, publication)?
+    {
         let quoted = conn.escape_identifier(publication)?;
         conn.query(&format!("drop publication {quoted}"))?;
         dropped.publication = true;

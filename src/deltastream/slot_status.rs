@@ -1,5 +1,6 @@
 //! How a slot and its stream stand: one look at the server and at the folder.
 
+use super::options::Plugin;
 use super::slot::Slot;
 use super::{Error, setup, tables};
 use crate::daystream::heartbeat::Tail;
@@ -58,7 +59,13 @@ pub fn status_of(
         super::session::check_identity(identity, &system, slot_name)?;
     }
     let kept = identity.as_ref().map(|i| i.publication.as_str()).filter(|p| !p.is_empty());
-    let publication = publication.or(kept).unwrap_or(slot_name).to_owned();
+    let (publication, tables) = if slot.plugin == Plugin::Deltaflood.name() {
+        (String::new(), setup::selected(&conn, identity.as_ref().map(|i| i.tables.as_slice()))?)
+    } else {
+        let publication = publication.or(kept).unwrap_or(slot_name).to_owned();
+        let tables = tables::published(&conn, &publication)?;
+        (publication, tables)
+    };
     let wal_lsn = Lsn(system.flush_lsn);
     let behind = |lsn: Lsn| wal_lsn.0.saturating_sub(lsn.0);
     let lag_bytes = behind(slot.confirmed);
@@ -78,7 +85,7 @@ pub fn status_of(
         lag_bytes,
         lag_s,
         kept_bytes: slot.restart.map_or(0, behind),
-        tables: tables::published(&conn, &publication)?,
+        tables,
         publication,
         stream: identity,
         // NOTE: a stream that cannot be read is not what is asked about here.

@@ -1,0 +1,65 @@
+# The road pg_recvlogical | deltastream read, for tests.
+#
+#   road::start FILE c database slot stream ?word ...?   starts both; their log lines go to FILE;
+#                                                        the words are options of deltastream read
+#   road::pids ROAD        the processes of pg_recvlogical and of deltastream
+#   road::finish ROAD      ends pg_recvlogical; deltastream ends at the end of its input
+#   road::lines STREAM     a stream's lines, as bytes, without stamps and what sums them up
+#   road::differences A B  the first lines of two streams that differ; nothing when none do
+
+namespace eval ::road {
+    # Everything that deltastream asks the plugin for when it reads the slot itself.
+    variable whole {include-transaction on include-schema on include-truncate on
+        include-messages on publish-via-root on}
+}
+
+# The words that run pg_recvlogical, writing into FILE (`-`: standard output).
+proc ::road::receive {c database slot file options args} {
+    set words [list [::cluster::program $c pg_recvlogical] -d [::cluster::conninfo $c $database] \
+        -S $slot --start --no-loop -f $file {*}$args]
+    foreach {name value} $options { lappend words -o $name=$value }
+    return $words
+}
+
+proc ::road::start {file c database slot stream args} {
+    variable whole
+    # --status-interval: what the pipe has taken is confirmed once a second.
+    set pids [exec {*}[receive $c $database $slot - $whole --status-interval=1] 2>> $file \
+        | {*}[::support::program deltastream read -stream $stream {*}$args] >> $file 2>> $file &]
+    return $pids
+}
+
+proc ::road::ended {pids} {
+    foreach pid $pids { if {[::cluster::alive $pid]} { return 0 } }
+    return 1
+}
+
+proc ::road::finish {pids} {
+    catch {exec kill -INT [lindex $pids 0]}
+    ::wait::until {[ended $pids]} 30000 "the end of the road"
+}
+
+proc ::road::lines {stream} {
+    set f [open |[::support::program daystream cat $stream] rb]
+    set found {}
+    foreach line [split [read $f] \n] {
+        regsub {^_c\t\d+\t_s\t\d+\t} $line {} line
+        regsub {\t_crc\t[0-9a-f]+\t_commit_crc\t[0-9a-f]+(\t_action\tcommit)$} $line {\1} line
+        # A message outside of any transaction has the time at which it was read.
+        regsub {^(_xid\t0\t.*_time\t)\d+} $line {\1} line
+        lappend found $line
+    }
+    close $f
+    return $found
+}
+
+proc ::road::differences {one other} {
+    set found {}
+    foreach a [lines $one] b [lines $other] {
+        if {$a eq $b} continue
+        lappend found "[file tail $one]: [string range $a 0 1000]" \
+            "[file tail $other]: [string range $b 0 1000]"
+        if {[llength $found] > 5} break
+    }
+    join $found \n
+}
