@@ -95,6 +95,9 @@ pub const STATUS_INTERVAL_MS: u64 = 5_000;
 pub const END_POLL_MS: u64 = 100;
 /// Capture: time between two confirmations of progress while idle, in milliseconds.
 pub const IDLE_CONFIRM_MS: u64 = 10_000;
+/// Reading lines in: time between two advances of the slot that keeps what is not durable, in
+/// milliseconds. Each makes the server read the WAL in between once more.
+pub const KEEPER_ADVANCE_MS: u64 = 5_000;
 /// Capture: WAL passed while idle, in bytes, after which progress is confirmed at once.
 pub const IDLE_CONFIRM_BYTES: u64 = 16 << 20;
 /// Capture: first and longest pause before connecting again, in milliseconds.

@@ -1,6 +1,7 @@
 //! `deltastream read`: lines from a channel into a daystream.
 
 use crate::daystream::{Intake, Taken, Writer, WriterOptions};
+use crate::deltastream::Keeper;
 use crate::tcl::channel::Channel;
 use crate::tcl::event::Timer;
 use crate::tcl::serve::{self, Ended};
@@ -12,9 +13,11 @@ use std::rc::Rc;
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
+const KNOWN: [&str; 7] =
+    ["-stream", "-channel", "-commits", "-quiet_ms", "-segment_bytes", "-conninfo", "-slot"];
+
 pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let known = ["-stream", "-channel", "-commits", "-quiet_ms", "-segment_bytes"];
-    let options = Options::parse(words, &known)?;
+    let options = Options::parse(words, &KNOWN)?;
     let stream = options.required("-stream")?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdin"));
     let quiet_ms = options.count(interp, "-quiet_ms")?;
@@ -27,13 +30,15 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     if let Some(bytes) = options.count(interp, "-segment_bytes")? {
         how.segment_bytes = bytes;
     }
+    let mut keeper = keeper(&options)?;
     let mut writer = Writer::open(stream, how)?;
     let mut intake = match options.flag(interp, "-commits")? {
         Some(true) => Intake::with_commits(),
         _ => Intake::new(),
     };
     let input = Input::new(interp, name)?;
-    let outcome = pump(interp, &input, &mut intake, &mut writer, quiet_ms);
+    let mut sink = Sink { writer: &mut writer, keeper: keeper.as_mut() };
+    let outcome = pump(interp, &input, &mut intake, &mut sink, quiet_ms);
     input.release(interp);
     if outcome.is_err() {
         writer.abandon()?;
@@ -41,7 +46,41 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     // NOTE: what came before an error is kept, too.
     // DURABILITY: before the LSN is told, which is what the caller may let the server forget.
     writer.sync()?;
-    Ok(dict(&outcome?, writer.last_lsn()).into())
+    let taken = outcome?;
+    if let (Some(keeper), Some(lsn)) = (&mut keeper, writer.last_lsn()) {
+        keeper.advance(lsn)?;
+    }
+    Ok(dict(&taken, writer.last_lsn()).into())
+}
+
+/// The slot that makes the server remember what is not durable here.
+fn keeper(options: &Options) -> CmdResult<Option<Keeper>> {
+    let Some(slot) = options.text("-slot")? else { return Ok(None) };
+    Ok(Some(Keeper::open(&options.required("-conninfo")?, &slot)?))
+}
+
+/// Where lines go, and who is told how far they are safe.
+struct Sink<'a> {
+    writer: &'a mut Writer,
+    keeper: Option<&'a mut Keeper>,
+}
+
+impl Sink<'_> {
+    /// Makes everything durable, and tells the server from time to time.
+    fn sync(&mut self) -> CmdResult<()> {
+        // DURABILITY: before the server may forget it.
+        self.writer.sync()?;
+        if let (Some(keeper), Some(lsn)) = (&mut self.keeper, self.writer.last_lsn())
+            && keeper.is_due()
+        {
+            keeper.advance(lsn)?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.is_due())
+    }
 }
 
 fn dict(taken: &Taken, lsn: Option<Lsn>) -> Obj {
@@ -59,7 +98,7 @@ fn pump(
     interp: Interp,
     input: &Input,
     intake: &mut Intake,
-    writer: &mut Writer,
+    sink: &mut Sink<'_>,
     quiet_ms: Option<u64>,
 ) -> CmdResult<Taken> {
     let mut piece = vec![0; PIECE_BYTES];
@@ -68,20 +107,23 @@ fn pump(
         let (channel, _) = Channel::find(interp, &input.name)?;
         let length = channel.read(&mut piece)?;
         if length > 0 {
-            intake.push(piece.get(..length).unwrap_or_default(), writer)?;
+            intake.push(piece.get(..length).unwrap_or_default(), sink.writer)?;
+            if sink.is_due() {
+                sink.sync()?;
+            }
             continue;
         }
         if interp.call(&[Obj::text("::eof"), input.name.clone()])?.as_bool(interp)? {
-            return Ok(intake.finish(writer)?);
+            return Ok(intake.finish(sink.writer)?);
         }
-        writer.sync()?;
+        sink.sync()?;
         match input.wait(interp, quiet_ms)? {
             Woken::Readable => {}
             Woken::Quiet => {
-                intake.quiet(writer)?;
-                writer.sync()?;
+                intake.quiet(sink.writer)?;
+                sink.sync()?;
             }
-            Woken::Stopped => return Ok(intake.finish(writer)?),
+            Woken::Stopped => return Ok(intake.finish(sink.writer)?),
         }
     }
 }
