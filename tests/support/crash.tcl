@@ -12,6 +12,7 @@ namespace eval ::crash {
     variable seed [expr {[info exists ::env(PGSQLITE_SEED)] ? $::env(PGSQLITE_SEED)
         : [clock microseconds] % 1000000}]
     variable slot crash
+    variable plugin pgoutput
     variable tables {ticker journal account loose {"Other Side"."vault ""A"""} wide scratch}
     # Tables of the next init.
     variable init_tables $tables
@@ -79,13 +80,18 @@ proc ::crash::failpoints {} {
 
 # Starts a program of the installation under a name; `failpoint` is empty or name:n.
 proc ::crash::begin {name failpoint program args} {
+    variable stage
+    launch $name env TCLLIBPATH=$stage/lib PGSQLITE_FAILPOINT=$failpoint $stage/bin/$program \
+        {*}$args
+}
+
+# Starts any command under a name.
+proc ::crash::launch {name args} {
     variable folder
     variable running
-    variable stage
     variable logged
     catch {dict set logged $name [file size $folder/$name.log]}
-    set command [list setpriv --pdeathsig KILL -- env TCLLIBPATH=$stage/lib \
-        PGSQLITE_FAILPOINT=$failpoint $stage/bin/$program {*}$args]
+    set command [list setpriv --pdeathsig KILL -- {*}$args]
     dict set running $name [open "|$command >>$folder/$name.log 2>>$folder/$name.log" w]
 }
 
@@ -162,9 +168,10 @@ proc ::crash::setup {{failpoint {}}} {
     variable conninfo
     variable stream
     variable slot
+    variable plugin
     variable tables
     begin setup $failpoint deltastream setup -conninfo $conninfo -slot $slot -stream $stream \
-        -tables [concat $tables late]
+        -plugin $plugin -tables [concat $tables late]
 }
 
 # Changes in a table that nobody mirrors.
