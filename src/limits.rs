@@ -31,6 +31,14 @@ pub const LINE_BYTES_MAX: usize = 3 << 30;
 /// network file systems).
 pub const FOLLOW_POLL_MS: u64 = 1_000;
 
+/// Bytes of lines of a stream on another host that are read from its client at once. A longer line
+/// makes the buffer grow to its length.
+pub const REMOTE_BUFFER_BYTES: usize = 256 << 10;
+
+/// Milliseconds of failing in a row after which a stream on another host that is read to its end is
+/// given up.
+pub const REMOTE_RETRY_MS: u64 = 30_000;
+
 /// Bulk import: bytes of text and blobs after which a batch of rows goes to SQLite. One longer row
 /// is a batch of its own.
 pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;

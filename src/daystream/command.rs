@@ -9,7 +9,9 @@
 //! daystream compress DIR ?-older_than_days N?
 //! daystream retain  DIR ?-keep_days N? ?-keep_bytes N? ?-compress_after_days N?
 //! ```
-//! SOURCE is the folder of a stream. Options:
+//! SOURCE is the folder of a stream, or its URL where `daystream serve` has it (`https://HOST:PORT/
+//! NAME`; the token is in the environment, `DAYSTREAM_TOKEN`). `verify` and `retain` are done where
+//! the files are. Options:
 //!
 //! ```text
 //! -from PLACE      where to begin; default begin. PLACE is begin, end, CLOCK or {CLOCK SEQ}: with
@@ -71,11 +73,11 @@ mod retain;
 mod walk;
 
 use self::follow::Follow;
-pub(crate) use self::options::folder;
 use self::options::{NAMES, Selection};
+pub(crate) use self::options::{folder, place};
 use self::walk::{Changes, Walk};
 use super::heartbeat::{self, Beat, Health};
-use super::{Info, Position};
+use super::{Info, Position, Source};
 use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Handle, Method, Sub};
 use crate::tcl::{Body, CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
@@ -203,7 +205,11 @@ pub(crate) fn position_value(position: Option<Position>) -> Obj {
 
 fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [source] = words else { return Err(usage("daystream info source")) };
-    Ok(info_dict(&super::info(&folder(source)?)?).into())
+    let info = match place(source)? {
+        Source::Folder(dir) => super::info(&dir)?,
+        Source::Url(url) => super::info_from(&url)?,
+    };
+    Ok(info_dict(&info).into())
 }
 
 fn verify(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {

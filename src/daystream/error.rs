@@ -231,6 +231,14 @@ pub enum Error {
         /// The clock, in seconds since the Unix epoch.
         clock: i64,
     },
+    /// A stream on another host cannot be read.
+    #[error("{url}: {fault}")]
+    Remote {
+        /// The stream.
+        url: String,
+        /// Why.
+        fault: Box<super::remote::Fault>,
+    },
     /// A state file is not readable.
     #[error("state file {path} is damaged at byte {byte}: {why}")]
     State {
@@ -287,6 +295,7 @@ impl Error {
             Error::InputIo { .. } => "INPUTIO",
             Error::Clock { .. } => "CLOCK",
             Error::State { .. } => "STATE",
+            Error::Remote { fault, .. } => fault.reason.word(),
         }
     }
 }
@@ -321,6 +330,7 @@ impl Coded for Error {
                 code.with("line", line).with("wanted", wanted).with("got", got)
             }
             Error::Clock { clock } => code.with("clock", clock),
+            Error::Remote { url, fault } => fault.code().with("url", url),
             Error::State { path, byte, .. } => code.with("path", path.display()).with("byte", byte),
         }
     }
@@ -341,6 +351,7 @@ impl Coded for Error {
             // Read again from the beginning of the transaction, it may be whole.
             Error::InputLines { .. } => Class::Retry,
             Error::Gap { .. } => Class::Drift,
+            Error::Remote { fault, .. } => fault.class(),
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,11 @@ impl Watch {
         Ok(new)
     }
 
+    /// The same, for a wait.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// The descriptor that is readable when there are reports.
     pub(super) fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
@@ -93,9 +98,9 @@ impl Watch {
     }
 }
 
-/// Sleeps until `watch` has a report, `wake` is readable, or the time is over.
+/// Sleeps until `own` is readable (as a watch with a report is), `wake` is readable, or the time is over.
 pub(super) fn sleep(
-    watch: Option<&Watch>,
+    own: Option<BorrowedFd<'_>>,
     wake: Option<BorrowedFd<'_>>,
     timeout: Duration,
 ) -> io::Result<Woken> {
@@ -108,7 +113,7 @@ pub(super) fn sleep(
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         let wake = wake.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
-        let own = watch.iter().map(|watch| PollFd::new(&watch.fd, PollFlags::IN));
+        let own = own.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = wake.chain(own).collect();
         match poll(&mut fds, Some(&time)) {
             Ok(_) if wakes > 0 && ready(&fds, 0) => return Ok(Woken::Wake),

@@ -10,12 +10,13 @@
 //! ahead of the server's, as far as the capture can tell; both are written by the capture. The
 //! commit line's `_time` is the server's.
 
-use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use deltaflood::{Change, Verb};
 
-use super::{Entry, Error, Position, Reader, ReaderOptions, Start};
+use super::remote::Link;
+use super::{Entry, Error, Feed, Position, ReaderOptions, Source, Start};
 use crate::limits::{HEARTBEAT_MISSED, HEARTBEAT_SLOW_MS, HEARTBEAT_TAIL_S};
 
 /// Prefix of the logical message.
@@ -141,12 +142,14 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// The tail of the stream in `dir`; `None` when its last minute has no heartbeat.
+    /// The tail of a stream; `None` when its last minute has no heartbeat.
     ///
     /// # Errors
-    /// Those of [`Reader::open`] and [`Reader::next`].
-    pub fn of(dir: &Path) -> Result<Option<Tail>, Error> {
-        let open = |start| Reader::open(dir, start, ReaderOptions::default());
+    /// Those of [`Feed::open`] and [`Feed::next`].
+    pub fn of(source: &Source) -> Result<Option<Tail>, Error> {
+        let stop = AtomicBool::new(false);
+        let open =
+            |start| Feed::open(source, start, ReaderOptions::default(), Link::Patient, &stop);
         let Some(end) = open(Start::End)?.position() else { return Ok(None) };
         let from = Start::Clock(end.clock.saturating_sub(HEARTBEAT_TAIL_S));
         let mut reader = match open(from) {
@@ -155,7 +158,9 @@ impl Tail {
             opened => opened?,
         };
         let (mut beats, mut last, mut changed_us) = (Heartbeats::default(), None, None);
-        while let Some(entry) = reader.next()? {
+        loop {
+            reader.arrive()?;
+            let Some(entry) = reader.next()? else { break };
             match beats.take(&entry) {
                 Kind::Beat(beat) => last = Some(beat),
                 Kind::Change if entry.end => changed_us = entry.change.time.max(changed_us),

@@ -7,7 +7,8 @@
 //! midnight UTC.
 //!
 //! - [`Writer`] appends transactions, makes them durable, and cuts off what a crash left.
-//! - [`Reader`] gives out whole transactions from any place, and on as the stream grows.
+//! - [`Reader`] gives out whole transactions from any place, and on as the stream grows; [`Feed`]
+//!   does so for a stream on another host as well ([`remote`]).
 //! - [`Identity`] says whose changes the stream holds; [`Intake`] takes in lines from elsewhere.
 //! - [`info`] and [`verify`] read a whole stream; [`retain`] removes what is old.
 //!
@@ -22,6 +23,7 @@ pub mod command;
 mod compress;
 mod content;
 mod error;
+mod feed;
 mod filter;
 mod follow;
 pub mod heartbeat;
@@ -38,6 +40,7 @@ mod retained;
 mod scan;
 mod seek;
 mod segment;
+mod source;
 mod stamp;
 mod storage;
 mod survey;
@@ -48,6 +51,7 @@ mod writer;
 pub use clock::{Clock, SystemClock};
 pub use compress::{Compressed, Which, compress};
 pub use error::{Damage, Error};
+pub use feed::Feed;
 pub use filter::TableFilter;
 pub use follow::Woken;
 pub use identity::Identity;
@@ -56,6 +60,7 @@ pub use layout::Segment;
 pub use position::{Position, PositionError};
 pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
 pub use retained::{Keep, Removed, retain};
+pub use source::Source;
 pub use storage::{Done, Fault, Operation, Storage, Trace};
-pub use survey::{Info, info, segments, verify};
+pub use survey::{Info, info, info_from, segments, verify};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

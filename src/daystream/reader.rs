@@ -371,7 +371,7 @@ impl Reader {
         let slow = Duration::from_millis(FOLLOW_POLL_MS);
         let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
         let time = timeout.map_or(slow, |timeout| timeout.min(slow));
-        let woken = follow::sleep(self.watch.as_ref(), wake, time);
+        let woken = follow::sleep(self.watch.as_ref().map(Watch::as_fd), wake, time);
         let woken = woken.map_err(|error| Error::io(&self.dir, "watch", error))?;
         if woken != Woken::Timeout {
             return Ok(woken);

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use deltaflood::Verb;
 
 use super::heartbeat::{Heartbeats, Kind, Tail};
-use super::{Damage, Error, Position, Reader, ReaderOptions, Segment, Start, layout, reader};
+use super::{
+    Damage, Entry, Error, Feed, Position, Reader, ReaderOptions, Segment, Source, Start, layout,
+    reader, remote,
+};
 
 /// What a stream holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,40 +104,64 @@ fn step(
     if thorough && let Err(error) = entry.change.validate() {
         wrong = Some((entry.change.line().len(), error));
     } else {
-        let kind = beats.take(&entry);
-        if entry.end {
-            info.last = Some(entry.position);
-        }
-        match kind {
-            Kind::Part => return Ok(true),
-            Kind::Beat(beat) => {
-                info.heartbeats += 1;
-                let changed_us = info.changed_us;
-                info.tail = Some(Tail { beat, changed_us });
-                return Ok(true);
-            }
-            Kind::Change => info.lines += 1,
-        }
-        if entry.end {
-            info.transactions += 1;
-            info.changed_us = info.changed_us.max(entry.change.time);
-            if let Some(tail) = &mut info.tail {
-                tail.changed_us = info.changed_us;
-            }
-        }
-        if entry.change.verb != Verb::Commit
-            && let Some(table) = entry.change.table
-        {
-            let schema = entry.change.schema.map(|schema| schema.decode());
-            let schema = schema.as_deref().unwrap_or(b"public");
-            count(&mut info.tables, schema, &table.decode());
-        }
+        take(&entry, info, beats);
     }
     match wrong {
         Some((length, error)) => {
             Err(reader.corrupt_line(length, error.byte, Damage::Line(error.kind)))
         }
         None => Ok(true),
+    }
+}
+
+/// Counts a line.
+fn take(entry: &Entry<'_>, info: &mut Info, beats: &mut Heartbeats) {
+    let kind = beats.take(entry);
+    if entry.end {
+        info.last = Some(entry.position);
+    }
+    match kind {
+        Kind::Part => return,
+        Kind::Beat(beat) => {
+            info.heartbeats += 1;
+            let changed_us = info.changed_us;
+            info.tail = Some(Tail { beat, changed_us });
+            return;
+        }
+        Kind::Change => info.lines += 1,
+    }
+    if entry.end {
+        info.transactions += 1;
+        info.changed_us = info.changed_us.max(entry.change.time);
+        if let Some(tail) = &mut info.tail {
+            tail.changed_us = info.changed_us;
+        }
+    }
+    if entry.change.verb != Verb::Commit
+        && let Some(table) = entry.change.table
+    {
+        let schema = entry.change.schema.map(|schema| schema.decode());
+        let schema = schema.as_deref().unwrap_or(b"public");
+        count(&mut info.tables, schema, &table.decode());
+    }
+}
+
+/// The same as [`info`], of a stream on another host: every line comes from there.
+///
+/// # Errors
+/// [`Error::Remote`].
+pub fn info_from(url: &str) -> Result<Info, Error> {
+    let hello = remote::ask(url)?;
+    let mut info = Info { segments: hello.segments, bytes: hello.bytes, ..Info::default() };
+    let (source, stop) = (Source::Url(url.to_owned()), AtomicBool::new(false));
+    let options = ReaderOptions::default();
+    let mut beats = Heartbeats::default();
+    let mut feed = Feed::open(&source, Start::Begin, options, remote::Link::Patient, &stop)?;
+    loop {
+        feed.arrive()?;
+        let Some(entry) = feed.next()? else { return Ok(info) };
+        info.first = info.first.or(Some(entry.position));
+        take(&entry, &mut info, &mut beats);
     }
 }
 

@@ -9,7 +9,7 @@
 //! position changes nothing. When another process moves the mirror, or fills a table anew, that is
 //! seen at the beginning of the next SQLite transaction, and reading goes on from there.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deltaflood::Lsn;
@@ -19,7 +19,7 @@ use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::{Error, StreamSource};
-use crate::daystream::{Position, Reader, Transaction};
+use crate::daystream::{Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt, Value};
 use crate::{failpoint, limits};
 
@@ -58,6 +58,9 @@ pub enum Ended {
     Stopped,
 }
 
+/// How long lines from another host are waited for before it is looked whether to stop.
+const STARVED: Duration = Duration::from_millis(100);
+
 /// What became of one transaction of the stream.
 enum Step {
     /// On to the next one.
@@ -66,6 +69,8 @@ enum Step {
     Ended(Ended),
     /// The mirror is not where it was left: read on from where it is now.
     Moved,
+    /// What comes next is on its way from another host.
+    Starved,
 }
 
 /// What a commit in SQLite made visible.
@@ -163,10 +168,10 @@ impl<'db> Applier<'db> {
     ///
     /// # Errors
     /// [`Error::OtherServer`], [`Error::Daystream`].
-    pub(super) fn reader(&mut self, source: &StreamSource) -> Result<Reader, Error> {
-        source.check_server(&self.stream)?;
-        source.name().clone_into(&mut self.stream.stream);
-        source.after(self.stream.position)
+    pub(super) fn reader(&mut self, of: &StreamSource, stop: &AtomicBool) -> Result<Feed, Error> {
+        of.check_server(&self.stream)?;
+        of.name().clone_into(&mut self.stream.stream);
+        of.after(self.stream.position, stop)
     }
 
     /// Applies transactions until there are no more, or the one that ends beyond `until`. The
@@ -177,7 +182,7 @@ impl<'db> Applier<'db> {
     pub(super) fn run(
         &mut self,
         source: &StreamSource,
-        reader: &mut Reader,
+        reader: &mut Feed,
         until: Option<Position>,
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
@@ -191,18 +196,24 @@ impl<'db> Applier<'db> {
                         self.abandon();
                     });
                 }
+                Ok(Step::Starved) => {
+                    // NOTE: no transaction of SQLite stands open while the network is slow.
+                    self.commit(patience, on_commit).inspect_err(|_| self.abandon())?;
+                    reader.wait(Some(STARVED), None)?;
+                    continue;
+                }
                 Ok(Step::Moved) => Ok(()),
                 Err(error) => self.recover(error, patience, on_commit),
             };
             result?;
-            *reader = source.after(self.stream.position)?;
+            *reader = source.after(self.stream.position, patience.stop)?;
         }
     }
 
     /// Applies the next transaction.
     fn transaction(
         &mut self,
-        reader: &mut Reader,
+        reader: &mut Feed,
         until: Option<Position>,
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
@@ -213,6 +224,9 @@ impl<'db> Applier<'db> {
         let mut lines = 0u64;
         let mut repeated = false;
         self.open = false;
+        if !reader.knows_next()? {
+            return Ok(Step::Starved);
+        }
         loop {
             let Some(entry) = reader.next()? else { return Ok(Step::Ended(Ended::End)) };
             let transaction = entry.transaction;
@@ -251,7 +265,7 @@ impl<'db> Applier<'db> {
     /// it waits for them, else it has got here, and is written down now and then.
     fn beat(
         &mut self,
-        reader: &mut Reader,
+        reader: &mut Feed,
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Step, Error> {

@@ -12,7 +12,7 @@
 //! deltamirror compare -conninfo C -db FILE ?-tables {...}? ?-stream SOURCE? ?-wait_ms N?
 //!                     ?-keys N?
 //! ```
-//! SOURCE is the folder of a stream, HANDLE a command of the `sqlite3` package, FILE an SQLite
+//! SOURCE is the folder of a stream or its URL on another host, HANDLE a command of the `sqlite3` package, FILE an SQLite
 //! file, for which the package `sqlite3` is loaded.
 //!
 //! `open` makes a handle command, `deltamirrorN` unless named:
@@ -82,7 +82,7 @@ mod run;
 
 use super::{OnError, Options as Applying, StreamSource, connection, status};
 use crate::daystream::Position;
-use crate::daystream::command::folder;
+use crate::daystream::command::place;
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, sqlite_host};
 use std::path::PathBuf;
@@ -123,7 +123,7 @@ fn applying(interp: Interp, options: &Options) -> CmdResult<Applying> {
 fn source(options: &Options) -> CmdResult<StreamSource> {
     options.required("-stream")?;
     let name = options.get("-stream").cloned().unwrap_or_else(Obj::empty);
-    Ok(StreamSource::open(&folder(&name)?)?)
+    Ok(StreamSource::open(place(&name)?)?)
 }
 
 /// The file that `-db` names; the SQLite of the package is made available.

@@ -168,6 +168,7 @@ impl Follower {
             status: Mutex::new((status, Latency::default())),
         });
         let (ready, started) = mpsc::channel();
+        let source = source.impatient();
         let work = Work { shared: Arc::clone(&shared), source, options, on_event };
         let thread = std::thread::Builder::new().name("deltamirror".to_owned());
         let thread = thread
@@ -260,7 +261,7 @@ impl Work {
     /// Makes sure that there is a mirror, and that the stream is its stream.
     fn look(&self, db: &Db) -> Result<(), Error> {
         let mut applier = Applier::open(db, self.options, self.patience())?;
-        applier.reader(&self.source)?;
+        applier.reader(&self.source, &self.shared.stop)?;
         let stream = applier.stream();
         let errors = state::errors(db)?;
         let tables = applier.tables();
@@ -307,7 +308,7 @@ impl Work {
 
     fn follow_once(&self, db: &Db) -> Result<(), Error> {
         let mut applier = Applier::open(db, self.options, self.patience())?;
-        let mut reader = applier.reader(&self.source)?;
+        let mut reader = applier.reader(&self.source, &self.shared.stop)?;
         let mut told = *applier.counts();
         loop {
             self.shared.lock().0.state = FollowState::Applying;

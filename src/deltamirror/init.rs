@@ -303,9 +303,11 @@ impl Run<'_> {
             return Ok(());
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
-        let mut reader = self.source.after(self.begin)?;
+        let mut reader = self.source.after(self.begin, self.patience.stop)?;
         let mut begun = false;
-        while let Some(entry) = reader.next()? {
+        loop {
+            reader.arrive()?;
+            let Some(entry) = reader.next()? else { break };
             if !begun {
                 if entry.transaction.last > stream.position {
                     break;

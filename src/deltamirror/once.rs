@@ -40,7 +40,7 @@ pub fn apply(
     let patience = Patience { budget: options.busy, stop };
     let _cache = patience.retry(|| Ok(Cache::enlarge(db, "main", limits::MIRROR_CACHE_BYTES)?))?;
     let mut applier = Applier::open(db, options, patience)?;
-    let mut reader = applier.reader(source)?;
+    let mut reader = applier.reader(source, stop)?;
     let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
     Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
 }

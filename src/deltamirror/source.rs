@@ -1,45 +1,58 @@
 //! The stream of a mirror: where it is, and whose changes it holds.
 
-use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::Error;
 use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
-use crate::daystream::{self, Identity, Position, Reader, ReaderOptions, Start};
+use crate::daystream::remote::{self, Link};
+use crate::daystream::{self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start};
 use crate::limits;
 
 /// A stream that a mirror reads.
 #[derive(Debug, Clone)]
 pub struct StreamSource {
-    dir: PathBuf,
+    source: Source,
     name: String,
     identity: Option<Identity>,
+    link: Link,
 }
 
 impl StreamSource {
-    /// Looks at the stream in a folder. Its identity is read once, here.
+    /// Looks at a stream: a folder, or one request to another host. Its identity is read once,
+    /// here.
     ///
     /// # Errors
-    /// `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`, those of the file system.
-    pub fn open(dir: &Path) -> Result<StreamSource, Error> {
-        let dir = match std::path::absolute(dir) {
+    /// `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`, those of the file system, [`daystream::Error::Remote`].
+    pub fn open(source: impl Into<Source>) -> Result<StreamSource, Error> {
+        let link = Link::Patient;
+        let dir = match source.into() {
+            Source::Folder(dir) => dir,
+            Source::Url(url) => {
+                let identity = remote::ask(&url)?.identity;
+                let name = url.clone();
+                return Ok(StreamSource { source: Source::Url(url), name, identity, link });
+            }
+        };
+        let dir = match std::path::absolute(&dir) {
             Ok(absolute) if absolute.is_dir() => absolute,
-            _ => return Err(daystream::Error::NotFound { dir: dir.to_owned() }.into()),
+            _ => return Err(daystream::Error::NotFound { dir }.into()),
         };
         let identity = Identity::load(&dir)?;
-        Ok(StreamSource { name: dir.to_string_lossy().into_owned(), dir, identity })
+        let name = dir.to_string_lossy().into_owned();
+        Ok(StreamSource { source: Source::Folder(dir), name, identity, link })
     }
 
-    /// The folder, as an absolute path.
+    /// The same, for one who reports a lost connection and tries again by itself.
+    #[must_use]
+    pub(super) fn impatient(self) -> StreamSource {
+        StreamSource { link: Link::Impatient, ..self }
+    }
+
+    /// The folder, as an absolute path, or the URL.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The folder.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// PostgreSQL's system identifier; `None` when the stream does not tell.
@@ -103,10 +116,31 @@ impl StreamSource {
     ///
     /// # Errors
     /// `DAYSTREAM GAP`, ... The stream may be empty.
-    pub(super) fn after(&self, position: Position) -> Result<Reader, Error> {
+    pub(super) fn after(&self, position: Position, stop: &AtomicBool) -> Result<Feed, Error> {
         // The first line of all may stand at the least position.
         let start = if position == Position::MIN { Start::Begin } else { Start::After(position) };
-        Ok(Reader::open(&self.dir, start, ReaderOptions::default())?)
+        let options = ReaderOptions::default();
+        let feed = Feed::open(&self.source, start, options, self.link, stop)?;
+        self.check_same(&feed)?;
+        Ok(feed)
+    }
+
+    /// Another host may have another stream by the name now than it had before.
+    fn check_same(&self, feed: &Feed) -> Result<(), Error> {
+        let place =
+            |identity: &Identity| (identity.system_id.to_string(), identity.database.clone());
+        let (Some(known), Some(now)) = (self.identity.as_ref(), feed.identity()) else {
+            return Ok(());
+        };
+        let ((wanted, wanted_database), (got, got_database)) = (place(known), place(now));
+        let (what, wanted, got) = match wanted == got {
+            false => ("system", wanted, got),
+            true => ("database", wanted_database, got_database),
+        };
+        match wanted == got {
+            true => Ok(()),
+            false => Err(Error::OtherServer { stream: self.name.clone(), what, wanted, got }),
+        }
     }
 
     /// Whether there is anything behind `position` but heartbeats.
@@ -114,17 +148,18 @@ impl StreamSource {
     /// # Errors
     /// Those of the stream.
     pub(super) fn has_more(&self, position: Position) -> Result<bool, Error> {
-        let mut reader = match self.after(position) {
+        let mut reader = match self.after(position, &AtomicBool::new(false)) {
             Err(Error::Daystream(daystream::Error::Empty { .. })) => return Ok(false),
             opened => opened?,
         };
         let mut beats = Heartbeats::default();
-        while let Some(entry) = reader.next()? {
+        loop {
+            reader.arrive()?;
+            let Some(entry) = reader.next()? else { return Ok(false) };
             if beats.take(&entry) == Kind::Change {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     /// The newest heartbeat of the stream.
@@ -132,7 +167,7 @@ impl StreamSource {
     /// # Errors
     /// Those of the stream.
     pub(super) fn tail(&self) -> Result<Option<Tail>, Error> {
-        match Tail::of(&self.dir) {
+        match Tail::of(&self.source) {
             Err(daystream::Error::Empty { .. }) => Ok(None),
             tail => Ok(tail?),
         }
@@ -143,7 +178,11 @@ impl StreamSource {
     /// # Errors
     /// Those of the stream.
     pub(super) fn end(&self) -> Result<Option<Position>, Error> {
-        match Reader::open(&self.dir, Start::End, ReaderOptions::default()) {
+        let dir = match &self.source {
+            Source::Folder(dir) => dir,
+            Source::Url(url) => return Ok(remote::ask(url)?.end),
+        };
+        match Reader::open(dir, Start::End, ReaderOptions::default()) {
             Ok(reader) => Ok(reader.position()),
             Err(daystream::Error::Empty { .. }) => Ok(None),
             Err(error) => Err(error.into()),

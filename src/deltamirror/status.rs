@@ -2,9 +2,9 @@
 
 use super::state::{self, StreamState, TableState};
 use super::{Error, Passed, StreamSource};
-use crate::daystream::Position;
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
+use crate::daystream::{Position, Source};
 use crate::limits;
 use crate::sqlite::Db;
 
@@ -86,21 +86,16 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
         let file = db.file().map_or("the database".into(), |file| file.display().to_string());
         return Err(Error::NotInitialised { file });
     };
-    let end = match source {
+    let opened;
+    let (source, end) = match source {
         Some(source) => {
             source.check_server(&stream)?;
-            Some(source.end()?)
+            (Some(source), Some(source.end()?))
         }
-        None => StreamSource::open(std::path::Path::new(&stream.stream))
-            .and_then(|source| source.check_server(&stream).and_then(|()| source.end()))
-            .ok(),
-    };
-    let opened;
-    let source = match source {
-        Some(source) => Some(source),
         None => {
-            opened = StreamSource::open(std::path::Path::new(&stream.stream)).ok();
-            opened.as_ref()
+            opened = StreamSource::open(Source::parse(&stream.stream)).ok();
+            let known = opened.as_ref().filter(|source| source.check_server(&stream).is_ok());
+            (known, known.and_then(|source| source.end().ok()))
         }
     };
     let waits = |end| match (end, source) {

@@ -89,7 +89,7 @@ pub fn status_of(
         publication,
         stream: identity,
         // NOTE: a stream that cannot be read is not what is asked about here.
-        tail: stream.and_then(|dir| Tail::of(dir).ok().flatten()),
+        tail: stream.and_then(|dir| Tail::of(&dir.into()).ok().flatten()),
         slot,
     })
 }

@@ -1,9 +1,11 @@
 //! The options that say what to read of a stream.
 
-use crate::daystream::{Error, Position, Reader, ReaderOptions, Start, TableFilter};
+use crate::daystream::remote::Link;
+use crate::daystream::{Error, Feed, Position, ReaderOptions, Source, Start, TableFilter};
 use crate::schema::TableName;
 use crate::tcl::{CmdResult, Failure, Interp, Obj, Options};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// The options' names, in the order in which messages list them.
@@ -11,8 +13,8 @@ pub const NAMES: [&str; 6] = ["-from", "-after", "-to", "-tables", "-quiet_ms", 
 
 /// What to read.
 pub struct Selection {
-    /// The stream's folder.
-    pub dir: PathBuf,
+    /// The stream.
+    pub source: Source,
     /// Where to begin.
     pub start: Start,
     /// No transaction that ends beyond this.
@@ -32,7 +34,7 @@ impl Selection {
         let quiet = options.count(interp, "-quiet_ms")?.map(Duration::from_millis);
         let tables = options.list(interp, "-tables")?.map(|names| filter(&names));
         Ok(Selection {
-            dir: folder(source)?,
+            source: place(source)?,
             heartbeats: options.flag(interp, "-heartbeats")?,
             start: start(interp, options)?,
             to: options.get("-to").map(|to| end(interp, to)).transpose()?,
@@ -43,16 +45,28 @@ impl Selection {
     /// Opens the reader.
     ///
     /// # Errors
-    /// Those of [`Reader::open`].
-    pub fn reader(&self) -> Result<Reader, Error> {
-        Reader::open(&self.dir, self.start, self.options.clone())
+    /// Those of [`Feed::open`].
+    pub fn reader(&self) -> Result<Feed, Error> {
+        let (options, stop) = (self.options.clone(), AtomicBool::new(false));
+        Feed::open(&self.source, self.start, options, Link::Patient, &stop)
+    }
+}
+
+/// Where a stream is: its folder, or its URL.
+///
+/// # Errors
+/// `PGSQLITE USAGE SOURCE` for nothing.
+pub fn place(source: &Obj) -> CmdResult<Source> {
+    match source.as_text()? {
+        text if text.contains("://") => Ok(Source::parse(&text)),
+        _ => folder(source).map(Source::Folder),
     }
 }
 
 /// The folder of a stream.
 ///
 /// # Errors
-/// `PGSQLITE USAGE SOURCE` for a URL, which this version cannot read.
+/// `PGSQLITE USAGE SOURCE` for a URL: what is asked for is done where the files are.
 pub fn folder(source: &Obj) -> CmdResult<PathBuf> {
     let text = source.as_text()?;
     if text.is_empty() || text.contains("://") {

@@ -3,7 +3,7 @@
 use super::change::{self, Names};
 use super::options::Selection;
 use crate::daystream::heartbeat::{Heartbeats, Kind};
-use crate::daystream::{Position, Reader};
+use crate::daystream::{Feed, Position};
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Iteration, Obj};
 use std::cell::RefCell;
 use std::os::fd::RawFd;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// A reader with the place where it ends.
 pub struct Walk {
-    reader: RefCell<Reader>,
+    reader: RefCell<Feed>,
     to: Option<Position>,
     names: Names,
     /// What knows heartbeats, where they are kept back.
@@ -48,6 +48,7 @@ impl Walk {
     pub fn step<T>(&self, take: impl FnOnce(&[u8], &Names) -> CmdResult<T>) -> CmdResult<Step<T>> {
         let mut reader = self.reader.try_borrow_mut().map_err(|_| busy())?;
         loop {
+            reader.arrive()?;
             let Some(entry) = reader.next()? else { return Ok(Step::Wait) };
             if self.to.is_some_and(|to| entry.transaction.last > to) {
                 return Ok(Step::End);

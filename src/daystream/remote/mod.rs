@@ -1,8 +1,14 @@
-//! Streams on other hosts: what server, client and package say to each other.
+//! Streams on other hosts: what server, client and package say to each other, and reading them.
+//!
+//! The package has neither TLS nor HTTP: it starts the client `daystream-fetch`, which hands on
+//! whole transactions through a pipe, with [`Frame`]s between them.
 #![forbid(unsafe_code)]
 
+mod client;
 mod fault;
 mod frame;
+mod reader;
 
 pub use fault::{Fault, Reason};
 pub use frame::{Frame, Hello, PREFIX};
+pub use reader::{Link, RemoteReader, ask};

@@ -170,7 +170,7 @@ impl Live {
             return Ok(());
         }
         self.start_capture(interp)?;
-        let source = StreamSource::open(&self.stream)?;
+        let source = StreamSource::open(self.stream.as_path())?;
         match self.fill(interp, &source) {
             Err(_) if self.over() => return Ok(()),
             other => drop(other?),

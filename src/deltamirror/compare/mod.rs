@@ -25,7 +25,7 @@ use super::definition::Definition;
 use super::fill::Session;
 use super::state::{self, StreamState, TableState};
 use super::{Error, Place, StreamSource};
-use crate::daystream::Position;
+use crate::daystream::{Position, Source};
 use crate::libpq::Conninfo;
 use crate::schema::publication::Published;
 use crate::sqlite::Db;
@@ -146,7 +146,7 @@ pub fn compare(
         return Err(Error::NotInitialised { file });
     };
     let states = wanted(state::tables(db)?, &options.tables)?;
-    let known = StreamSource::open(std::path::Path::new(&stream.stream)).ok();
+    let known = StreamSource::open(Source::parse(&stream.stream)).ok();
     let source = source.or(known.as_ref());
     let mut open: Vec<Open> = states.into_iter().map(Open::new).collect();
     let mut run = Run { conninfo, db, source, stop, left: options.wait };
@@ -293,7 +293,7 @@ impl Run<'_> {
         let any = found.iter().any(|compared| !compared.found.is_empty());
         let touched = match self.source {
             Some(source) if any => {
-                touched::since(source, begin, stream.position, &snapshot, &states)?
+                touched::since(source, begin, stream.position, &snapshot, &states, self.stop)?
             }
             _ => touched::Touched::nothing(states.len()),
         };

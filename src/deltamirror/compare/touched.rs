@@ -1,6 +1,7 @@
 //! Rows that the stream touched after a snapshot.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 
 use deltaflood::Verb;
 
@@ -67,12 +68,15 @@ pub(super) fn since(
     end: Position,
     snapshot: &Snapshot,
     states: &[&TableState],
+    stop: &AtomicBool,
 ) -> Result<Touched, Error> {
     let watched: Vec<Watched> = states.iter().map(|state| Watched::new(state)).collect();
     let mut touched = Touched::nothing(states.len());
     let mut row = Row::default();
-    let mut reader = source.after(begin)?;
-    while let Some(entry) = reader.next()? {
+    let mut reader = source.after(begin, stop)?;
+    loop {
+        reader.arrive()?;
+        let Some(entry) = reader.next()? else { break };
         if entry.transaction.last > end {
             break;
         }

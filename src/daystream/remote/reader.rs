@@ -1,0 +1,375 @@
+//! A reader of a stream on another host.
+//!
+//! It reads to the stream's end, or, once it waits, follows it. Between two transactions it never
+//! blocks; within one it does not have to, since the client hands on whole ones.
+
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deltaflood::Change;
+
+use super::client::Client;
+use super::{Fault, Frame, Hello, PREFIX, Reason};
+use crate::daystream::{
+    Entry, Error, Identity, Position, ReaderOptions, Start, Transaction, Woken,
+};
+use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS};
+
+/// How the connection to another host is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Reads to the end, then follows when asked to wait; a lost connection is made again, while
+    /// it follows for ever.
+    Patient,
+    /// Follows from the beginning; a lost connection is an error, which the caller reports before
+    /// it tries again.
+    Impatient,
+}
+
+/// A reader of a stream on another host.
+#[derive(Debug)]
+pub struct RemoteReader {
+    url: String,
+    start: Start,
+    options: ReaderOptions,
+    link: Link,
+    client: Option<Client>,
+    following: bool,
+    hello: Hello,
+    /// The transaction in hand, and its lines that are still to come.
+    transaction: Transaction,
+    left: u64,
+    last: Option<Position>,
+    /// The stream ends here for now.
+    at_end: bool,
+    /// And that was said.
+    told_end: bool,
+}
+
+impl RemoteReader {
+    /// Asks for the stream, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], [`Error::Gap`].
+    pub fn open(
+        url: &str,
+        start: Start,
+        options: ReaderOptions,
+        link: Link,
+        stop: &AtomicBool,
+    ) -> Result<RemoteReader, Error> {
+        let mut reader = RemoteReader {
+            url: url.to_owned(),
+            start,
+            options,
+            link,
+            client: None,
+            following: link == Link::Impatient,
+            hello: Hello::default(),
+            transaction: Transaction { last: Position::MIN, lsn: None, lines: 0 },
+            left: 0,
+            last: None,
+            at_end: false,
+            told_end: false,
+        };
+        reader.connect(true)?;
+        while !reader.greeted()? {
+            if stop.load(Ordering::Relaxed) {
+                return Err(
+                    reader.error(Fault::new(Reason::Lost, "stopped before there was an answer"))
+                );
+            }
+            reader.sleep(Duration::from_millis(50), None)?;
+        }
+        reader.last = reader.hello.before;
+        Ok(reader)
+    }
+
+    /// As [`crate::daystream::Reader::position`].
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        self.last
+    }
+
+    /// Whose changes the stream holds, as its server says.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.hello.identity.as_ref()
+    }
+
+    /// Number of the stream's segments and their bytes, as its server says.
+    #[must_use]
+    pub const fn size(&self) -> (u64, u64) {
+        (self.hello.segments, self.hello.bytes)
+    }
+
+    /// As [`crate::daystream::Reader::next`].
+    ///
+    /// # Errors
+    /// [`Error::Remote`], [`Error::Gap`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        let line = loop {
+            if self.left == 0 {
+                if !self.knows_next()? || self.left == 0 {
+                    self.told_end = self.at_end;
+                    return Ok(None);
+                }
+            }
+            let line = self.line_in_hand()?;
+            self.left -= 1;
+            let change =
+                self.client.as_ref().map(|client| Change::parse(client.bytes(line.clone())));
+            let passes = |change: &Change<'_>| {
+                self.options.tables.as_ref().is_none_or(|tables| tables.passes(change))
+            };
+            let wanted = match &change {
+                Some(Ok(change)) => self.left == 0 || passes(change),
+                _ => return Err(self.error(Fault::new(Reason::Protocol, "a malformed line"))),
+            };
+            if self.left == 0 {
+                self.last = Some(self.transaction.last);
+            }
+            if wanted {
+                break line;
+            }
+        };
+        let bytes = self.client.as_ref().map_or(&[][..], |client| client.bytes(line));
+        // It was parsed above; a lending loop cannot keep it.
+        let Ok(change) = Change::parse(bytes) else { return Ok(None) };
+        let (clock, seq) = (change.clock.unwrap_or(0), change.seq.unwrap_or(0));
+        let (position, end) = (Position { clock, seq }, self.left == 0);
+        Ok(Some(Entry { position, change, end, transaction: self.transaction }))
+    }
+
+    /// Whether [`RemoteReader::next`] knows what comes next.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], [`Error::Gap`].
+    pub fn knows_next(&mut self) -> Result<bool, Error> {
+        if self.left > 0 {
+            return Ok(true);
+        }
+        if self.client.is_none() {
+            if self.at_end && !self.told_end {
+                return Ok(true);
+            }
+            self.connect(false)?;
+        }
+        self.look()
+    }
+
+    /// Blocks until it knows, unless it follows.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], [`Error::Gap`].
+    pub fn arrive(&mut self) -> Result<(), Error> {
+        while !self.following && !self.knows_next()? {
+            self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?;
+        }
+        Ok(())
+    }
+
+    /// As [`crate::daystream::Reader::wait`]. At the end, it begins to follow.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]; those of the system.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        wake: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken, Error> {
+        if self.client.is_none() {
+            self.follow()?;
+        }
+        let slow = Duration::from_millis(FOLLOW_POLL_MS);
+        let woken = self.sleep(timeout.map_or(slow, |timeout| timeout.min(slow)), wake)?;
+        let over = timeout.is_some_and(|timeout| timeout <= slow);
+        Ok(if woken == Woken::Timeout && !over { Woken::Change } else { woken })
+    }
+
+    /// As [`crate::daystream::Reader::watch`]. It follows from now on.
+    ///
+    /// # Errors
+    /// [`Error::Remote`].
+    pub fn watch(&mut self) -> Result<RawFd, Error> {
+        if !self.following || self.client.is_none() {
+            self.follow()?;
+        }
+        Ok(self.client.as_ref().map_or(-1, Client::descriptor))
+    }
+
+    fn follow(&mut self) -> Result<(), Error> {
+        self.following = true;
+        self.connect(false)
+    }
+
+    /// Starts a client behind what was given out.
+    fn connect(&mut self, first: bool) -> Result<(), Error> {
+        self.client = None;
+        self.left = 0;
+        (self.at_end, self.told_end) = (false, false);
+        let words = self.words(first);
+        self.client = Some(Client::start(&self.url, &words).map_err(|fault| self.error(fault))?);
+        Ok(())
+    }
+
+    fn words(&self, first: bool) -> Vec<String> {
+        let place = |position: Position| format!("{}.{}", position.clock, position.seq);
+        let start = match (self.last, first) {
+            (Some(last), false) => Start::After(last),
+            _ => self.start,
+        };
+        let (option, value) = match start {
+            Start::Begin => ("-from", "begin".to_owned()),
+            Start::End => ("-from", "end".to_owned()),
+            Start::Clock(clock) => ("-from", clock.max(0).to_string()),
+            Start::At(position) => ("-at", place(position)),
+            Start::After(position) => ("-from", place(position)),
+        };
+        let follow = u8::from(self.following).to_string();
+        let mut words = vec![option.to_owned(), value, "-follow".to_owned(), follow];
+        // Whoever has read beyond the end of a stream whose machine went down knows what comes
+        // again by its LSN, as with a folder.
+        words.extend(["-beyond", "1"].map(str::to_owned));
+        match (self.link, self.following) {
+            (Link::Impatient, _) => words.extend(["-retry_ms", "0"].map(str::to_owned)),
+            (Link::Patient, true) => words.extend(["-wait_for_server", "1"].map(str::to_owned)),
+            (Link::Patient, false) => {
+                words.extend(["-retry_ms".to_owned(), REMOTE_RETRY_MS.to_string()]);
+            }
+        }
+        words
+    }
+
+    /// Whether the answer has come.
+    fn greeted(&mut self) -> Result<bool, Error> {
+        let Some(frame) = self.frame()? else { return Ok(false) };
+        match frame {
+            Frame::Stream(hello) => {
+                self.hello = *hello;
+                Ok(true)
+            }
+            _ => Err(self.error(Fault::new(Reason::Protocol, "lines before the first answer"))),
+        }
+    }
+
+    /// Looks for the next transaction; whether it is known what comes next.
+    fn look(&mut self) -> Result<bool, Error> {
+        loop {
+            if self.client.as_ref().is_none_or(|client| client.has_ended()) {
+                return self.ended().map(|()| true);
+            }
+            match self.frame()? {
+                None if self.client.as_ref().is_some_and(Client::has_ended) => {}
+                None => return Ok(self.at_end),
+                Some(Frame::Transaction(transaction)) => {
+                    self.at_end = false;
+                    self.left = transaction.lines;
+                    self.transaction = transaction;
+                    return Ok(true);
+                }
+                Some(Frame::End) => self.at_end = true,
+                Some(Frame::Stream(hello)) => self.hello = *hello,
+                Some(Frame::Error(fault)) => return Err(self.error(fault)),
+            }
+        }
+    }
+
+    /// The client has ended: at the stream's end, or without a word.
+    fn ended(&mut self) -> Result<(), Error> {
+        let Some(mut client) = self.client.take() else { return Ok(()) };
+        match client.end() {
+            Ok(()) if !self.following => {
+                self.at_end = true;
+                Ok(())
+            }
+            Ok(()) => Err(self.error(Fault::new(Reason::Lost, "the client has ended"))),
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    /// The next line, which is a frame; `None` when it is not there yet.
+    fn frame(&mut self) -> Result<Option<Frame>, Error> {
+        let Some(client) = &mut self.client else { return Ok(None) };
+        let line = match client.line() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(None),
+            Err(fault) => return Err(self.error(fault)),
+        };
+        let bytes = client.bytes(line);
+        let frame = if bytes.starts_with(PREFIX) { Frame::decode(bytes) } else { None };
+        match frame {
+            Some(frame) => Ok(Some(frame)),
+            None => {
+                Err(self.error(Fault::new(Reason::Protocol, "the client wrote what is no frame")))
+            }
+        }
+    }
+
+    /// The next line of the transaction in hand. The client has written all of it, or is about to.
+    fn line_in_hand(&mut self) -> Result<std::ops::Range<usize>, Error> {
+        loop {
+            let Some(client) = &mut self.client else {
+                return Err(self.error(Fault::new(Reason::Lost, "the client is gone")));
+            };
+            match client.line() {
+                Ok(Some(line)) => return Ok(line),
+                Ok(None) if client.has_ended() => {
+                    let fault = Fault::new(Reason::Lost, "the client ended within a transaction");
+                    return Err(self.error(fault));
+                }
+                Ok(None) => self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?,
+                Err(fault) => return Err(self.error(fault)),
+            };
+        }
+    }
+
+    fn sleep(&self, time: Duration, wake: Option<BorrowedFd<'_>>) -> Result<Woken, Error> {
+        let Some(client) = &self.client else { return Ok(Woken::Change) };
+        client.sleep(time, wake).map_err(|error| Error::io(&self.url, "wait for", error))
+    }
+
+    /// The error that a folder would give, where it is one of those; the client goes.
+    fn error(&mut self, fault: Fault) -> Error {
+        self.client = None;
+        self.left = 0;
+        of(&self.url, fault)
+    }
+}
+
+/// The error that a folder would give, where it is one of those.
+pub(super) fn of(url: &str, fault: Fault) -> Error {
+    let place = |key| fault.detail(key).and_then(|text| text.replace('.', " ").parse().ok());
+    if let (Reason::Gap, Some(wanted), Some(removed)) =
+        (fault.reason, place("wanted"), place("removed"))
+    {
+        return Error::Gap { wanted, removed };
+    }
+    Error::Remote { url: url.to_owned(), fault: Box::new(fault) }
+}
+
+/// What a stream is, without any of its lines: one request.
+///
+/// # Errors
+/// [`Error::Remote`].
+pub fn ask(url: &str) -> Result<Hello, Error> {
+    let words = ["-info", "1"].map(str::to_owned);
+    let mut client = Client::start(url, &words).map_err(|fault| of(url, fault))?;
+    loop {
+        let line = client.line().map_err(|fault| of(url, fault))?;
+        let frame = line.and_then(|line| Frame::decode(client.bytes(line)));
+        match frame {
+            Some(Frame::Stream(hello)) => return Ok(*hello),
+            Some(Frame::Error(fault)) => return Err(of(url, fault)),
+            _ if client.has_ended() => {
+                let fault = Fault::new(Reason::Lost, "the client ended without an answer");
+                return Err(of(url, client.end().err().unwrap_or(fault)));
+            }
+            _ => {}
+        }
+        let slept = client.sleep(Duration::from_millis(FOLLOW_POLL_MS), None);
+        slept.map_err(|error| Error::io(url, "wait for", error))?;
+    }
+}
