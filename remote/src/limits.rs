@@ -32,6 +32,8 @@ pub const CONNECTIONS_MAX: usize = 4096;
 pub const CONNECTION_BUFFER_BYTES: usize = 32 << 10;
 /// Bytes of a TLS connection that wait for the client.
 pub const TLS_BUFFER_BYTES: usize = 32 << 10;
+/// Bytes of an answer that the kernel holds unsent for a client.
+pub const UNSENT_BYTES: u32 = 128 << 10;
 /// Header fields of a request.
 pub const HEADERS_MAX: usize = 64;
 /// Time for a request's head, from its first byte or from the end of the answer before it.

@@ -177,6 +177,7 @@ async fn connection(
 fn set_up(socket: &TcpStream) {
     use rustix::net::sockopt;
     let time = u32::try_from(limits::TCP_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_BYTES);
     // NOTE: a socket without these serves as well, but for a peer that has gone without a word.
     let _ = socket.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(socket, true);
