@@ -348,12 +348,19 @@ impl Drop for Hold {
 /// Closes the connection of a handle that was deleted while a statement of ours kept
 /// `sqlite3_close` from doing so; without this it would stay open for ever.
 ///
+/// An owner that uses `sqlite3_close_v2` (no release of the sqlite3 package does) leaves a
+/// connection that takes no statements any more and goes with the last one: with `hold`.
+///
 /// # Safety
-/// The handle of `db` was deleted while a statement was alive on it, and none is alive now; `db` is
-/// not used again.
-pub unsafe fn close_abandoned(db: &Db) {
-    // SAFETY: by the caller: the connection is open, and nobody else knows it any more.
-    unsafe { ffi::sqlite3_close(db.raw()) };
+/// The handle of `db` was deleted while `hold` was alive on it, and no other statement is alive
+/// now; `db` is not used again.
+pub unsafe fn close_abandoned(db: &Db, hold: Hold) {
+    let open = db.prepare("SELECT 1").is_ok();
+    drop(hold);
+    if open {
+        // SAFETY: by the caller: the connection is open, and nobody else knows it any more.
+        unsafe { ffi::sqlite3_close(db.raw()) };
+    }
 }
 
 #[cfg(test)]

@@ -136,13 +136,18 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        drop(self.hold.take());
-        if self.is_closed() {
-            // SAFETY: the trace saw the deletion while `hold` kept the connection open; the work is
-            // over, so that no statement is alive any more.
-            unsafe { handle::close_abandoned(&self.watch.db) };
-        } else if let Some(interp) = self.interp.get() {
-            self.trace_command(interp, "remove");
+        match self.hold.take() {
+            Some(hold) if self.is_closed() => {
+                // SAFETY: the trace saw the deletion while `hold` kept the connection open; the
+                // work is over, so that no other statement is alive any more.
+                unsafe { handle::close_abandoned(&self.watch.db, hold) };
+            }
+            hold => {
+                drop(hold);
+                if let Some(interp) = self.interp.get() {
+                    self.trace_command(interp, "remove");
+                }
+            }
         }
         self.trace.delete();
     }
