@@ -211,6 +211,14 @@ fn sizes_up_to_the_limit_are_exact_and_beyond_it_too_big() {
     assert!(code.details.contains(&("column", "v".to_owned())), "{code:?}");
     assert!(code.details.contains(&("row", "4".to_owned())), "{code:?}");
     assert!(code.details.contains(&("bytes", "64000000".to_owned())), "{code:?}");
+    // A value as long as SQLite stores, in a row that is longer.
+    db.set_length_limit(1_000_000);
+    let code = fails_too_big(&mut conn, &db, "select 1, repeat('x', 1000000)");
+    let details = ["column", "row", "bytes", "limit", "table"]
+        .into_iter()
+        .zip(["v", "1", "1000000", "1000000", "t"].map(str::to_owned));
+    assert_eq!(code.details, details.collect::<Vec<_>>());
+    assert_eq!(tables(&db), Some(0));
 }
 
 fn fails_too_big(conn: &mut Conn, db: &Db, sql: &str) -> pgsqlite::error::Code {

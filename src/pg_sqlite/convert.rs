@@ -168,6 +168,8 @@ impl Converter {
     fn too_big(&self, bytes: u64) -> Error {
         let column = self.columns.get(self.column.saturating_sub(1));
         Error::TooBig {
+            // The import knows.
+            table: String::new(),
             column: column.map(|column| column.name.clone()).unwrap_or_default(),
             row: self.row,
             bytes,

@@ -27,12 +27,14 @@ pub enum Error {
         /// What is wrong.
         reason: ValueError,
     },
-    /// A value is longer than SQLite stores.
+    /// A value is longer than SQLite stores, or with it the row is.
     #[error(
-        "column \"{column}\", row {row}: a value of {bytes} bytes is too big, this SQLite \
-         connection stores at most {limit}"
+        "table \"{table}\", column \"{column}\", row {row}: a value of {bytes} bytes is too big, \
+         this SQLite connection stores at most {limit} in a row"
     )]
     TooBig {
+        /// The target table's name; empty when a statement writes the rows.
+        table: String,
         /// The column's name.
         column: String,
         /// Number of the row, the first being 1.
@@ -236,11 +238,12 @@ impl Coded for Error {
             Error::Value { column, row, kind, .. } => {
                 import("VALUE").with("column", column).with("row", row).with("type", kind.name())
             }
-            Error::TooBig { column, row, bytes, limit } => Code::new("SQLITE", "TOOBIG")
+            Error::TooBig { table, column, row, bytes, limit } => Code::new("SQLITE", "TOOBIG")
                 .with("column", column)
                 .with("row", row)
                 .with("bytes", bytes)
-                .with("limit", limit),
+                .with("limit", limit)
+                .with("table", table),
             Error::ColumnCount { expected, found } => {
                 import("COLUMNS").with("expected", expected).with("found", found)
             }

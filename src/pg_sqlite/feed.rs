@@ -60,6 +60,13 @@ impl<'a, B: Batches> Feed<'a, B> {
         self.ended
     }
 
+    /// The column of the current row's longest value, and that one's bytes.
+    pub(super) fn longest(&self) -> (usize, usize) {
+        let bytes = |column: &usize| self.value(*column).byte_len();
+        let column = (0..self.columns).max_by_key(bytes).unwrap_or(0);
+        (column, bytes(&column))
+    }
+
     /// Keeps the greatest value of a column.
     pub(super) fn watch(&mut self, column: usize) {
         self.max = Some((column, None));

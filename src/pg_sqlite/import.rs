@@ -12,7 +12,7 @@ use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
 use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
 use crate::libpq::{Conn, PgResult, Status};
 use crate::schema::value::Kind;
-use crate::sqlite::{Db, InsertError, RowSource, Value};
+use crate::sqlite::{Db, InsertError, Reason, RowSource, Value};
 
 /// Where the rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +80,27 @@ pub struct Imported {
 }
 
 /// The outcome of SQLite's side, with the number of the row it was at.
-fn at_row<B: Batches>(feed: &Feed<'_, B>, error: InsertError<Error>) -> Error {
+fn at_row<B: Batches>(
+    db: &Db,
+    columns: &[Column],
+    feed: &Feed<'_, B>,
+    error: InsertError<Error>,
+) -> Error {
+    let row = feed.rows();
     match error {
         InsertError::Source(error) => error,
-        InsertError::Sqlite(error) if feed.rows() == 0 => Error::Sqlite(error),
-        InsertError::Sqlite(source) => Error::Row { row: feed.rows(), source },
+        InsertError::Sqlite(error) if row == 0 => Error::Sqlite(error),
+        InsertError::Sqlite(error) if error.reason() == Reason::TooBig => {
+            let (column, bytes) = feed.longest();
+            Error::TooBig {
+                table: String::new(),
+                column: columns.get(column).map(|c| c.name.clone()).unwrap_or_default(),
+                row,
+                bytes: bytes as u64,
+                limit: db.length_limit(),
+            }
+        }
+        InsertError::Sqlite(source) => Error::Row { row, source },
     }
 }
 
@@ -117,7 +133,20 @@ impl<'a> Import<'a> {
     ///
     /// # Errors
     /// See [`Error`]. Nothing of a failed import is left in the database.
-    pub fn run(mut self, db: &Db, source: Source<'_>) -> Result<Imported> {
+    pub fn run(self, db: &Db, source: Source<'_>) -> Result<Imported> {
+        let target = match &self.target {
+            Target::Create(name) | Target::Into(name) => name.table.clone(),
+            Target::Statement(_) => String::new(),
+        };
+        self.run_from(db, source).map_err(|error| match error {
+            Error::TooBig { column, row, bytes, limit, .. } => {
+                Error::TooBig { table: target, column, row, bytes, limit }
+            }
+            other => other,
+        })
+    }
+
+    fn run_from(mut self, db: &Db, source: Source<'_>) -> Result<Imported> {
         let limit = db.length_limit();
         match source {
             Source::Result(result) => {
@@ -287,11 +316,11 @@ impl<'a> Import<'a> {
                 let inserted = table::insert(name, &names, true).run(db, &mut changed);
                 let skipped = changed.skipped();
                 drop(changed);
-                inserted.map(|_| skipped).map_err(|error| at_row(feed, error))
+                inserted.map(|_| skipped).map_err(|error| at_row(db, columns, feed, error))
             }
             Target::Create(name) | Target::Into(name) => {
                 let inserted = table::insert(name, &names, self.or_replace).run(db, feed);
-                inserted.map(|_| 0).map_err(|error| at_row(feed, error))
+                inserted.map(|_| 0).map_err(|error| at_row(db, columns, feed, error))
             }
             Target::Statement(sql) => {
                 run_for_each_row(db, sql, columns.len(), feed)?;
