@@ -14,6 +14,9 @@ pub const SEGMENT_FRAMES_MAX: usize = 1 << 18;
 /// zstd's level for segments: its default.
 pub const SEGMENT_COMPRESSION_LEVEL: i32 = 3;
 
+/// Milliseconds between two saves of a registered reader's position, while changes come.
+pub const READER_CONFIRM_MS: u64 = 1_000;
+
 /// Capture: milliseconds between two looks for segments to compress.
 pub const COMPRESS_INTERVAL_MS: u64 = 10_000;
 

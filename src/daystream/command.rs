@@ -6,6 +6,8 @@
 //! daystream cat     SOURCE ?option ...? ?-channel stdout? ?-follow 0|1?
 //! daystream info    SOURCE
 //! daystream verify  SOURCE
+//! daystream readers  DIR
+//! daystream forget   DIR NAME
 //! daystream compress DIR ?-older_than_days N?
 //! daystream retain  DIR ?-keep_days N? ?-keep_bytes N? ?-compress_after_days N?
 //! ```
@@ -20,6 +22,12 @@
 //! -after POSITION  behind the transaction that ends at {CLOCK SEQ}: to go on from a `position`
 //! -to PLACE        no transaction that ends beyond CLOCK or {CLOCK SEQ}
 //! -tables LIST     only these tables {t schema.t ...}; commit and message lines come all the same
+//! -actions LIST    only these verbs {insert update replace delete truncate schema message commit}
+//! -columns LIST    only these columns of each change
+//! -as FORM         array (default), dict: one value of names and values, or line: as it is
+//! -register NAME   reads on behind what was confirmed under this name; -from, -after: once
+//! -confirm HOW     auto (default): asking for the next change confirms the transactions before it,
+//!                  and so does close; manual: `confirm` does
 //! -heartbeats 0|1  whether a capture's heartbeats are given out; default 0, with `cat` 1
 //! -quiet_ms N      in a stream without commit lines: the last transaction counts as whole after N
 //!                  ms without growth
@@ -33,6 +41,7 @@
 //! $stream next arrayVar               1 and the next change in the array, or 0 at the end for now
 //! $stream foreach arrayVar body       each change that is there now; yield, break, return work
 //! $stream position                    {clock seq}, the end of what was given out, or {}
+//! $stream confirm ?{clock seq}?       done with everything up to there, or all that was given out
 //! $stream follow -command cb          from the event loop, as the stream grows
 //! $stream stop                        ends `follow`
 //! $stream close
@@ -52,6 +61,11 @@
 //! out, and what the last one tells (see `deltastream`). `verify` does so too and checks every
 //! field of every line; the first damage is its error.
 //!
+//! A registered reader's position is kept in the stream's folder, saved once per second, when there
+//! is no more for now, by `confirm` and at `close`. `retain` waits for it. What was not confirmed
+//! comes again: each transaction at least once. `readers`, and `info` under `readers`, give a dict:
+//! NAME to a dict `position saved active lag_s lag_bytes`. `forget` ends a registration.
+//!
 //! `retain` removes the oldest segments: those written more than N times 86,400 seconds ago, and
 //! those beyond the newest N bytes; without an option none. The segment being written always stays.
 //! It returns a dict: `segments bytes last`, of what was removed; `last` is the position that a
@@ -67,9 +81,12 @@
 
 mod cat;
 mod change;
+mod confirming;
 mod follow;
 mod options;
+mod readers;
 mod retain;
+mod view;
 mod walk;
 
 use self::follow::Follow;
@@ -90,6 +107,8 @@ const SUBS: &[(&str, Sub)] = &[
     ("cat", cat::cat),
     ("info", info),
     ("verify", verify),
+    ("readers", readers::readers),
+    ("forget", readers::forget),
     ("compress", retain::compress),
     ("retain", retain::retain),
 ];
@@ -98,6 +117,7 @@ const METHODS: &[(&str, Method<Stream>)] = &[
     ("next", next),
     ("foreach", foreach_here),
     ("position", position),
+    ("confirm", confirm),
     ("follow", follow_here),
     ("stop", stop),
 ];
@@ -122,6 +142,7 @@ impl Handle for Stream {
         if let Some(follow) = follow {
             follow.stop();
         }
+        self.walk.settle();
     }
 }
 
@@ -179,6 +200,15 @@ fn position(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Excep
     Ok(position_value(stream.walk.position()).into())
 }
 
+fn confirm(stream: &Rc<Stream>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let position = match words {
+        [] => None,
+        [position] => Some(options::position(interp, position)?),
+        _ => return Err(usage("stream confirm ?position?")),
+    };
+    Ok(position_value(stream.walk.confirm(position)?).into())
+}
+
 fn follow_here(stream: &Rc<Stream>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(words, &["-command"])?;
     let Some(callback) = options.get("-command") else {
@@ -205,11 +235,17 @@ pub(crate) fn position_value(position: Option<Position>) -> Obj {
 
 fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [source] = words else { return Err(usage("daystream info source")) };
-    let info = match place(source)? {
-        Source::Folder(dir) => super::info(&dir)?,
-        Source::Url(url) => super::info_from(&url)?,
+    let source = place(source)?;
+    let dict = match &source {
+        Source::Url(url) => info_dict(&super::info_from(url)?),
+        Source::Folder(dir) => {
+            let info = super::info(dir)?;
+            let dict = info_dict(&info);
+            dict.dict_put(&Obj::text("readers"), &readers::dict(dir, info.last)?);
+            dict
+        }
     };
-    Ok(info_dict(&info).into())
+    Ok(dict.into())
 }
 
 fn verify(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {

@@ -159,6 +159,24 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
+    /// A name that no registered reader can have.
+    #[error("\"{name}\" is no name of a reader: up to 64 letters, digits and _ - . are")]
+    ReaderName {
+        /// The name.
+        name: String,
+    },
+    /// Somebody reads under this name.
+    #[error("another process reads as \"{name}\"; a registered reader is one at a time")]
+    ReaderHeld {
+        /// The name.
+        name: String,
+    },
+    /// There is no registered reader of this name.
+    #[error("no reader is registered as \"{name}\"")]
+    NoReader {
+        /// The name.
+        name: String,
+    },
     /// A file operation failed.
     #[error("cannot {operation} {path}")]
     Io {
@@ -285,6 +303,9 @@ impl Error {
             Error::Corrupt { .. } => "CORRUPT",
             Error::Gap { .. } => "GAP",
             Error::Upkeep { .. } => "UPKEEP",
+            Error::ReaderName { .. } => "READERNAME",
+            Error::ReaderHeld { .. } => "READERHELD",
+            Error::NoReader { .. } => "NOREADER",
             Error::Io { .. } => "IO",
             Error::Poisoned => "POISONED",
             Error::BadLine { .. } => "LINE",
@@ -316,6 +337,9 @@ impl Coded for Error {
                 code.with("segment", segment).with("byte", byte).with("damage", damage.word())
             }
             Error::Gap { wanted, removed } => code.with("wanted", wanted).with("removed", removed),
+            Error::ReaderName { name } | Error::ReaderHeld { name } | Error::NoReader { name } => {
+                code.with("reader", name)
+            }
             Error::Poisoned => code,
             Error::BadLine { byte, damage } => {
                 code.with("byte", byte).with("damage", damage.word())
@@ -341,6 +365,8 @@ impl Coded for Error {
             | Error::Permission { .. }
             | Error::Refused { .. }
             | Error::Foreign { .. }
+            | Error::ReaderName { .. }
+            | Error::NoReader { .. }
             | Error::BadLine { .. } => Class::Usage,
             Error::Empty { .. } | Error::Locked { .. } | Error::Upkeep { .. } | Error::Poisoned => {
                 Class::Retry
@@ -349,7 +375,7 @@ impl Coded for Error {
                 Class::Poison
             }
             // Read again from the beginning of the transaction, it may be whole.
-            Error::InputLines { .. } => Class::Retry,
+            Error::InputLines { .. } | Error::ReaderHeld { .. } => Class::Retry,
             Error::Gap { .. } => Class::Drift,
             Error::Remote { fault, .. } => fault.class(),
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {

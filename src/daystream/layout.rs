@@ -12,6 +12,8 @@ use super::{Error, Position};
 pub(super) const LOCK: &str = "lock";
 /// Name of the state file.
 pub(super) const STATE: &str = "stream.tsv";
+/// Name of the folder of registered readers.
+pub(super) const READERS: &str = "readers";
 /// Name of the file that is locked by whoever removes or compresses segments.
 pub(super) const UPKEEP: &str = "upkeep";
 /// Name of the file that says up to where retention has removed segments.

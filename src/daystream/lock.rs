@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::storage::Storage;
+use super::storage::{Storage, open_read};
 use super::{Error, layout};
 
 /// The held lock.
@@ -61,6 +61,22 @@ pub(super) fn hold(storage: &Storage, path: &Path) -> Result<Option<Lock>, Error
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock { file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Error::io(path, "lock", error.into())),
+    }
+}
+
+/// Whether somebody has the file `path` locked.
+pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
+    let Some(file) = open_read(path)? else {
+        return Ok(false);
+    };
+    // NOTE: shared, so that two who look at the same time do not see each other.
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            drop(Lock { file });
+            Ok(false)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
         Err(error) => Err(Error::io(path, "lock", error.into())),
     }
 }

@@ -4,8 +4,8 @@
 //! before the first segment goes, so that a reader that comes too late learns of the gap instead of
 //! jumping over it. A segment that somebody removes by hand leaves no such trace.
 //!
-//! The last segment always stays, and nothing is removed from the middle. Not here: waiting for
-//! readers, who do not register.
+//! The last segment always stays, nothing is removed from the middle, and what a registered reader
+//! has not confirmed stays too, unless the caller says otherwise.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::path::Path;
 use deltaflood::pairs;
 
 use super::layout::Segment;
+use super::registered::registered;
 use super::storage::{Storage, open_read};
 use super::{Error, Position, identity, layout, lock, reader};
 
@@ -79,12 +80,37 @@ pub struct Removed {
 }
 
 /// Removes the oldest segments of the stream in `dir` that `keep` does not ask to keep, at the time
-/// `now` (seconds since the Unix epoch). A writer and readers may be at work.
+/// `now` (seconds since the Unix epoch), and that every registered reader has confirmed. A writer
+/// and readers may be at work.
 ///
 /// # Errors
-/// `UPKEEP` when another process removes or compresses segments; those of the file system.
-/// Segments that were to go may be left.
+/// `UPKEEP` when another process removes or compresses segments, `STATE` when a registered reader's
+/// position cannot be read; those of the file system. Segments that were to go may be left.
 pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Removed, Error> {
+    remove(dir, keep, now, true, storage)
+}
+
+/// As [`retain`], whatever registered readers have confirmed. One that has not read what went is
+/// told so: `GAP`.
+///
+/// # Errors
+/// Those of [`retain`].
+pub fn retain_regardless(
+    dir: &Path,
+    keep: Keep,
+    now: i64,
+    storage: &Storage,
+) -> Result<Removed, Error> {
+    remove(dir, keep, now, false, storage)
+}
+
+fn remove(
+    dir: &Path,
+    keep: Keep,
+    now: i64,
+    for_readers: bool,
+    storage: &Storage,
+) -> Result<Removed, Error> {
     reader::check_folder(dir)?;
     let _lock = lock::upkeep(storage, dir)?;
     let segments = layout::all(dir)?;
@@ -92,7 +118,10 @@ pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Rem
     for segment in &segments {
         sizes.push(segment.size(dir)?);
     }
-    let count = surplus(&segments, &sizes, keep, now);
+    let mut count = surplus(&segments, &sizes, keep, now);
+    if for_readers {
+        count = confirmed(dir, &segments, count)?;
+    }
     let mut removed = Removed { last: load(dir)?, ..Removed::default() };
     let Some(last) = count.checked_sub(1).and_then(|at| segments.get(at)) else {
         return Ok(removed);
@@ -122,6 +151,23 @@ pub fn retain(dir: &Path, keep: Keep, now: i64, storage: &Storage) -> Result<Rem
         let _ = std::fs::remove_dir(dir.join(day));
     }
     Ok(removed)
+}
+
+/// Number of the first `count` segments that every registered reader has confirmed.
+fn confirmed(dir: &Path, segments: &[Segment], count: usize) -> Result<usize, Error> {
+    let mut count = count;
+    for reader in registered(dir)? {
+        let begun = segments.partition_point(|segment| Some(segment.first) <= reader.confirmed);
+        let Some(current) = begun.checked_sub(1).and_then(|at| segments.get(at)) else {
+            return Ok(0);
+        };
+        if begun <= count {
+            let last = reader::last_position(dir, &mut current.clone())?;
+            let whole = last.is_some() && reader.confirmed >= last;
+            count = if whole { begun } else { begun - 1 };
+        }
+    }
+    Ok(count)
 }
 
 /// Number of segments, from the oldest on, that need not be kept.

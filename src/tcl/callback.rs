@@ -43,6 +43,12 @@ impl Callback {
         words.extend(details.into_iter().flat_map(|(key, value)| [key, value]));
         interp.call_back(prefix, &words);
     }
+
+    /// As [`Callback::tell`], with one value as detail.
+    pub fn tell_value(&self, interp: Interp, event: &str, value: Obj) {
+        let Some(prefix) = &self.0 else { return };
+        interp.call_back(prefix, &[Obj::text(event), value]);
+    }
 }
 
 /// An error on its way from another thread: message, errorCode and class.

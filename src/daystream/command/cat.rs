@@ -18,7 +18,9 @@ pub(super) fn cat(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         let usage = "daystream cat source ?-option value ...?";
         return Err(Failure::wrong_args(usage).into());
     };
-    let known: Vec<&str> = NAMES.into_iter().chain(["-channel", "-follow"]).collect();
+    // NOTE: lines are written as they are.
+    let names = NAMES.into_iter().filter(|name| !["-as", "-columns"].contains(name));
+    let known: Vec<&str> = names.chain(["-channel", "-follow"]).collect();
     let options = Options::parse(rest, &known)?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdout"));
     let follow = options.flag(interp, "-follow")?.unwrap_or(false);

@@ -53,11 +53,16 @@ impl Names {
     }
 }
 
-/// What a line gives: names and values in its order, then perhaps `_columns`.
+/// What a line gives: names and values in its order, of the columns that are `wanted`, then perhaps
+/// `_columns`.
 ///
 /// # Errors
 /// A line that is none: readers look at heads only.
-pub fn elements(line: &[u8], names: &Names) -> CmdResult<Vec<(Obj, Obj)>> {
+pub fn elements(
+    line: &[u8],
+    names: &Names,
+    wanted: impl Fn(Text<'_>) -> bool,
+) -> CmdResult<Vec<(Obj, Obj)>> {
     let change = Change::parse(line).map_err(bad_line)?;
     let columns_at = change.columns_offset();
     let mut elements = Vec::with_capacity(16);
@@ -67,6 +72,9 @@ pub fn elements(line: &[u8], names: &Names) -> CmdResult<Vec<(Obj, Obj)>> {
         let in_head = fields.offset() < columns_at;
         let Some(field) = fields.next() else { break };
         let (name, value) = field.map_err(bad_line)?;
+        if !in_head && !wanted(name) {
+            continue;
+        }
         if !in_head && name.raw().first() == Some(&b'_') && PSEUDO.contains(&name.raw()) {
             hidden = true;
             continue;
@@ -77,6 +85,9 @@ pub fn elements(line: &[u8], names: &Names) -> CmdResult<Vec<(Obj, Obj)>> {
         let mut all = Vec::new();
         for column in change.columns() {
             let (name, value) = column.map_err(bad_line)?;
+            if !wanted(name) {
+                continue;
+            }
             all.push(names.get(name));
             all.push(Obj::utf8(&value.decode()));
         }

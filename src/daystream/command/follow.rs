@@ -3,6 +3,7 @@
 //! The kernel's reports make a descriptor readable; then lines are handed out, for a few
 //! milliseconds at a time, so that other events have their turn.
 
+use super::view::Shown;
 use super::walk::{Step, Walk};
 use crate::limits::FOLLOW_POLL_MS;
 use crate::tcl::callback::Callback;
@@ -64,10 +65,12 @@ impl Follow {
         let until = Instant::now() + TURN;
         self.walk.look_again()?;
         while !self.ended.get() && !interp.is_deleted() {
-            let step = self.walk.step(super::change::elements)?;
-            match step {
-                Step::Line(elements) => {
+            match self.walk.show()? {
+                Step::Line(Shown::Elements(elements)) => {
                     self.callback.tell_objects(interp, "change", elements);
+                }
+                Step::Line(Shown::Value(value)) => {
+                    self.callback.tell_value(interp, "change", value);
                 }
                 Step::End => {
                     self.stop();

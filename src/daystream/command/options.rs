@@ -1,15 +1,32 @@
 //! The options that say what to read of a stream.
 
+use super::confirming::Confirming;
+use super::view::View;
 use crate::daystream::remote::Link;
-use crate::daystream::{Error, Feed, Position, ReaderOptions, Source, Start, TableFilter};
+use crate::daystream::{
+    Feed, Position, ReaderOptions, Registration, Source, Start, Storage, TableFilter,
+};
 use crate::schema::TableName;
 use crate::tcl::{CmdResult, Failure, Interp, Obj, Options};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// The options' names, in the order in which messages list them.
-pub const NAMES: [&str; 6] = ["-from", "-after", "-to", "-tables", "-quiet_ms", "-heartbeats"];
+pub const NAMES: [&str; 11] = [
+    "-from",
+    "-after",
+    "-to",
+    "-tables",
+    "-actions",
+    "-columns",
+    "-as",
+    "-register",
+    "-confirm",
+    "-quiet_ms",
+    "-heartbeats",
+];
 
 /// What to read.
 pub struct Selection {
@@ -23,6 +40,10 @@ pub struct Selection {
     pub heartbeats: Option<bool>,
     /// Which tables, and how.
     pub options: ReaderOptions,
+    /// What is shown of the lines.
+    pub view: Rc<View>,
+    /// The name to read under, and whether what was handled is confirmed without being told.
+    register: Option<(String, bool)>,
 }
 
 impl Selection {
@@ -39,16 +60,30 @@ impl Selection {
             start: start(interp, options)?,
             to: options.get("-to").map(|to| end(interp, to)).transpose()?,
             options: ReaderOptions { tables, quiet, ..ReaderOptions::default() },
+            view: Rc::new(View::new(interp, options)?),
+            register: register(options)?,
         })
     }
 
-    /// Opens the reader.
+    /// Opens the reader, under its name if it has one.
     ///
     /// # Errors
-    /// Those of [`Feed::open`].
-    pub fn reader(&self) -> Result<Feed, Error> {
+    /// Those of [`Feed::open`] and [`Registration::open`]; `USAGE SOURCE` for a name under a URL:
+    /// positions are kept in the stream's folder.
+    pub fn reader(&self) -> CmdResult<(Feed, Option<Confirming>)> {
         let (options, stop) = (self.options.clone(), AtomicBool::new(false));
-        Feed::open(&self.source, self.start, options, Link::Patient, &stop)
+        let Some((name, auto)) = &self.register else {
+            let feed = Feed::open(&self.source, self.start, options, Link::Patient, &stop)?;
+            return Ok((feed, None));
+        };
+        let Source::Folder(dir) = &self.source else {
+            let message = "-register needs the stream's folder: a position is kept in it";
+            return Err(Failure::new(message, &["PGSQLITE", "USAGE", "SOURCE"]).into());
+        };
+        let storage = Storage::default();
+        let (reader, own) = Registration::open(dir, name, self.start, options, storage)?;
+        let feed = Feed::Folder(Box::new(reader));
+        Ok((feed, Some(Confirming::new(own, *auto))))
     }
 }
 
@@ -61,6 +96,23 @@ pub fn place(source: &Obj) -> CmdResult<Source> {
         text if text.contains("://") => Ok(Source::parse(&text)),
         _ => folder(source).map(Source::Folder),
     }
+}
+
+/// `-register` and `-confirm`.
+fn register(options: &Options) -> CmdResult<Option<(String, bool)>> {
+    let auto = match options.text("-confirm")?.as_deref() {
+        None | Some("auto") => true,
+        Some("manual") => false,
+        Some(word) => {
+            return Err(Failure::bad_word("confirmation", word, &["auto", "manual"]).into());
+        }
+    };
+    let name = options.text("-register")?;
+    if name.is_none() && options.get("-confirm").is_some() {
+        let message = "-confirm needs -register: only a registered reader confirms";
+        return Err(Failure::new(message, &["PGSQLITE", "USAGE", "CONFLICT"]).into());
+    }
+    Ok(name.map(|name| (name, auto)))
 }
 
 /// The folder of a stream.
@@ -102,6 +154,17 @@ fn end(interp: Interp, to: &Obj) -> CmdResult<Position> {
         Place::Clock(clock) => Ok(Position { clock, seq: u64::MAX }),
         Place::Position(position) => Ok(position),
         Place::Begin | Place::End => Err(bad_position("-to", to)),
+    }
+}
+
+/// A position, `{clock seq}`.
+///
+/// # Errors
+/// What is none.
+pub fn position(interp: Interp, value: &Obj) -> CmdResult<Position> {
+    match words(interp, "-after", value)? {
+        Place::Position(position) => Ok(position),
+        _ => Err(bad_position("-after", value)),
     }
 }
 

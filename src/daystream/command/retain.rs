@@ -10,7 +10,7 @@ pub(super) fn retain(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [dir, rest @ ..] = words else {
         return Err(usage("daystream retain dir ?-keep_days n? ?-keep_bytes n?"));
     };
-    let known = ["-keep_days", "-keep_bytes", "-compress_after_days"];
+    let known = ["-keep_days", "-keep_bytes", "-compress_after_days", "-ignore_readers"];
     let options = Options::parse(rest, &known)?;
     let keep = Keep {
         days: days(interp, &options, "-keep_days")?,
@@ -18,7 +18,11 @@ pub(super) fn retain(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let compress_after = days(interp, &options, "-compress_after_days")?;
     let dir = folder(dir)?;
-    let removed = daystream::retain(&dir, keep, SystemClock.now(), &Storage::default())?;
+    let (now, storage) = (SystemClock.now(), Storage::default());
+    let removed = match options.flag(interp, "-ignore_readers")? {
+        Some(true) => daystream::retain_regardless(&dir, keep, now, &storage)?,
+        _ => daystream::retain(&dir, keep, now, &storage)?,
+    };
     let mut dict = vec![
         ("segments", Obj::unsigned(removed.segments)),
         ("bytes", Obj::unsigned(removed.bytes)),

@@ -1,11 +1,13 @@
 //! Going through a stream line by line, up to a place.
 
 use super::change::{self, Names};
+use super::confirming::Confirming;
 use super::options::Selection;
+use super::view::{Shown, View};
 use crate::daystream::heartbeat::{Heartbeats, Kind};
 use crate::daystream::{Feed, Position};
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Iteration, Obj};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -14,6 +16,10 @@ pub struct Walk {
     reader: RefCell<Feed>,
     to: Option<Position>,
     names: Names,
+    view: Rc<View>,
+    confirming: Option<RefCell<Confirming>>,
+    /// Where it ended: `position` then, and nothing more is read.
+    ended: Cell<Option<Option<Position>>>,
     /// What knows heartbeats, where they are kept back.
     beats: Option<RefCell<Heartbeats>>,
 }
@@ -34,10 +40,13 @@ impl Walk {
     /// # Errors
     /// Those of [`Reader::open`].
     pub fn open(selection: &Selection, heartbeats: bool) -> CmdResult<Walk> {
-        let reader = RefCell::new(selection.reader()?);
+        let (reader, confirming) = selection.reader()?;
+        let (reader, confirming) = (RefCell::new(reader), confirming.map(RefCell::new));
         let shown = selection.heartbeats.unwrap_or(heartbeats);
         let beats = (!shown).then(RefCell::default);
-        Ok(Walk { reader, to: selection.to, names: Names::default(), beats })
+        let (to, view) = (selection.to, Rc::clone(&selection.view));
+        let (names, ended) = (Names::default(), Cell::new(None));
+        Ok(Walk { reader, to, names, view, confirming, ended, beats })
     }
 
     /// Hands the next line to `take`. No borrow is held when this returns; `take` runs no script
@@ -47,23 +56,77 @@ impl Walk {
     /// The reader's, or that of `take`.
     pub fn step<T>(&self, take: impl FnOnce(&[u8], &Names) -> CmdResult<T>) -> CmdResult<Step<T>> {
         let mut reader = self.reader.try_borrow_mut().map_err(|_| busy())?;
+        let mut confirming = self.confirming.as_ref().and_then(|c| c.try_borrow_mut().ok());
         loop {
             reader.arrive()?;
-            let Some(entry) = reader.next()? else { return Ok(Step::Wait) };
-            if self.to.is_some_and(|to| entry.transaction.last > to) {
+            if self.ended.get().is_some() {
                 return Ok(Step::End);
             }
+            let before = reader.position();
+            if let Some(confirming) = &mut confirming {
+                confirming.asked(before)?;
+            }
+            let entry = reader.next()?;
+            let beyond = entry.is_some_and(|e| self.to.is_some_and(|to| e.transaction.last > to));
+            let Some(entry) = entry.filter(|_| !beyond) else {
+                if beyond {
+                    self.ended.set(Some(before));
+                }
+                if let Some(confirming) = &mut confirming {
+                    confirming.save()?;
+                }
+                return Ok(if beyond { Step::End } else { Step::Wait });
+            };
             let hidden = |beats: &RefCell<Heartbeats>| beats.borrow_mut().take(&entry);
-            if matches!(self.beats.as_ref().map(hidden), None | Some(Kind::Change)) {
+            if matches!(self.beats.as_ref().map(hidden), None | Some(Kind::Change))
+                && self.view.passes(entry.change.verb)
+            {
                 return Ok(Step::Line(take(entry.change.line(), &self.names)?));
             }
+        }
+    }
+
+    /// The next change as the options want it.
+    ///
+    /// # Errors
+    /// Those of [`Walk::step`].
+    pub fn show(&self) -> CmdResult<Step<Shown>> {
+        self.step(|line, names| self.view.show(line, names))
+    }
+
+    /// Confirms everything up to `position`, or all that was given out; how far that is.
+    ///
+    /// # Errors
+    /// `USAGE UNREGISTERED`, `USAGE POSITION` beyond what was given out, those of the file system.
+    pub fn confirm(&self, position: Option<Position>) -> CmdResult<Option<Position>> {
+        let Some(confirming) = &self.confirming else {
+            let message = "this reader is not registered: open it with -register";
+            return Err(Failure::new(message, &["PGSQLITE", "USAGE", "UNREGISTERED"]).into());
+        };
+        let given = self.position();
+        if position > given {
+            let message = "a reader can confirm no more than it was given";
+            return Err(Failure::new(message, &["PGSQLITE", "USAGE", "POSITION"]).into());
+        }
+        let mut confirming = confirming.try_borrow_mut().map_err(|_| busy())?;
+        confirming.confirm(position.or(given))?;
+        Ok(confirming.confirmed())
+    }
+
+    /// Saves what is known to be done; for the end of reading.
+    pub fn settle(&self) {
+        if let Some(mut confirming) = self.confirming.as_ref().and_then(|c| c.try_borrow_mut().ok())
+        {
+            // NOTE: what is not saved comes again.
+            let _ = confirming.save();
         }
     }
 
     /// The end of the last transaction that was given out.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
-        self.reader.try_borrow().ok().and_then(|reader| reader.position())
+        let reader = || self.reader.try_borrow().ok().and_then(|reader| reader.position());
+        self.ended.get().unwrap_or_else(reader)
     }
 
     /// As [`Reader::watch`].
@@ -87,9 +150,11 @@ impl Walk {
     /// # Errors
     /// The reader's; a variable that is no array.
     pub fn set_next(&self, interp: Interp, array: &Obj) -> CmdResult<bool> {
-        let step = self.step(change::elements)?;
-        let Step::Line(elements) = step else { return Ok(false) };
-        change::set_array(interp, array, &elements)?;
+        match self.show()? {
+            Step::Line(Shown::Elements(elements)) => change::set_array(interp, array, &elements)?,
+            Step::Line(Shown::Value(value)) => interp.set_var(array, None, &value)?,
+            Step::Wait | Step::End => return Ok(false),
+        }
         Ok(true)
     }
 }

@@ -1,0 +1,261 @@
+//! Registered readers: consumers whose position is kept beside the stream, and that retention waits
+//! for.
+//!
+//! `readers/NAME.tsv` holds the position up to which the consumer has confirmed that it is done, as
+//! `clock C seq S saved T`, T being the second in which that was saved; without clock and seq it
+//! has confirmed nothing yet and wants all there is. It is replaced as a whole.
+//! `readers/NAME.lock` is locked as long as somebody reads under that name. A consumer that dies
+//! reads again what it had not confirmed: at least once, and exactly once where it keeps the
+//! position with its own results.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deltaflood::pairs;
+
+use super::content::Content;
+use super::lock::{self, Lock};
+use super::storage::{Storage, open_read};
+use super::{
+    Clock, Error, Position, Reader, ReaderOptions, Start, SystemClock, identity, layout, reader,
+    retained, seek,
+};
+
+/// Longest name of a registered reader, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+/// How often a name is tried to be locked, and the pause in between.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// Largest position file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// The right to read under a name, as long as this lives.
+#[derive(Debug)]
+pub struct Registration {
+    folder: PathBuf,
+    name: String,
+    storage: Storage,
+    confirmed: Option<Position>,
+    _lock: Lock,
+}
+
+/// What is known of a registered reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// It is done with everything up to here; `None`: with nothing.
+    pub confirmed: Option<Position>,
+    /// When that was saved, in seconds since the Unix epoch.
+    pub saved: i64,
+    /// Somebody reads under this name now.
+    pub active: bool,
+}
+
+impl Registration {
+    /// Opens the stream in `dir` for the consumer called `name`: behind what it has confirmed, or,
+    /// where that name is new, at `start`.
+    ///
+    /// # Errors
+    /// `READERNAME` for a name that is none, `READERHELD` when somebody reads under it, `GAP` when
+    /// what comes next for it was removed all the same, those of [`Reader::open`] and of the file
+    /// system.
+    pub fn open(
+        dir: &Path,
+        name: &str,
+        start: Start,
+        options: ReaderOptions,
+        storage: Storage,
+    ) -> Result<(Reader, Registration), Error> {
+        reader::check_folder(dir)?;
+        check_name(name)?;
+        if !layout::is_ours(dir) && layout::first(dir)?.is_none() {
+            return Err(Error::Empty { dir: dir.to_owned() });
+        }
+        let folder = dir.join(layout::READERS);
+        if !folder.is_dir() {
+            storage.folder(&folder)?;
+            storage.sync_folder(dir)?;
+        }
+        let lock = hold(&storage, &folder, name)?;
+        let known = load(&folder, name)?;
+        let confirmed = known.as_ref().and_then(|(confirmed, _)| *confirmed);
+        let start = match (&known, confirmed) {
+            (Some(_), Some(confirmed)) => Start::After(confirmed),
+            (Some(_), None) => {
+                retained::check(dir, Some(Position::MIN))?;
+                Start::Begin
+            }
+            (None, _) => start,
+        };
+        let reader = Reader::open(dir, start, options)?;
+        let folder = folder.clone();
+        let name = name.to_owned();
+        let mut registration = Registration { folder, name, storage, confirmed, _lock: lock };
+        if known.is_none() {
+            // NOTE: what retention has removed before, the reader has not missed.
+            registration.confirmed = reader.position().max(retained::load(dir)?);
+            registration.save()?;
+        }
+        Ok((reader, registration))
+    }
+
+    /// The consumer is done with everything up to here.
+    #[must_use]
+    pub const fn confirmed(&self) -> Option<Position> {
+        self.confirmed
+    }
+
+    /// Notes durably that the consumer is done with everything up to `position`; a position before
+    /// the confirmed one changes nothing.
+    ///
+    /// # Errors
+    /// Those of the file system; the confirmed position is then as before.
+    pub fn confirm(&mut self, position: Position) -> Result<(), Error> {
+        if self.confirmed >= Some(position) {
+            return Ok(());
+        }
+        let before = self.confirmed.replace(position);
+        let saved = self.save();
+        if saved.is_err() {
+            self.confirmed = before;
+        }
+        saved
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        let mut text = String::new();
+        if let Some(Position { clock, seq }) = self.confirmed {
+            text = format!("clock\t{clock}\tseq\t{seq}\t");
+        }
+        text.push_str(&format!("saved\t{}\n", SystemClock.now()));
+        let file = format!("{}.tsv", self.name);
+        // DURABILITY: retention removes what every reader has confirmed.
+        identity::replace(&self.folder, &file, text.as_bytes(), &self.storage)
+    }
+}
+
+/// Letters, digits, `_`, `-`, and `.`, which does not come first.
+fn check_name(name: &str) -> Result<(), Error> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if name.is_empty()
+        || name.len() > NAME_BYTES_MAX
+        || name.starts_with(['.', '-'])
+        || !name.bytes().all(good)
+    {
+        return Err(Error::ReaderName { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+/// Locks a name.
+fn hold(storage: &Storage, folder: &Path, name: &str) -> Result<Lock, Error> {
+    let path = folder.join(format!("{name}.lock"));
+    // NOTE: who lists the readers has it locked for a moment, to see whether it is.
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = lock::hold(storage, &path)? {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err(Error::ReaderHeld { name: name.to_owned() })
+}
+
+/// What is saved of a reader: confirmed position, and when; `None` when the name is not registered.
+fn load(folder: &Path, name: &str) -> Result<Option<(Option<Position>, i64)>, Error> {
+    let path = folder.join(format!("{name}.tsv"));
+    let Some(file) = open_read(&path)? else {
+        return Ok(None);
+    };
+    let mut text = Vec::new();
+    let read = file.take(FILE_BYTES_MAX).read_to_end(&mut text);
+    read.map_err(|error| Error::io(&path, "read", error))?;
+    let state = |byte, why| Error::State { path: path.clone(), byte, why };
+    let (mut clock, mut seq, mut saved) = (None, None, None);
+    for pair in pairs(text.strip_suffix(b"\n").unwrap_or(&text)) {
+        let (key, value) = pair.map_err(|error| state(error.byte, error.kind.text()))?;
+        let number = std::str::from_utf8(value.raw()).ok().and_then(|text| text.parse().ok());
+        match key.raw() {
+            b"clock" => clock = number,
+            b"seq" => seq = std::str::from_utf8(value.raw()).ok().and_then(|t| t.parse().ok()),
+            b"saved" => saved = number,
+            _ => return Err(state(0, "unknown key")),
+        }
+    }
+    match (clock, seq, saved) {
+        (Some(clock), Some(seq), Some(saved)) => Ok(Some((Some(Position { clock, seq }), saved))),
+        (None, None, Some(saved)) => Ok(Some((None, saved))),
+        _ => Err(state(0, "expected clock, seq and saved")),
+    }
+}
+
+/// All registered readers of the stream in `dir`, by name.
+///
+/// # Errors
+/// `STATE` for a damaged file, those of the file system.
+pub fn registered(dir: &Path) -> Result<Vec<Registered>, Error> {
+    let folder = dir.join(layout::READERS);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(&folder, "list", error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::io(&folder, "list", error))?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".tsv").filter(|name| check_name(name).is_ok()) else {
+            continue;
+        };
+        if let Some((confirmed, saved)) = load(&folder, name)? {
+            let active = lock::is_held(&folder.join(format!("{name}.lock")))?;
+            found.push(Registered { name: name.to_owned(), confirmed, saved, active });
+        }
+    }
+    found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// Bytes of text in the stream in `dir` behind what a reader has confirmed; all where it has
+/// confirmed nothing.
+///
+/// # Errors
+/// Those of the file system; `CORRUPT`.
+pub fn bytes_behind(dir: &Path, confirmed: Option<Position>) -> Result<u64, Error> {
+    let mut segments = layout::all(dir)?;
+    let begun = segments.partition_point(|segment| Some(segment.first) <= confirmed);
+    let mut bytes = 0;
+    for (number, segment) in segments.iter_mut().enumerate().skip(begun.saturating_sub(1)) {
+        let Some(content) = Content::open(dir, segment)? else {
+            continue;
+        };
+        let io = |error| Error::io(segment.path(dir), "read", error);
+        let mut from = 0;
+        if number < begun {
+            from = seek::find(&content, &|position| Some(position) > confirmed).map_err(io)?.offset;
+        }
+        bytes += content.len().map_err(io)?.saturating_sub(from);
+    }
+    Ok(bytes)
+}
+
+/// Ends a registration: retention waits for `name` no longer, and who comes under that name is new.
+///
+/// # Errors
+/// `NOREADER` when there is none, `READERHELD` when somebody reads under it; `READERNAME`, those of
+/// the file system.
+pub fn forget(dir: &Path, name: &str, storage: &Storage) -> Result<(), Error> {
+    reader::check_folder(dir)?;
+    check_name(name)?;
+    let folder = dir.join(layout::READERS);
+    let path = folder.join(format!("{name}.tsv"));
+    if path.symlink_metadata().is_err() {
+        return Err(Error::NoReader { name: name.to_owned() });
+    }
+    // NOTE: the lock file stays: somebody may be waiting to open it.
+    let _lock = hold(storage, &folder, name)?;
+    storage.remove(&path)?;
+    storage.sync_folder(&folder)
+}
