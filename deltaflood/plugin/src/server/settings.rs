@@ -41,9 +41,10 @@ pub fn fix_rare() {
     fix_names();
 }
 
-/// In which schemas names stand without theirs. As in the line's head, `public` is left out.
+/// How names of tables and types are printed: as in the line's head, `public` is left out.
 pub fn fix_names() {
     set(c"search_path", c"public");
+    set(c"quote_all_identifiers", c"off");
 }
 
 fn set(name: &CStr, value: &CStr) {

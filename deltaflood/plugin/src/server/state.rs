@@ -83,18 +83,40 @@ impl Tables {
         place
     }
 
-    fn forget(&mut self, notes: &stale::Notes) {
+    /// Forgets tables that have changed; with `via_root` also partitions of them, which go by their
+    /// names.
+    fn forget(&mut self, notes: &stale::Notes, via_root: bool) {
         self.last = None;
         if notes.all {
             *self = Tables::default();
         }
-        for id in &notes.tables {
-            if let Some(place) = self.places.remove(id) {
-                if let Some(slot) = self.entries.get_mut(place) {
-                    *slot = None;
-                }
-                self.free.push(place);
+        for &id in &notes.tables {
+            self.forget_one(id);
+        }
+        if via_root && !notes.tables.is_empty() {
+            let root = |entry: &Entry| entry.published.as_ref().map(|p| p.table.oid);
+            let of_changed = |place: usize| {
+                let entry = self.entries.get(place).and_then(Option::as_ref);
+                entry.and_then(root).is_some_and(|root| notes.tables.contains(&root))
+            };
+            let found: Vec<u32> = self
+                .places
+                .iter()
+                .filter(|(_, place)| of_changed(**place))
+                .map(|(id, _)| *id)
+                .collect();
+            for id in found {
+                self.forget_one(id);
             }
+        }
+    }
+
+    fn forget_one(&mut self, id: u32) {
+        if let Some(place) = self.places.remove(&id) {
+            if let Some(slot) = self.entries.get_mut(place) {
+                *slot = None;
+            }
+            self.free.push(place);
         }
     }
 
@@ -171,7 +193,7 @@ impl State {
     #[inline]
     pub unsafe fn place(&mut self, relation: pg_sys::Relation) -> usize {
         if let Some(notes) = stale::take() {
-            self.tables.forget(&notes);
+            self.tables.forget(&notes, self.lines.options().publish_via_root);
         }
         // SAFETY: open, see the caller.
         let id = unsafe { (*relation).rd_id }.to_u32();
