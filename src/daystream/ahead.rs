@@ -233,7 +233,7 @@ impl Reader {
             None => retained::first(&self.dir)?,
         };
         let Some(segment) = next else { return Ok(false) };
-        // NOTE: after the names were listed. What was removed before that is in the note by now, and
+        // NOTE: after the names were listed. What was removed before that is in the note by now;
         // what is removed later is not found when it is opened.
         retained::check(&self.dir, self.last)?;
         self.enter(segment).map(|()| self.cursor.is_some())
