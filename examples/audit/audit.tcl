@@ -1,0 +1,92 @@
+# Every change of some tables into an append-only audit table, exactly once.
+#
+#   tclsh audit.tcl STREAM FILE ?-tables {t1 t2}? ?-follow 1?
+#
+# STREAM is the folder of a daystream, FILE an SQLite database. Each change becomes a row of the
+# table `audit`; triggers refuse to change or remove one. The stream gives each transaction at least
+# once to a registered reader. A row's key is the position of its line, so that what comes twice is
+# there once: kill this at any moment and start it again, nothing is missing and nothing double.
+
+package require pgsqlite
+package require sqlite3
+
+namespace eval ::audit {}
+
+# Makes the table, once.
+proc ::audit::create {db} {
+    $db eval {
+        PRAGMA journal_mode = wal;
+        PRAGMA synchronous = full;
+        CREATE TABLE IF NOT EXISTS audit (
+            clock INTEGER NOT NULL, seq INTEGER NOT NULL,   -- position of the line
+            at TEXT NOT NULL,                               -- when the log had it, UTC
+            xid INTEGER, action TEXT NOT NULL, "table" TEXT NOT NULL,
+            change TEXT NOT NULL,                           -- a Tcl dict: names and values
+            PRIMARY KEY (clock, seq)
+        ) WITHOUT ROWID;
+        CREATE TRIGGER IF NOT EXISTS audit_update BEFORE UPDATE ON audit
+            BEGIN SELECT raise(abort, 'the audit is append-only'); END;
+        CREATE TRIGGER IF NOT EXISTS audit_delete BEFORE DELETE ON audit
+            BEGIN SELECT raise(abort, 'the audit is append-only'); END;
+    }
+}
+
+# Appends one change, given as a dict.
+proc ::audit::append_change {db change} {
+    set clock [dict get $change _c]
+    set seq [dict get $change _s]
+    set at [clock format $clock -format "%Y-%m-%d %H:%M:%SZ" -gmt 1]
+    set xid [expr {[dict exists $change _xid] ? [dict get $change _xid] : {}}]
+    set action [dict get $change _action]
+    set table [dict get $change _table]
+    if {[dict exists $change _schema]} { set table [dict get $change _schema].$table }
+    set columns [dict filter $change script {name value} { expr {![string match _* $name]} }]
+    # What is there already came before a crash that kept us from saying so.
+    $db eval {
+        INSERT OR IGNORE INTO audit VALUES ($clock, $seq, $at, $xid, $action, $table, $columns)
+    }
+}
+
+# Takes what the stream has now: many transactions in one of SQLite's; returns how many.
+proc ::audit::take {db reader {most 1000}} {
+    set count 0
+    $db transaction immediate {
+        while {$count < $most && [$reader next change]} {
+            switch -- [dict get $change _action] {
+                commit { incr count }
+                message - schema {}
+                default { append_change $db $change }
+            }
+        }
+    }
+    # Only now: committed here first, confirmed there afterwards.
+    if {$count > 0} { $reader confirm }
+    return $count
+}
+
+# Goes on from the event loop, as the stream grows.
+proc ::audit::follow {db reader milliseconds} {
+    while {[take $db $reader]} {}
+    after $milliseconds [list ::audit::follow $db $reader $milliseconds]
+}
+
+proc ::audit::main {stream file args} {
+    set options [dict merge {-follow 0} $args]
+    set follow [dict get $options -follow]
+    sqlite3 ::audit::db $file
+    ::audit::db timeout 10000
+    create ::audit::db
+    set reader [daystream open $stream -register audit -confirm manual -as dict \
+        {*}[dict remove $options -follow]]
+    if {$follow} {
+        follow ::audit::db $reader 100
+        vwait ::audit::forever
+    }
+    while {[take ::audit::db $reader]} {}
+    $reader close
+    ::audit::db close
+}
+
+if {[info exists argv0] && [file normalize $argv0] eq [file normalize [info script]]} {
+    ::audit::main {*}$argv
+}
