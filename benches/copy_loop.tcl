@@ -8,7 +8,6 @@ lassign $argv conninfo file
 
 set conn [pg_connect -conninfo $conninfo]
 sqlite3 db $file
-db eval {pragma journal_mode = wal; pragma synchronous = normal}
 set f [open [file join $measure::here flights_sqlite.sql]]
 db eval [read $f]
 close $f

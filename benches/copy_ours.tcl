@@ -6,15 +6,12 @@ lassign $argv conninfo file
 
 set conn [pg_connect -conninfo $conninfo]
 sqlite3 db $file
-db eval {pragma journal_mode = wal; pragma synchronous = normal}
 set began [clock microseconds]
 pg_sendquery $conn {select * from flights}
 pg_set_single_row_mode $conn
-db eval begin
 pg_sqlite db import_postgres_result $conn -rowbyrow -create flights -pkey flight_id -as {
     flight_id integer ident text reg text origin text destination text filed_time text
     departure text arrival text lat double lon double alt integer gs integer cancelled boolean
     remarks text
 }
-db eval commit
 measure::report [expr {([clock microseconds] - $began) / 1e6}]
