@@ -328,3 +328,6 @@ pub fn content_of(content: &[u8], as_is: bool) -> std::borrow::Cow<'_, [u8]> {
     hex(&mut text, content);
     text.into()
 }
+
+#[cfg(test)]
+mod tests;
