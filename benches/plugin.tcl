@@ -5,12 +5,19 @@
 if {![info exists env(PGSQLITE_PLUGIN)]} {
     set env(PGSQLITE_PLUGIN) [exec [file join $measure::here .. tools build-plugin] 2>@stderr]
 }
-proc testConstraint {args} {}
-source [file join $measure::here .. tests support plugin.tcl]
+set plugin_folder [measure::folder]
+file attributes $plugin_folder -permissions 0755
+file copy $env(PGSQLITE_PLUGIN) $plugin_folder/deltaflood.so
+file attributes $plugin_folder/deltaflood.so -permissions 0644
 
 set plugin_server [measure::server wal_level logical max_replication_slots 100 \
-    logical_decoding_work_mem 256MB]
-plugin::install $plugin_server
+    logical_decoding_work_mem 256MB dynamic_library_path '$plugin_folder:\$libdir']
+if {[cluster::sql $plugin_server {
+    select current_setting('output_plugin_libraries', true) is not null}] eq "t"} {
+    cluster::sql $plugin_server {alter system set
+        output_plugin_libraries = pgoutput, test_decoding, deltaflood}
+    cluster::restart $plugin_server
+}
 set plugin_conninfo [cluster::dsn $plugin_server bench]
 foreach file {event changes} {
     cluster::psql $plugin_server bench -f $measure::here/$file.sql
@@ -47,11 +54,9 @@ proc plugin_read {plugin options {file /dev/null}} {
 }
 
 # Not timed: how much there is, and the WAL comes into memory.
-set plugin_folder [measure::folder]
 plugin_read deltaflood {} $plugin_folder/lines
 set plugin_changes [exec grep -c {} $plugin_folder/lines]
 set plugin_bytes [file size $plugin_folder/lines]
-file delete -force $plugin_folder
 set plugin_scripts {}
 foreach {name side} $plugin_sides { lappend plugin_scripts $name [list plugin_read {*}$side] }
 set plugin_medians [measure::compare "plugin: slot -> pg_recvlogical -f /dev/null" changes \
@@ -68,3 +73,4 @@ foreach name [list "deltaflood, as pg-deltaflood" "deltaflood, as deltastream as
         / [dict get $plugin_medians "pgoutput (text)" server]}]] "<= 1.0"
 }
 cluster::destroy $plugin_server
+file delete -force $plugin_folder
