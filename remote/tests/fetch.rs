@@ -132,7 +132,6 @@ fn a_server_that_was_killed_and_is_there_again() {
                 write(&mut writer, xid, 20).unwrap();
             }
             writer.sync().unwrap();
-            // The port is the same; it may take a moment until it is free.
             let server = Server::start(&root, &["-listen", &address]);
             (server, writer)
         }

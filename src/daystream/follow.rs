@@ -98,7 +98,7 @@ impl Watch {
     }
 }
 
-/// Sleeps until `own` is readable (as a watch with a report is), `wake` is readable, or the time is over.
+/// Sleeps until `own` is readable (as a watch with a report is), `wake` is, or the time is over.
 pub(super) fn sleep(
     own: Option<BorrowedFd<'_>>,
     wake: Option<BorrowedFd<'_>>,

@@ -12,8 +12,9 @@
 //! deltamirror compare -conninfo C -db FILE ?-tables {...}? ?-stream SOURCE? ?-wait_ms N?
 //!                     ?-keys N?
 //! ```
-//! SOURCE is the folder of a stream or its URL on another host, HANDLE a command of the `sqlite3` package, FILE an SQLite
-//! file, for which the package `sqlite3` is loaded.
+//! SOURCE is the folder of a stream or its URL on another host (`https://HOST:PORT/NAME`), HANDLE a
+//! command of the `sqlite3` package, FILE an SQLite file, for which the package `sqlite3` is
+//! loaded.
 //!
 //! `open` makes a handle command, `deltamirrorN` unless named:
 //!

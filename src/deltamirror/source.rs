@@ -23,7 +23,7 @@ impl StreamSource {
     /// here.
     ///
     /// # Errors
-    /// `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`, those of the file system, [`daystream::Error::Remote`].
+    /// `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`, those of the file system and of the network.
     pub fn open(source: impl Into<Source>) -> Result<StreamSource, Error> {
         let link = Link::Patient;
         let dir = match source.into() {

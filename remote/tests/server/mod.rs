@@ -17,6 +17,18 @@ pub struct Server {
 impl Server {
     /// Serves the folders of `root`, on a port of its own.
     pub fn start(root: &Path, options: &[&str]) -> Server {
+        let began = Instant::now();
+        loop {
+            match Server::try_start(root, options) {
+                Ok(server) => return server,
+                // A client may have got the port to connect from; it will not keep it.
+                Err(why) => assert!(began.elapsed() < Duration::from_secs(10), "{why}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_start(root: &Path, options: &[&str]) -> Result<Server, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_daystream-serve"))
             .args(["-listen", "127.0.0.1:0", "-root"])
             .arg(root)
@@ -28,11 +40,13 @@ impl Server {
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
-        let address =
-            address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+        let Some(address) = address.and_then(|text| text.parse().ok()) else {
+            child.wait().unwrap();
+            return Err(line);
+        };
         // The log is read on, or the server would wait for room in the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Server { child, address }
+        Ok(Server { child, address })
     }
 
     pub fn pid(&self) -> u32 {

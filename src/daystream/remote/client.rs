@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, read};
 
+use super::reader::without_user;
 use super::{Fault, Reason};
 use crate::daystream::follow::{self, Woken};
 use crate::limits::{LINE_BYTES_MAX, REMOTE_BUFFER_BYTES};
@@ -49,8 +50,13 @@ impl Client {
     /// Starts it with these words.
     ///
     /// # Errors
-    /// `LOCAL` when it is not there.
+    /// `LOCAL` when it is not there; `URL` for one with a password in it.
     pub(super) fn start(url: &str, words: &[String]) -> Result<Client, Fault> {
+        if without_user(url).is_some() {
+            // NOTE: other users can read command lines.
+            let why = "a token goes into DAYSTREAM_TOKEN or a file, not into the URL";
+            return Err(Fault::new(Reason::Url, why));
+        }
         let program = program();
         let child = Command::new(&program)
             .arg(url)

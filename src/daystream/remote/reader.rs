@@ -251,6 +251,7 @@ impl RemoteReader {
                 self.hello = *hello;
                 Ok(true)
             }
+            Frame::Error(fault) => Err(self.error(fault)),
             _ => Err(self.error(Fault::new(Reason::Protocol, "lines before the first answer"))),
         }
     }
@@ -347,7 +348,18 @@ pub(super) fn of(url: &str, fault: Fault) -> Error {
     {
         return Error::Gap { wanted, removed };
     }
-    Error::Remote { url: url.to_owned(), fault: Box::new(fault) }
+    Error::Remote {
+        url: without_user(url).unwrap_or_else(|| url.to_owned()),
+        fault: Box::new(fault),
+    }
+}
+
+/// The URL without the user and the password in it; `None` when it has none.
+pub(super) fn without_user(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (user, _) = authority.rsplit_once('@')?;
+    Some(format!("{scheme}://{}", rest.get(user.len() + 1..)?))
 }
 
 /// What a stream is, without any of its lines: one request.
@@ -371,5 +383,19 @@ pub fn ask(url: &str) -> Result<Hello, Error> {
         }
         let slept = client.sleep(Duration::from_millis(FOLLOW_POLL_MS), None);
         slept.map_err(|error| Error::io(url, "wait for", error))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_user;
+
+    #[test]
+    fn no_password_is_ever_told() {
+        let told = |url| without_user(url);
+        assert_eq!(told("https://u:p@h:1/a").as_deref(), Some("https://h:1/a"));
+        assert_eq!(told("https://u@x@h/a@b").as_deref(), Some("https://h/a@b"));
+        assert_eq!(told("https://h/a@b"), None);
+        assert_eq!(told("https://h"), None);
     }
 }
