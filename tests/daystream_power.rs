@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use log::disk::Disk;
 use log::{Dice, Hand};
 use pgsqlite::daystream::{
-    Done, Error, Identity, Keep, Position, Reader, ReaderOptions, Start, Storage, Writer,
-    WriterOptions, retain, verify,
+    Done, Error, Identity, Keep, Position, Reader, ReaderOptions, Start, Storage, Which, Writer,
+    WriterOptions, compress, retain, verify,
 };
 
 const CLOCK: i64 = 1_507_593_000;
@@ -39,7 +39,7 @@ fn size(xid: u32) -> u32 {
 }
 
 /// Writes transactions, large ones in several writes, with and without fsync, given up ones, new
-/// segments and a new day between them, identities, and retention.
+/// segments and a new day between them, identities, retention, and compressed segments.
 fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(), Error> {
     let mut dice = Dice::new(5);
     let tell = |step| record.lock().unwrap().push(step);
@@ -76,6 +76,9 @@ fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(
         }
         if dice.below(12) == 0 {
             retain(dir, Keep { bytes: Some(30_000), days: None }, 0, &storage)?;
+        }
+        if dice.below(8) == 0 {
+            compress(dir, Which::Closed, &storage, &|| true)?;
         }
         clock.set(clock.seconds() + dice.below(50) as i64);
     }
@@ -163,5 +166,9 @@ fn every_legal_image_of_a_power_loss_has_what_was_acknowledged_and_goes_on() {
         }
     }
     assert_eq!(seed, images);
+    let packed = |to: &Path| to.extension().is_some_and(|extension| extension == "zst");
+    let compressed =
+        record.iter().filter(|step| matches!(step, Step::Done(Done::Rename(_, to)) if packed(to)));
+    assert!(compressed.count() > 5, "segments were compressed");
     assert!(durable > 50 && saved > 40, "{durable} {saved}");
 }

@@ -16,7 +16,7 @@
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deltaflood::{Change, Lsn};
 
@@ -131,6 +131,8 @@ pub struct Reader {
     watch: Option<Watch>,
     /// Names may have changed since they were last listed.
     pub(super) look: bool,
+    /// When they were last listed without a report.
+    listed_at: Instant,
     /// The day folders to watch may have changed.
     pub(super) rewatch: bool,
 }
@@ -158,6 +160,7 @@ impl Reader {
             last: None,
             watch: None,
             look: true,
+            listed_at: Instant::now(),
             rewatch: true,
         };
         reader.seek()?;
@@ -404,7 +407,12 @@ impl Reader {
     /// Those of the system.
     pub fn look_again(&mut self) -> Result<(), Error> {
         self.names_changed()?;
-        self.look = true;
+        // NOTE: now and then, for file systems that do not report. At each line, listing the names
+        // would be half of a follower's work.
+        if self.listed_at.elapsed() >= Duration::from_millis(FOLLOW_POLL_MS / 2) {
+            self.look = true;
+            self.listed_at = Instant::now();
+        }
         Ok(())
     }
 
