@@ -60,6 +60,8 @@ pub const PARALLEL_RANGE_PAGES: u64 = 128;
 /// Bulk import: batches from which it pays to load an empty database without its WAL: for fewer
 /// rows the few more fsyncs of changing the journal cost more than writing the pages twice.
 pub const IMPORT_WAL_BATCHES: usize = 4;
+/// Bulk import: milliseconds within which so many batches must have come.
+pub const IMPORT_WAL_BATCHES_MS: u64 = 5_000;
 
 /// Bulk import: page cache of the user's connection while rows go into a table with indexes, in
 /// bytes: with SQLite's default of 2 MB, keys in random order take twice the time.

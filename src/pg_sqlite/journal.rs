@@ -2,11 +2,12 @@
 //! [`crate::sqlite::WithoutWal`].
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::pump::Batches;
 use super::{Import, Result, Target, table};
-use crate::limits::IMPORT_WAL_BATCHES;
+use crate::limits::{IMPORT_WAL_BATCHES, IMPORT_WAL_BATCHES_MS};
 use crate::sqlite::{Db, WithoutWal, quote_identifier};
 
 /// Batches of which the first ones may have been read already.
@@ -21,10 +22,15 @@ impl<'b, B: Batches> Primed<'b, B> {
         Primed { batches, waiting: VecDeque::new() }
     }
 
-    /// Are there `count` batches? Reads until it is known; whatever comes, the batches before it
-    /// are handed out first.
+    /// Are there `count` batches, and soon? Reads until it is known; whatever comes, the batches
+    /// before it are handed out first.
     fn has(&mut self, count: usize) -> bool {
+        let started = Instant::now();
         while self.waiting.len() < count {
+            // A source as slow as this is not held up by the WAL, and its rows should be seen.
+            if started.elapsed() > Duration::from_millis(IMPORT_WAL_BATCHES_MS) {
+                return false;
+            }
             let next = self.batches.next(Batch::default());
             let more = matches!(next, Ok(Some(_)));
             self.waiting.push_back(next);
