@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use log::{Hand, open, options, write};
-use pgsqlite::daystream::{Keep, Position, Storage, Writer, WriterOptions, retain};
+use pgsqlite::daystream::{
+    Keep, Position, Storage, Which, Writer, WriterOptions, compress, retain,
+};
 use server::{Server, all_lines, take_apart, until};
 
 /// A root with one stream in it, `flights`.
@@ -221,4 +223,28 @@ fn closed_segments_are_files_that_never_change() {
     for other in ["/flights/2017-10-09/lock", "/flights/2017-10-09/1.0.tsv", "/flights/x/../lock"] {
         assert_eq!(server.get(other, "").0, 404, "{other}");
     }
+}
+
+#[test]
+fn compressed_segments_give_the_same_lines() {
+    let (root, stream) = root();
+    let hand = Hand::at(1_507_507_200);
+    let small = WriterOptions { segment_bytes: 100_000, ..options(&hand) };
+    let mut writer = Writer::open(&stream, small).unwrap();
+    let ends: Vec<_> = (1..=300).map(|xid| write(&mut writer, xid, 30).unwrap()).collect();
+    writer.sync().unwrap();
+    let all = all_lines(&stream);
+    let done = compress(&stream, Which::Closed, &Storage::default(), &|| true).unwrap();
+    assert!(done.segments > 3, "{done:?}");
+    let server = Server::start(root.path(), &[]);
+    assert!(server.get("/flights", "").2 == all);
+    let from = format!("/flights?from={}.{}", ends[99].clock, ends[99].seq);
+    let (_, _, body) = server.get(&from, "");
+    assert!(all.ends_with(&body) && text(&body).lines().count() == 200 * 31);
+    let list = text(&server.get("/flights/", "").2);
+    let name = list.lines().nth(1).unwrap().split('\t').next().unwrap();
+    assert!(name.ends_with(".tsv.zst"), "{name}");
+    let (status, head, body) = server.get(&format!("/flights/{name}"), "");
+    assert!(status == 200 && head.contains("content-type: application/zstd"), "{head}");
+    assert!(all.starts_with(&zstd::decode_all(&body[..]).unwrap()));
 }

@@ -1,0 +1,170 @@
+//! How fast lines get to other hosts, and what followers cost.
+//!
+//!     cargo bench -p daystream-remote ?-- FOLLOWERS SECONDS?
+//!
+//! The server's CPU time is its own process's; the delay is from the commit's time stamp, taken
+//! right before it is written, to the line in the follower, on one machine.
+
+#[path = "../../tests/log/mod.rs"]
+mod log;
+#[path = "../tests/server/mod.rs"]
+mod server;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use deltaflood::Lsn;
+use log::{open, write};
+use pgsqlite::daystream::{Commit, Writer, WriterOptions};
+use server::Server;
+
+fn now_us() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
+}
+
+/// CPU time of the server, in seconds.
+fn cpu(server: &Server) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
+
+fn certificate(dir: &std::path::Path) -> [String; 3] {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x \
+                 -addext subjectAltName=IP:127.0.0.1";
+    let mut made = Command::new("openssl");
+    made.args(words.split_whitespace()).args(["-keyout", &file("key"), "-out", &file("cert")]);
+    assert!(made.output().unwrap().status.success());
+    ["-tls".to_owned(), file("cert"), file("key")]
+}
+
+fn throughput() {
+    let root = log::folder();
+    let mut writer = open(&root.path().join("flights"));
+    for xid in 1..=40_000 {
+        write(&mut writer, xid, 100).unwrap();
+    }
+    writer.sync().unwrap();
+    let bytes = server::all_lines(&root.path().join("flights")).len() as f64;
+    let tls = certificate(root.path());
+    let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+    for (name, options, curl) in [
+        ("plain", &[][..], &[][..]),
+        ("plain, zstd", &[], &["-H", "Accept-Encoding: zstd"]),
+        ("TLS", &tls, &["-k"]),
+    ] {
+        let server = Server::start(root.path(), options);
+        let scheme = if options.is_empty() { "http" } else { "https" };
+        let url = format!("{scheme}://{}/flights", server.address);
+        let before = cpu(&server);
+        let began = Instant::now();
+        let got = Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "-w", "%{size_download}"])
+            .args(curl)
+            .arg(url)
+            .output()
+            .unwrap();
+        let (seconds, used) = (began.elapsed().as_secs_f64(), cpu(&server) - before);
+        let sent: f64 = String::from_utf8(got.stdout).unwrap().parse().unwrap();
+        println!(
+            "{name}: {:.0} MB of lines as {:.0} MB in {seconds:.2} s: {:.0} MB/s; server \
+             {used:.2} s of CPU: {:.0} MB per second of it",
+            bytes / 1e6,
+            sent / 1e6,
+            bytes / 1e6 / seconds,
+            bytes / 1e6 / used,
+        );
+    }
+}
+
+/// One follower: keeps the delay of each commit line, in microseconds.
+fn follow(mut socket: TcpStream, delays: &Mutex<Vec<i64>>) {
+    let mut buffer = vec![0; 1 << 14];
+    let mut rest = Vec::new();
+    let mut own = Vec::new();
+    while let Ok(read) = socket.read(&mut buffer) {
+        let now = now_us();
+        if read == 0 {
+            break;
+        }
+        rest.extend_from_slice(&buffer[..read]);
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&rest[..at]).into_owned();
+            if let Some(time) = line.split("_time\t").nth(1) {
+                own.push(now - time.split('\t').next().unwrap().parse::<i64>().unwrap());
+            }
+            rest.drain(..=at);
+        }
+    }
+    delays.lock().unwrap().extend(own);
+}
+
+fn followers(count: usize, seconds: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let root = log::folder();
+    let mut writer = Writer::open(&root.path().join("flights"), WriterOptions::default()).unwrap();
+    write(&mut writer, 1, 1).unwrap();
+    writer.sync().unwrap();
+    let server = Server::start(root.path(), &[]);
+    let idle = server.memory("VmRSS");
+    let delays: Arc<Mutex<Vec<i64>>> = Arc::default();
+    let request = b"GET /flights?from=end&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let mut socket = TcpStream::connect(server.address).unwrap();
+            socket.write_all(request).unwrap();
+            let delays = Arc::clone(&delays);
+            let thread = std::thread::Builder::new().stack_size(64 << 10);
+            thread.spawn(move || follow(socket, &delays)).unwrap()
+        })
+        .collect();
+    let name = "daystream_stream_followers{stream=\"flights\"}";
+    server::until("the followers", || server.metric(name) == count as u64);
+    let before = cpu(&server);
+    let rate = 20;
+    for n in 0..seconds * rate {
+        let line = format!("_table\tz\t_xid\t{n}\t_action\tinsert\tid\t{n}\tname\tfox{n}");
+        let commit =
+            Commit { xid: Some(n as u32), lsn: Some(Lsn(1000 + n)), time_us: Some(now_us()) };
+        writer.line(line.as_bytes()).unwrap();
+        writer.commit(commit).unwrap();
+        writer.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(1000 / rate));
+    }
+    let (used, memory) = (cpu(&server) - before, server.memory("VmHWM") - idle);
+    server.terminate();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let mut delays = std::mem::take(&mut *delays.lock().unwrap());
+    delays.sort_unstable();
+    let at = |percent: usize| delays[(delays.len() - 1) * percent / 100] as f64 / 1000.0;
+    println!(
+        "{count} followers, {rate} transactions/s for {seconds} s: {} of {} lines; server {:.1} % \
+         of one core, {} KiB more memory ({} KiB each); delay median {:.1} ms, 99 % {:.1} ms, \
+         most {:.1} ms",
+        delays.len(),
+        count as u64 * seconds * rate,
+        used * 100.0 / seconds as f64,
+        memory >> 10,
+        (memory >> 10) as usize / count,
+        at(50),
+        at(99),
+        at(100),
+    );
+}
+
+fn main() {
+    let words: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+    throughput();
+    let count = words.first().copied().unwrap_or(1000);
+    followers(count, words.get(1).map_or(10, |seconds| *seconds as u64));
+}
