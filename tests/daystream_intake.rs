@@ -161,3 +161,26 @@ fn an_error_names_line_and_byte_and_keeps_what_came_before() {
     assert_eq!(reason(&taken.unwrap_err()), "INPUTCOMMIT");
     assert_eq!(found, [(1, 1)]);
 }
+
+#[test]
+fn a_line_cut_at_every_byte_is_the_same_line() {
+    let value = "x\\t\u{e9}\\\\y ".repeat(500);
+    let line = format!("_table\tz\t_xid\t7\t_action\tinsert\ta\\n\t{value}\tb\t\n");
+    assert!(line.len() > 4096);
+    let dir = log::folder();
+    let mut writer = open(dir.path());
+    let mut intake = Intake::with_commits();
+    for cut in 0..=4096 {
+        let (first, rest) = line.as_bytes().split_at(cut);
+        intake.push(first, &mut writer).unwrap();
+        intake.push(rest, &mut writer).unwrap();
+        let commit = format!("_xid\t7\t_lsn\t0/{:X}\t_action\tcommit\n", cut + 1);
+        intake.push(commit.as_bytes(), &mut writer).unwrap();
+    }
+    assert_eq!(intake.finish(&mut writer).unwrap().transactions, 4097);
+    writer.sync().unwrap();
+    let (lines, _) = log::lines(dir.path());
+    let wanted = line.strip_suffix('\n').unwrap().as_bytes();
+    let same = lines.iter().filter(|line| line.ends_with(wanted)).count();
+    assert_eq!((same, lines.len()), (4097, 2 * 4097));
+}
