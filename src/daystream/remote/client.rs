@@ -186,12 +186,17 @@ impl Client {
         };
         Err(Fault::new(Reason::Lost, format!("the client ended without a word ({how})")))
     }
+
+    /// Ends it and waits for that.
+    pub(super) fn stop(&mut self) {
+        // NOTE: both fail when somebody else in this process has waited for it already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // NOTE: both fail when somebody else in this process has waited for it already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }

@@ -35,6 +35,9 @@ pub struct RemoteReader {
     options: ReaderOptions,
     link: Link,
     client: Option<Client>,
+    /// One that has ended. Its descriptor stays open: an event loop may still wait for it, and
+    /// Tcl 9 ends the process when it lets go of a descriptor that is closed.
+    spent: Option<Client>,
     following: bool,
     hello: Hello,
     /// The transaction in hand, and its lines that are still to come.
@@ -65,6 +68,7 @@ impl RemoteReader {
             options,
             link,
             client: None,
+            spent: None,
             following: link == Link::Impatient,
             hello: Hello::default(),
             transaction: Transaction { last: Position::MIN, lsn: None, lines: 0 },
@@ -280,8 +284,10 @@ impl RemoteReader {
 
     /// The client has ended: at the stream's end, or without a word.
     fn ended(&mut self) -> Result<(), Error> {
-        let Some(mut client) = self.client.take() else { return Ok(()) };
-        match client.end() {
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let how = client.end();
+        self.spend();
+        match how {
             Ok(()) if !self.following => {
                 self.at_end = true;
                 Ok(())
@@ -334,9 +340,17 @@ impl RemoteReader {
 
     /// The error that a folder would give, where it is one of those; the client goes.
     fn error(&mut self, fault: Fault) -> Error {
-        self.client = None;
+        self.spend();
         self.left = 0;
         of(&self.url, fault)
+    }
+
+    /// The client is done with.
+    fn spend(&mut self) {
+        if let Some(mut client) = self.client.take() {
+            client.stop();
+            self.spent = Some(client);
+        }
     }
 }
 
