@@ -76,6 +76,7 @@ unsafe extern "C-unwind" fn begin(context: Context, _txn: Txn) {
     // SAFETY: the context of this callback.
     let state = unsafe { State::of(context) };
     failpoint::hit(state.lines.options(), "begin");
+    state.forget_present();
     state.new_transaction();
 }
 

@@ -42,6 +42,8 @@ pub struct State {
     pub announced: HashMap<u32, Vec<u8>>,
     pub tables: Tables,
     fixed: Fixed,
+    /// The caches know nothing of definitions that are newer than the WAL.
+    clean: bool,
 }
 
 /// Which settings are made in the present transaction.
@@ -166,6 +168,7 @@ impl State {
             announced: HashMap::new(),
             tables: Tables::default(),
             fixed: Fixed::default(),
+            clean: false,
         }
     }
 
@@ -177,6 +180,19 @@ impl State {
     pub unsafe fn of<'s>(context: *mut pg_sys::LogicalDecodingContext) -> &'s mut State {
         // SAFETY: put there by `install`.
         unsafe { &mut *(*context).output_plugin_private.cast::<State>() }
+    }
+
+    /// Makes the server forget what it knows of definitions, before the first transaction.
+    ///
+    /// Queries on the same connection may have filled the caches with definitions of today, of
+    /// which no invalidation will be decoded: rows from before a change of their table would be
+    /// taken apart as rows from after it. The server's functions see to this themselves, a
+    /// walsender does not.
+    pub fn forget_present(&mut self) {
+        if !std::mem::replace(&mut self.clean, true) {
+            // SAFETY: within the transaction in which the server decodes one.
+            unsafe { pg_sys::InvalidateSystemCaches() };
+        }
     }
 
     /// A transaction begins or has ended.
