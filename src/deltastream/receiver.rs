@@ -172,7 +172,10 @@ impl Receiver<'_> {
 
     /// Compares slot and stream, and on the first connection starts the recorder.
     fn ready(&mut self, session: &Session) -> Result<(), Error> {
-        session.prepare(&mut self.types)?;
+        let options = &self.shared.options;
+        let side = side_connection(options, self.shared)?;
+        session.prepare(&side, &options.tables, &mut self.types)?;
+        drop(side);
         if self.identity.is_some() || self.have > Lsn(0) {
             session.check_position(self.have, self.identity.as_ref())?;
         } else {

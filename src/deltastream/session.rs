@@ -6,7 +6,7 @@ use super::pgoutput::TypeNames;
 use super::slot::Slot;
 use super::{Error, Options, plugin};
 use crate::daystream::Identity;
-use crate::libpq::{Conninfo, Replication, SystemIdentity, Wake};
+use crate::libpq::{Conn, Conninfo, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +63,7 @@ pub(super) fn conninfo(options: &Options) -> Result<Conninfo, Error> {
 }
 
 impl Session {
-    /// Connects and looks at slot and publication, and whether they fit the stream's identity.
+    /// Connects and looks at the slot, and whether it fits the stream's identity.
     ///
     /// # Errors
     /// `POSTGRES ...`, and the `STREAM` errors of a slot, publication or server that does not fit.
@@ -103,7 +103,7 @@ impl Session {
         let sender_timeout_ms = setting(&link, "wal_sender_timeout")?.parse().unwrap_or(60_000);
         let tables = identity.map(|i| i.tables.clone()).unwrap_or_default();
         let unpublished = Arc::default();
-        let session = Session {
+        Ok(Session {
             link,
             system,
             slot,
@@ -112,16 +112,10 @@ impl Session {
             tables,
             unpublished,
             sender_timeout_ms,
-        };
-        match plugin {
-            Plugin::Pgoutput => session.check_publication(&options.tables)?,
-            Plugin::Deltaflood => session.check_selection(&options.tables)?,
-        }
-        Ok(session)
+        })
     }
 
-    fn check_publication(&self, tables: &[String]) -> Result<(), Error> {
-        let conn = self.link.conn();
+    fn check_publication(&self, conn: &Conn, tables: &[String]) -> Result<(), Error> {
         let publication = self.publication.clone();
         let quoted = conn.escape_literal(&publication)?;
         let sql = format!("select 1 from pg_catalog.pg_publication where pubname = {quoted}");
@@ -137,9 +131,9 @@ impl Session {
         Ok(())
     }
 
-    fn check_selection(&self, tables: &[String]) -> Result<(), Error> {
+    fn check_selection(&self, conn: &Conn, tables: &[String]) -> Result<(), Error> {
         for table in tables {
-            let found = super::tables::find(self.link.conn(), table)?;
+            let found = super::tables::find(conn, table)?;
             if !self.tables.is_empty() && !self.tables.contains(&found.quoted()) {
                 return Err(Error::TableNotSelected { table: found.to_string() });
             }
@@ -183,16 +177,29 @@ impl Session {
         Err(Error::Timeline { timeline, recorded, switch, have })
     }
 
-    /// Fixes the form of values and learns the names of the published tables' types.
+    /// Looks whether all of `wanted` is captured, fixes the form of values and learns the names of
+    /// the published tables' types.
+    ///
+    /// What is asked about tables is asked on `side`, another connection: a walsender that has
+    /// opened a table for a query (as `pg_publication_tables` does since version 16) keeps its
+    /// present definition, and would decode rows from before the table was altered by it.
     ///
     /// # Errors
-    /// `POSTGRES ...`.
-    pub(super) fn prepare(&self, types: &mut TypeNames) -> Result<(), Error> {
-        let conn = self.link.conn();
-        conn.query(SETTINGS)?;
+    /// `STREAM NOPUBLICATION`, `NOTPUBLISHED`, `NOTABLE`, `POSTGRES ...`.
+    pub(super) fn prepare(
+        &self,
+        side: &Conn,
+        wanted: &[String],
+        types: &mut TypeNames,
+    ) -> Result<(), Error> {
+        match self.plugin {
+            Plugin::Pgoutput => self.check_publication(side, wanted)?,
+            Plugin::Deltaflood => self.check_selection(side, wanted)?,
+        }
+        self.link.conn().query(SETTINGS)?;
         types.clear();
         if self.plugin == Plugin::Pgoutput {
-            types.ask_publication(conn, &self.publication)?;
+            types.ask_publication(side, &self.publication)?;
         }
         Ok(())
     }
