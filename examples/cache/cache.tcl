@@ -5,9 +5,9 @@
 #   set row [cache::get orders 17 {load_order 17}]
 #
 # `watch` follows a daystream from its end, in the event loop: tables, and the columns of their
-# keys. `get` gives the cached value of a key, or evaluates the script and keeps its result. A change
-# of a row drops its key, a truncate the whole table. When the stream cannot be read, nothing is cached
-# any more: a slow program is better than a wrong one.
+# keys. `get` gives the cached value of a key, or evaluates the script and keeps its result. A
+# change of a row drops its key, a truncate the whole table. When the stream cannot be read, nothing
+# is cached any more: a slow program is better than a wrong one.
 #
 # A value cannot be older than the last change seen: the script reads from the database, and a
 # change that it did not see yet arrives here afterwards, and drops it.
