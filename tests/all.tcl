@@ -54,7 +54,10 @@ set files [lsort [glob -nocomplain -directory $here -- {*}$patterns]]
 # Those of the output plugin need a build of their own, for one server: they run where they are
 # named (tools/check-plugin).
 if {![string match *plugin* $patterns]} {
-    set files [lsearch -all -inline -not -glob $files */plugin*.test]
+    set files [lmap file $files {
+        if {[string match plugin*.test [file tail $file]]} continue
+        set file
+    }]
 }
 lassign {0 0 0} passed skipped failed
 set status [catch {
