@@ -224,7 +224,7 @@ impl Reader {
                 return Err(cursor.corrupt(offset, Damage::Shorter));
             };
             let line = cursor.window.bytes(range.clone());
-            let (position, _) = stamp::read(line)
+            let (position, behind) = stamp::read(line)
                 .map_err(|byte| cursor.corrupt(offset + byte as u64, Damage::Stamp))?;
             ready.at += line.len() as u64 + 1;
             let mut end = ready.at >= ready.found.end;
@@ -237,7 +237,9 @@ impl Reader {
             }
             let wanted = match &self.options.tables {
                 Some(tables) if !(end && ready.found.commit) => {
-                    Change::parse(line).map_or(true, |change| tables.passes(&change))
+                    let rest = line.get(behind..).unwrap_or_default();
+                    !tables.rejects(rest)
+                        && Change::parse(line).map_or(true, |change| tables.passes(&change))
                 }
                 _ => true,
             };

@@ -73,7 +73,10 @@ pub(super) struct Scan {
     pub(super) last: Option<Position>,
     /// Lines of the transaction before `at`.
     pub(super) lines: u64,
+    /// Of the lines up to `summed`. Many lines are summed up at once, which is faster. What is not
+    /// summed up yet is in the window's memory, which it leaves only when a line is not whole there.
     crc: u32,
+    summed: u64,
     xid: Option<u32>,
 }
 
@@ -85,7 +88,18 @@ impl Scan {
         start: u64,
         before: Option<Position>,
     ) -> Scan {
-        Scan { boundary, name, start, at: start, before, last: before, lines: 0, crc: 0, xid: None }
+        Scan {
+            boundary,
+            name,
+            start,
+            at: start,
+            before,
+            last: before,
+            lines: 0,
+            crc: 0,
+            summed: start,
+            xid: None,
+        }
     }
 
     /// Starts the transaction over.
@@ -111,6 +125,13 @@ impl Scan {
     pub(super) fn step(&mut self, window: &mut Window) -> Result<Option<Found>, Fault> {
         window.keep(self.start);
         loop {
+            if let Some(range) = window.peek(self.at) {
+                match self.line(window, range)? {
+                    None => continue,
+                    found => return Ok(found),
+                }
+            }
+            self.sum_up(window)?;
             let range = match window.line(self.at)? {
                 Line::Whole(range) => range,
                 Line::Partial => return Ok(None),
@@ -128,9 +149,21 @@ impl Scan {
         }
     }
 
+    /// Sums up the lines that are not yet.
+    fn sum_up(&mut self, window: &Window) -> Result<(), Fault> {
+        if self.summed < self.at {
+            let lines = window.span(self.summed, self.at);
+            // NOTE: the second look would find the same lines in memory.
+            let lines = lines.ok_or(Fault::Damage(self.start, Damage::Crc))?;
+            self.crc = crc32c::crc32c_append(self.crc, lines);
+            self.summed = self.at;
+        }
+        Ok(())
+    }
+
     /// Takes in one line; the transaction when it ends with it (or, without commits, before it).
     fn line(&mut self, window: &Window, range: Range<usize>) -> Result<Option<Found>, Fault> {
-        let line = window.bytes(range.clone());
+        let line = window.bytes(range);
         let damage = |byte: usize, damage| Fault::Damage(self.at + byte as u64, damage);
         let (position, _) = stamp::read(line).map_err(|byte| damage(byte, Damage::Stamp))?;
         // NOTE: a line that was torn within its stamp can be anywhere in the order; it is no line.
@@ -149,18 +182,18 @@ impl Scan {
             let change = Change::parse(line)
                 .map_err(|error| damage(error.byte, Damage::Line(error.kind)))?;
             if change.verb == Verb::Commit {
+                self.sum_up(window)?;
                 self.check_commit(&change)?;
                 return Ok(Some(self.finish(next, position, change.lsn, true)));
             }
             let other = change.xid.is_none() || change.xid != self.xid;
             if self.boundary == Boundary::Xid && self.lines > 0 && other {
                 let last = self.last.unwrap_or(position);
+                self.sum_up(window)?;
                 return Ok(Some(self.finish(self.at, last, None, false)));
             }
             self.xid = change.xid;
         }
-        let with_feed = window.bytes(range.start..range.end + 1);
-        self.crc = crc32c::crc32c_append(self.crc, with_feed);
         self.lines += 1;
         self.last = Some(position);
         self.at = next;

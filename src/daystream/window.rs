@@ -96,6 +96,33 @@ impl Window {
         offset >= self.start
     }
 
+    /// The file's bytes from one offset to another, if all of them are in memory.
+    pub(super) fn span(&self, from: u64, to: u64) -> Option<&[u8]> {
+        let begin = usize::try_from(from.checked_sub(self.start)?).ok()?;
+        let end = usize::try_from(to.checked_sub(self.start)?).ok()?;
+        self.buffer.get(..self.len)?.get(begin..end)
+    }
+
+    /// The line that begins at `offset`, if all of it is in memory. Nothing is read or moved.
+    pub(super) fn peek(&mut self, offset: u64) -> Option<Range<usize>> {
+        if offset < self.start || offset > self.end() {
+            return None;
+        }
+        if self.looked != offset {
+            self.looked = offset;
+            self.searched = offset;
+        }
+        let begin = (offset - self.start) as usize;
+        let from = (self.searched - self.start) as usize;
+        let unseen = self.buffer.get(from..self.len).unwrap_or_default();
+        let Some(step) = memchr::memchr(b'\n', unseen) else {
+            self.searched = self.end();
+            return None;
+        };
+        self.looked = u64::MAX;
+        Some(begin..from + step)
+    }
+
     /// The line that begins at `offset` in the file.
     pub(super) fn line(&mut self, offset: u64) -> io::Result<Line> {
         if offset < self.start || offset > self.end() {
@@ -103,19 +130,10 @@ impl Window {
             self.start = offset;
             self.looked = u64::MAX;
         }
-        if self.looked != offset {
-            self.looked = offset;
-            self.searched = offset;
-        }
         loop {
-            let begin = (offset - self.start) as usize;
-            let from = (self.searched - self.start) as usize;
-            let unseen = self.buffer.get(from..self.len).unwrap_or_default();
-            if let Some(step) = memchr::memchr(b'\n', unseen) {
-                self.looked = u64::MAX;
-                return Ok(Line::Whole(begin..from + step));
+            if let Some(range) = self.peek(offset) {
+                return Ok(Line::Whole(range));
             }
-            self.searched = self.end();
             if self.len == self.buffer.len() && !self.make_room(offset) {
                 return Ok(Line::TooLong { like_a_line: self.like_a_line(offset) });
             }
