@@ -192,11 +192,14 @@ proc ::cluster::ready {c} {
     expr {[string trim [lindex $lines 7]] eq "ready" && [lindex $lines 0] == [set ${c}(child)]}
 }
 
+# Whether a process still holds its files, locks and ports: a killed one whose first thread is gone
+# does as long as another of its threads is not.
 proc ::cluster::alive {pid} {
     if {[catch {open /proc/$pid/stat} f]} { return 0 }
     set text [read $f]
     close $f
-    expr {[lindex [string range $text [string last ) $text]+2 end] 0] ni {Z X}}
+    set state [lindex [string range $text [string last ) $text]+2 end] 0]
+    expr {$state ni {Z X} || [llength [glob -nocomplain -directory /proc/$pid/task *]] > 1}
 }
 
 proc ::cluster::postmaster {c} {
