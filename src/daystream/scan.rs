@@ -74,7 +74,8 @@ pub(super) struct Scan {
     /// Lines of the transaction before `at`.
     pub(super) lines: u64,
     /// Of the lines up to `summed`. Many lines are summed up at once, which is faster. What is not
-    /// summed up yet is in the window's memory, which it leaves only when a line is not whole there.
+    /// summed up yet is in the window's memory, which it leaves only when a line is not whole
+    /// there.
     crc: u32,
     summed: u64,
     xid: Option<u32>,
