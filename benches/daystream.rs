@@ -145,10 +145,11 @@ fn seek_in_a_large_stream(dir: &std::path::Path, gigabytes: u64) {
     let options = WriterOptions { clock: hand, ..WriterOptions::default() };
     let mut writer = Writer::open(dir, options).unwrap();
     let mut text = Vec::new();
-    let mut written = 0;
+    let (mut written, mut xid) = (0, 0);
     while written < gigabytes << 30 {
+        xid += 1;
         for n in 0..1000 {
-            line(&mut text, (written >> 20) as u32, n);
+            line(&mut text, xid, n);
             writer.line(&text).unwrap();
             written += text.len() as u64 + 30;
         }
