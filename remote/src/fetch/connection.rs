@@ -146,7 +146,15 @@ fn set_up(socket: &TcpStream) {
 fn tls_fault(error: std::io::Error) -> Fault {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(inner) => Fault::new(Reason::Tls, format!("the server is not trusted: {inner}")),
+        Some(inner) => {
+            let advice = if inner.to_string().contains("CaUsedAsEndEntity") {
+                "; it is an authority's, not a server's: sign one with it, or make a server's own \
+                 with basicConstraints=CA:FALSE"
+            } else {
+                ""
+            };
+            Fault::new(Reason::Tls, format!("the server is not trusted: {inner}{advice}"))
+        }
         None => Fault::new(Reason::Lost, format!("TLS was not begun: {error}")),
     }
 }
