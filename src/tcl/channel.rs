@@ -259,7 +259,8 @@ impl Channel {
         // SAFETY: live channel.
         let n = unsafe { sys::read(self.0.as_ptr(), buffer) };
         usize::try_from(n).map_err(|_| {
-            Failure::new("cannot read from the channel", &["PGSQLITE", "CHANNEL", "READ"]).into()
+            let message = format!("cannot read from the channel: {}", io::Error::last_os_error());
+            Failure::new(message, &["PGSQLITE", "CHANNEL", "READ"]).into()
         })
     }
 
@@ -272,7 +273,8 @@ impl Channel {
         let n = unsafe { sys::write(self.0.as_ptr(), bytes) };
         if n < 0 {
             let code = ["PGSQLITE", "CHANNEL", "WRITE"];
-            return Err(Failure::new("cannot write to the channel", &code).into());
+            let message = format!("cannot write to the channel: {}", io::Error::last_os_error());
+            return Err(Failure::new(message, &code).into());
         }
         Ok(())
     }

@@ -95,31 +95,41 @@ impl LineReader {
         self.buffer.truncate(start + n);
         if n == 0 {
             self.ended = true;
-            if !self.at_end()? {
-                let message =
-                    "the channel has no more now, but is not at its end: make it blocking";
-                return Err(Failure::new(message, &["PGSQLITE", "CHANNEL", "BLOCKED"]).into());
+            if !self.is("::eof")? {
+                return Err(blocked());
             }
         }
         Ok(())
     }
 
     fn next_converted(&mut self, line: &mut Vec<u8>) -> CmdResult<bool> {
-        let text = self.interp.call(&[Obj::text("::gets"), self.name.clone()])?;
+        let text = self.interp.call(&[Obj::text("::gets"), self.name.clone()]);
+        let text = text.map_err(|exception| coded(self.interp, exception, "READ"))?;
         let text = text.as_text()?;
-        if text.is_empty() && self.at_end()? {
-            return Ok(false);
+        if text.is_empty() {
+            if self.is("::eof")? {
+                return Ok(false);
+            }
+            if self.is("::fblocked")? {
+                return Err(blocked());
+            }
         }
         line.extend_from_slice(text.as_bytes());
         Ok(true)
     }
 
-    fn at_end(&self) -> CmdResult<bool> {
-        let ended = self.interp.call(&[Obj::text("::eof"), self.name.clone()])?;
-        let ended = ended.as_bool(self.interp)?;
+    /// What `eof` or `fblocked` says of the channel.
+    fn is(&self, question: &str) -> CmdResult<bool> {
+        let answer = self.interp.call(&[Obj::text(question), self.name.clone()])?;
+        let answer = answer.as_bool(self.interp)?;
         self.interp.reset_result();
-        Ok(ended)
+        Ok(answer)
     }
+}
+
+fn blocked() -> Exception {
+    let message = "the channel has no more now, but is not at its end: make it blocking";
+    Failure::new(message, &["PGSQLITE", "CHANNEL", "BLOCKED"]).into()
 }
 
 /// A line that Tcl 8.6 wrote, with characters beyond U+FFFF in two halves of three bytes.
@@ -128,6 +138,17 @@ fn repaired(line: &[u8]) -> CmdResult<Cow<'_, str>> {
         let message = "a line of the channel is not UTF-8";
         Failure::new(message, &["PGSQLITE", "CHANNEL", "NOTUTF8"]).into()
     })
+}
+
+/// An error of the system under Tcl's name for it gets the code that it has for plain channels.
+fn coded(interp: Interp, exception: Exception, reason: &str) -> Exception {
+    let code = interp.error_code().as_list(interp).unwrap_or_default();
+    match (&exception, code.first()) {
+        (Exception::Raised(_), Some(class)) if class.text_lossy() == "POSIX" => {
+            Failure::new(interp.result().text_lossy(), &["PGSQLITE", "CHANNEL", reason]).into()
+        }
+        _ => exception,
+    }
 }
 
 /// The error as it is now: a callback that runs later would change the interpreter's result.
@@ -186,7 +207,8 @@ impl LineWriter {
         } else {
             let words = [Obj::text("::puts"), Obj::text("-nonewline"), self.name.clone()];
             let words: Vec<Obj> = words.into_iter().chain([Obj::utf8(&self.buffer)]).collect();
-            self.interp.call(&words).map(|_| ())
+            let put = self.interp.call(&words).map(|_| ());
+            put.map_err(|exception| coded(self.interp, exception, "WRITE"))
         };
         self.buffer.clear();
         written
