@@ -6,13 +6,15 @@ use std::io::Write;
 
 use crate::sqlite::Value;
 
-/// Writes cells. Backslash, TAB, LF and CR become `\\`, `\t`, `\n`, `\r`; the first byte of another
-/// separator `\xHH`.
+/// Writes cells. Backslash, TAB, LF and CR become `\\`, `\t`, `\n`, `\r`; each byte of a character
+/// that begins as another separator does `\xHH`.
 #[derive(Debug)]
 pub(super) struct CellText {
     null: Vec<u8>,
     /// Is a byte of text written in another form?
     escaped: [bool; 256],
+    /// Can the separator not be a part of a number or of a blob?
+    numbers_are_plain: bool,
 }
 
 impl CellText {
@@ -24,7 +26,15 @@ impl CellText {
                 *flag = true;
             }
         }
-        CellText { null: null.to_vec(), escaped }
+        let numbers_are_plain =
+            !separator.is_ascii_alphanumeric() && !matches!(separator, b'+' | b'-' | b'.');
+        CellText { null: null.to_vec(), escaped, numbers_are_plain }
+    }
+
+    /// Can lines with a separator that begins with this byte be read back? Not when it is a part of
+    /// the escapes themselves.
+    pub(super) fn can_escape(separator: u8) -> bool {
+        !separator.is_ascii_digit() && !matches!(separator, b'n' | b'r' | b't' | b'x')
     }
 
     /// Appends a value.
@@ -32,10 +42,15 @@ impl CellText {
     pub(super) fn push(&self, value: Value<'_>, line: &mut Vec<u8>) {
         match value {
             Value::Null => line.extend_from_slice(&self.null),
-            Value::Int(int) => push_int(int, line),
-            Value::Real(real) => push_real(real, line),
             Value::Text(text) => self.push_text(text, line),
-            Value::Blob(blob) => push_blob(blob, line),
+            number if self.numbers_are_plain => push_number(number, line),
+            number => {
+                let mut text = Vec::new();
+                push_number(number, &mut text);
+                // The backslash of a blob is escaped already.
+                let text = text.strip_prefix(b"\\").unwrap_or(&text);
+                self.push_text(text, line);
+            }
         }
     }
 
@@ -52,13 +67,31 @@ impl CellText {
                 b'\n' => line.extend_from_slice(b"\\n"),
                 b'\r' => line.extend_from_slice(b"\\r"),
                 other => {
-                    line.extend_from_slice(b"\\x");
-                    line.extend_from_slice(&hex(*other));
+                    // All of a character: half of one would be no UTF-8.
+                    let more = tail.iter().take_while(|byte| **byte & 0xc0 == 0x80).count();
+                    let (more, after) = tail.split_at(if *other < 0x80 { 0 } else { more });
+                    for byte in [*other].iter().chain(more) {
+                        line.extend_from_slice(b"\\x");
+                        line.extend_from_slice(&hex(*byte));
+                    }
+                    rest = after;
+                    continue;
                 }
             }
             rest = tail;
         }
         line.extend_from_slice(rest);
+    }
+}
+
+/// A number or a blob.
+#[inline]
+fn push_number(value: Value<'_>, line: &mut Vec<u8>) {
+    match value {
+        Value::Int(int) => push_int(int, line),
+        Value::Real(real) => push_real(real, line),
+        Value::Blob(blob) => push_blob(blob, line),
+        Value::Null | Value::Text(_) => {}
     }
 }
 
@@ -113,10 +146,14 @@ fn hex(byte: u8) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    fn text(value: Value<'_>) -> String {
+    fn text_between(separator: u8, value: Value<'_>) -> String {
         let mut line = Vec::new();
-        CellText::new(b"\\N", b';').push(value, &mut line);
+        CellText::new(b"\\N", separator).push(value, &mut line);
         String::from_utf8(line).expect("UTF-8")
+    }
+
+    fn text(value: Value<'_>) -> String {
+        text_between(b';', value)
     }
 
     #[test]
@@ -141,5 +178,15 @@ mod tests {
         assert_eq!(text(Value::Text(b"\\N")), "\\\\N");
         assert_eq!(text(Value::Blob(b"\x00\xab\x9f")), "\\\\x00ab9f");
         assert_eq!(text(Value::Blob(b"")), "\\\\x");
+    }
+
+    #[test]
+    fn a_separator_is_escaped_in_numbers_and_in_whole_characters() {
+        assert_eq!(text_between(b'-', Value::Int(-5)), "\\x2d5");
+        assert_eq!(text_between(b'.', Value::Real(1.5)), "1\\x2e5");
+        assert_eq!(text_between(b'a', Value::Blob(b"\xab")), "\\\\x\\x61b");
+        // U+2014, where the separator begins as U+2192 does.
+        let dash = "a\u{2014}b";
+        assert_eq!(text_between(0xe2, Value::from(dash)), "a\\xe2\\x80\\x94b");
     }
 }

@@ -71,8 +71,14 @@ pub enum Error {
         key: String,
     },
     /// The text between two cells cannot be nothing, nor hold what is escaped.
-    #[error("the separator must not be empty, nor contain a backslash or a line end")]
+    #[error(
+        "the separator must not be empty, nor contain a backslash or a line end, nor, where lines \
+         are written, begin with a digit or one of n r t x"
+    )]
     Separator,
+    /// The text for NULL would be taken for more than one cell, or line.
+    #[error("the text of -null must not contain the separator or a line end")]
+    NullText,
     /// The comparison with stored rows needs a key to find them by.
     #[error("-check needs the primary key: name its columns by -pkey")]
     CheckWithoutKey,
@@ -254,6 +260,7 @@ impl Coded for Error {
                 import("UNKNOWNKEY").with("key", key).with("row", row)
             }
             Error::Separator => import("SEPARATOR"),
+            Error::NullText => import("NULL"),
             Error::CheckWithoutKey => import("KEY").with("option", "-check"),
             Error::UnknownMax { column } => import("MAX").with("column", column),
             Error::Lines { row, .. } => import("LINES").with("row", row),
@@ -297,6 +304,7 @@ impl Coded for Error {
             | Error::UnknownColumn { .. } => Class::Poison,
             Error::ColumnCount { .. }
             | Error::Separator
+            | Error::NullText
             | Error::CheckWithoutKey
             | Error::UnknownMax { .. }
             | Error::UnknownType { .. }

@@ -1,22 +1,25 @@
 //! Rows of SQLite as lines of text, in PostgreSQL's `COPY` text format.
 //!
-//! Backslash, TAB, LF and CR in a cell become `\\`, `\t`, `\n`, `\r`; the first byte of another
-//! separator becomes `\xHH`. So `COPY ... FROM` and `read_tabsep` give back what SQLite holds.
+//! Backslash, TAB, LF and CR in a cell become `\\`, `\t`, `\n`, `\r`; each byte of the first
+//! character of another separator becomes `\xHH`. So `COPY ... FROM` and `read_tabsep` give back
+//! what SQLite holds. A character that Tcl 8.6 has stored in two halves is written in one piece.
 //! Blobs become PostgreSQL's hex form of bytea, reals the shortest form that reads back as the same
 //! number, infinities `Infinity`. With the default for NULL, which is nothing, NULL and the empty
 //! text are the same.
 
-use super::Result;
 use super::cell_text::CellText;
 use super::lines::check_separator;
-use crate::sqlite::Db;
+use super::{Error, Result};
+use crate::sqlite::{Db, Value};
+use crate::tcl::text::to_utf8;
 
 /// How lines are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteTabsep {
-    /// The text for NULL, written as it is.
+    /// The text for NULL, written as it is; without the separator and without a line end.
     pub null: Vec<u8>,
-    /// What stands between two cells; not empty.
+    /// What stands between two cells; not empty, and it does not begin with a digit or one of
+    /// `n`, `r`, `t`, `x`, of which escapes are made.
     pub separator: Vec<u8>,
 }
 
@@ -30,7 +33,7 @@ impl WriteTabsep {
     /// Runs a query and gives each row to `sink` as a line with its LF; returns the rows.
     ///
     /// # Errors
-    /// SQLite's, the sink's, [`Error::Separator`].
+    /// SQLite's, the sink's, [`Error::Separator`], [`Error::NullText`].
     pub fn run(
         &self,
         db: &Db,
@@ -38,7 +41,15 @@ impl WriteTabsep {
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
         check_separator(&self.separator)?;
-        let form = CellText::new(&self.null, self.separator.first().copied().unwrap_or(b'\t'));
+        let first = self.separator.first().copied().unwrap_or(b'\t');
+        if !CellText::can_escape(first) {
+            return Err(Error::Separator);
+        }
+        if memchr::memmem::find(&self.null, &self.separator).is_some() || self.null.contains(&b'\n')
+        {
+            return Err(Error::NullText);
+        }
+        let form = CellText::new(&self.null, first);
         let mut stmt = db.prepare(sql)?;
         let columns = stmt.column_count();
         let mut line = Vec::new();
@@ -49,7 +60,14 @@ impl WriteTabsep {
                 if column > 0 {
                     line.extend_from_slice(&self.separator);
                 }
-                form.push(stmt.column(column), &mut line);
+                match stmt.column(column) {
+                    // In one piece what Tcl 8.6 has stored in two halves; other bytes as they are.
+                    Value::Text(text) => match to_utf8(text) {
+                        Ok(text) => form.push(Value::Text(text.as_bytes()), &mut line),
+                        Err(_) => form.push(Value::Text(text), &mut line),
+                    },
+                    value => form.push(value, &mut line),
+                }
             }
             line.push(b'\n');
             sink(&line)?;
