@@ -35,7 +35,8 @@ impl<'f, 'a, B: Batches> Changed<'f, 'a, B> {
 }
 
 /// Finds a row with this key and these values. SQLite compares, so that a value equals what it
-/// becomes in its column; text is compared by its bytes, whatever the column's collation.
+/// becomes in its column, and NULL equals NULL; text is compared by its bytes, whatever the
+/// column's collation.
 fn same_sql(table: &TableName, columns: &[Column], key: &[KeyPart]) -> Result<String> {
     if key.is_empty() {
         return Err(Error::CheckWithoutKey);
@@ -48,8 +49,8 @@ fn same_sql(table: &TableName, columns: &[Column], key: &[KeyPart]) -> Result<St
         let Some(at) = position(part) else {
             return Err(Error::UnknownKey { column: part.column.clone() });
         };
-        // A key with NULL finds nothing: such rows are never the same.
-        terms.push(format!("{} = ?{}", quote_identifier(&part.column), at.saturating_add(1)));
+        // By the key's own collation, which is that of its index.
+        terms.push(format!("{} IS ?{}", quote_identifier(&part.column), at.saturating_add(1)));
     }
     for (at, column) in columns.iter().enumerate() {
         let name = quote_identifier(&column.name);
