@@ -88,13 +88,13 @@ pub enum Error {
         /// The column's name.
         column: String,
     },
-    /// Lines could not be read or written.
-    #[error("after {row} rows: {message}")]
-    Lines {
-        /// Rows so far.
+    /// A line of keys and values that ends with a key.
+    #[error("row {row}: the key \"{key}\" has no value")]
+    KeyAlone {
+        /// Number of the row, the first being 1.
         row: u64,
-        /// What the file or channel said.
-        message: String,
+        /// The key.
+        key: String,
     },
     /// A text to export that is not UTF-8.
     #[error("column \"{column}\", row {row}: the text is not UTF-8; a blob would go as bytea")]
@@ -263,7 +263,7 @@ impl Coded for Error {
             Error::NullText => import("NULL"),
             Error::CheckWithoutKey => import("KEY").with("option", "-check"),
             Error::UnknownMax { column } => import("MAX").with("column", column),
-            Error::Lines { row, .. } => import("LINES").with("row", row),
+            Error::KeyAlone { row, key } => import("LINES").with("row", row).with("key", key),
             Error::ExportText { column, row } => {
                 Code::new("EXPORT", "TEXT").with("column", column).with("row", row)
             }
@@ -301,6 +301,7 @@ impl Coded for Error {
             | Error::ExportText { .. }
             | Error::ExportNul { .. }
             | Error::Refused { .. }
+            | Error::KeyAlone { .. }
             | Error::UnknownColumn { .. } => Class::Poison,
             Error::ColumnCount { .. }
             | Error::Separator
@@ -319,7 +320,7 @@ impl Coded for Error {
             | Error::NoRows { .. }
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,
-            Error::Thread { .. } | Error::Lines { .. } => Class::Retry,
+            Error::Thread { .. } => Class::Retry,
             Error::Postgres(error) => error.class(),
             Error::Sqlite(source) | Error::Row { source, .. } | Error::Wal { source, .. } => {
                 source.class()

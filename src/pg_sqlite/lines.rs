@@ -110,8 +110,8 @@ impl<'a> LineRows<'a> {
             let key = unescape(key, &mut self.scratch);
             let row = self.converter.row();
             let Some(value) = cells.next() else {
-                let message = "a key without a value".to_owned();
-                return Err(Error::Lines { row, message });
+                let key = String::from_utf8_lossy(key).into_owned();
+                return Err(Error::KeyAlone { row, key });
             };
             let column = self.converter.position(key).filter(|at| Some(*at) != self.unknown);
             match column.and_then(|at| values.get_mut(at)) {
