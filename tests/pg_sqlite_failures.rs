@@ -121,6 +121,13 @@ fn a_failed_import_does_not_wait_for_a_slow_query() {
         assert_eq!(error.code().reason, "CONSTRAINT");
         assert_eq!(conn.transaction_status(), TransactionStatus::Idle);
     }
+    for threaded in [true, false] {
+        conn.send_query(sql).expect("send");
+        let source = if threaded { Source::Stream(&mut conn) } else { Source::StreamHere(&conn) };
+        let error = create(&["a", "int", "b", "int"]).run(&db, source).expect_err("one column");
+        assert_eq!(error.code().reason, "COLUMNS");
+        assert_eq!(conn.transaction_status(), TransactionStatus::Idle);
+    }
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 

@@ -1,5 +1,7 @@
 //! Columns of an import: names and types.
 
+use std::collections::HashSet;
+
 use super::{Error, Result};
 use crate::libpq::PgResult;
 use crate::schema::value::Kind;
@@ -89,6 +91,18 @@ impl Columns {
             (Columns::Auto, None) => Vec::new(),
         };
         if columns.is_empty() { Err(Error::NoColumns) } else { Ok(columns) }
+    }
+}
+
+/// Refuses a column that is there twice, in whatever case: SQLite ignores that of ASCII letters.
+///
+/// # Errors
+/// [`Error::DoubleColumn`].
+pub(super) fn differ(columns: &[Column]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(columns.len());
+    match columns.iter().find(|column| !seen.insert(column.name.to_ascii_lowercase())) {
+        Some(column) => Err(Error::DoubleColumn { column: column.name.clone() }),
+        None => Ok(()),
     }
 }
 

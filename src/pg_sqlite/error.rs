@@ -171,6 +171,12 @@ pub enum Error {
          or leave -recommit out"
     )]
     InTransaction,
+    /// A column that is there twice: SQLite would take the first value, and drop the other.
+    #[error("the column \"{column}\" is there twice: name the columns, or give one another name")]
+    DoubleColumn {
+        /// The column's name.
+        column: String,
+    },
     /// No columns were named and none can be found out.
     #[error("no columns: name them")]
     NoColumns,
@@ -180,6 +186,9 @@ pub enum Error {
         /// The result's status.
         status: &'static str,
     },
+    /// The rows are in PostgreSQL's binary form, which is not read.
+    #[error("the rows are in binary form: ask for them as text, without -binresults")]
+    BinaryRows,
     /// A line of COPY text that is not in its format.
     #[error("row {row} of the COPY data is damaged: {message}")]
     CopyText {
@@ -280,8 +289,10 @@ impl Coded for Error {
             Error::UnknownIndex { column } => import("INDEX").with("column", column),
             Error::KeyOrder { word } => import("KEY").with("order", word),
             Error::InTransaction => import("TRANSACTION").with("option", "-recommit"),
+            Error::DoubleColumn { column } => import("DOUBLECOLUMN").with("column", column),
             Error::NoColumns => import("NOCOLUMNS"),
             Error::NoRows { status } => import("NOROWS").with("status", status),
+            Error::BinaryRows => import("BINARY"),
             Error::CopyText { row, .. } => import("COPYTEXT").with("row", row),
             Error::Stopped { row } => import("STOPPED").with("row", row),
             Error::Parallel { name, .. } => import("PARALLEL").with("name", name),
@@ -314,10 +325,12 @@ impl Coded for Error {
             | Error::ExportColumns { .. }
             | Error::NotATable { .. }
             | Error::KeyOrder { .. }
+            | Error::DoubleColumn { .. }
             | Error::NoColumns
             | Error::InTransaction
             | Error::Parallel { .. }
             | Error::NoRows { .. }
+            | Error::BinaryRows
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,
             Error::Thread { .. } => Class::Retry,

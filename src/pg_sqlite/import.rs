@@ -8,8 +8,8 @@ use super::lines::LineRows;
 use super::parallel::Readers;
 use super::pump::{Batches, Here, read_ahead, read_ahead_by};
 use super::raw_lines::LineConverter;
-use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result};
-use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, table};
+use super::source::{CopyRows, ResultRows, Source, StreamRows, first_result, give_up};
+use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, columns, table};
 use crate::libpq::{Conn, PgResult, Status};
 use crate::schema::value::Kind;
 use crate::sqlite::{Db, InsertError, Reason, RowSource, Value};
@@ -159,14 +159,14 @@ impl<'a> Import<'a> {
             Source::StreamHere(conn) => {
                 let first = first_result(conn)?;
                 let columns = self.columns.resolve(Some(&first));
-                let columns = columns.inspect_err(|_| conn.drain())?;
+                let columns = columns.inspect_err(|_| give_up(conn))?;
                 let reader = StreamRows::new(conn, first, self.converter(&columns, limit));
                 self.write(db, &columns, &mut Here::new(reader))
             }
             Source::Stream(conn) => {
                 let first = first_result(conn)?;
                 let columns = self.columns.resolve(Some(&first));
-                let columns = columns.inspect_err(|_| conn.drain())?;
+                let columns = columns.inspect_err(|_| give_up(conn))?;
                 let converter = self.converter(&columns, limit);
                 let cancel = conn.cancel_handle().ok();
                 let make = move || Ok(StreamRows::new(conn, first, converter));
@@ -242,6 +242,9 @@ impl<'a> Import<'a> {
         columns: &[Column],
         batches: &mut B,
     ) -> Result<Imported> {
+        if !matches!(self.target, Target::Statement(_)) {
+            columns::differ(columns)?;
+        }
         let every = self.progress_every;
         let progress = self.progress.take().map(|call| Progress { every, call });
         let mut batches = Primed::new(batches);
@@ -351,6 +354,7 @@ fn run_for_each_row<B: Batches>(
 /// A result that has rows, possibly none of them.
 fn described(result: &PgResult) -> Result<&PgResult> {
     match result.status() {
+        Status::TuplesOk | Status::SingleTuple if result.is_binary() => Err(Error::BinaryRows),
         Status::TuplesOk | Status::SingleTuple => Ok(result),
         other => Err(Error::NoRows { status: other.name() }),
     }

@@ -113,12 +113,25 @@ pub(super) fn first_result(conn: &Conn) -> Result<PgResult> {
         return Err(Error::NoRows { status: "no command is running" });
     };
     match has_rows(first) {
+        Ok(first) if first.is_binary() => {
+            give_up(conn);
+            Err(Error::BinaryRows)
+        }
         Ok(first) => Ok(first),
         Err(error) => {
             conn.drain();
             Err(error)
         }
     }
+}
+
+/// Ends a command whose rows nobody wants, and leaves the connection ready for the next one.
+pub(super) fn give_up(conn: &Conn) {
+    if let Ok(cancel) = conn.cancel_handle() {
+        // Best effort: without it all rows come, and are thrown away.
+        let _ = cancel.cancel();
+    }
+    conn.drain();
 }
 
 fn has_rows(result: PgResult) -> Result<PgResult> {
@@ -170,12 +183,10 @@ impl Reader for StreamRows<'_> {
 impl Drop for StreamRows<'_> {
     /// Leaves the connection ready for the next command, also after a failure.
     fn drop(&mut self) {
-        if self.current.take().is_some() {
-            if let Ok(cancel) = self.conn.cancel_handle() {
-                let _ = cancel.cancel();
-            }
+        match self.current.take() {
+            Some(_) => give_up(self.conn),
+            None => self.conn.drain(),
         }
-        self.conn.drain();
     }
 }
 
