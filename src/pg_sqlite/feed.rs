@@ -28,6 +28,8 @@ pub(super) struct Feed<'a, B> {
     pause_at: Option<u64>,
     /// The source came to its end.
     ended: bool,
+    /// All rows that were asked for are handed out: the end, or a pause.
+    between_rows: bool,
     /// What wants to hear of every batch.
     without_wal: Option<&'a WithoutWal<'a>>,
 }
@@ -46,6 +48,7 @@ impl<'a, B: Batches> Feed<'a, B> {
             reported: 0,
             pause_at: None,
             ended: false,
+            between_rows: false,
             without_wal: None,
         }
     }
@@ -58,6 +61,11 @@ impl<'a, B: Batches> Feed<'a, B> {
     /// Did the source come to its end?
     pub(super) fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Are all rows that were handed out written?
+    pub(super) fn is_between_rows(&self) -> bool {
+        self.between_rows
     }
 
     /// The column of the current row's longest value, and that one's bytes.
@@ -111,6 +119,7 @@ impl<B: Batches> RowSource for Feed<'_, B> {
         }
         if self.pause_at == Some(self.rows) {
             self.pause_at = None;
+            self.between_rows = true;
             return Ok(false);
         }
         if self.rows > 0 {
@@ -125,12 +134,14 @@ impl<B: Batches> RowSource for Feed<'_, B> {
                 Some(batch) => self.batch = batch,
                 None => {
                     self.ended = true;
+                    self.between_rows = true;
                     return Ok(false);
                 }
             }
             self.at = 0;
         }
         self.rows = self.rows.wrapping_add(1);
+        self.between_rows = false;
         if let Some((column, max)) = &mut self.max {
             Max::update(max, self.batch.value(self.at.wrapping_add(*column)));
         }

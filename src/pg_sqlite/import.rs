@@ -89,7 +89,8 @@ fn at_row<B: Batches>(
     let row = feed.rows();
     match error {
         InsertError::Source(error) => error,
-        InsertError::Sqlite(error) if row == 0 => Error::Sqlite(error),
+        // Before the first row, or after the last one, where foreign keys are looked at.
+        InsertError::Sqlite(error) if row == 0 || feed.is_between_rows() => Error::Sqlite(error),
         InsertError::Sqlite(error) if error.reason() == Reason::TooBig => {
             let (column, bytes) = feed.longest();
             Error::TooBig {
