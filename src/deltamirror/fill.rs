@@ -282,9 +282,11 @@ impl Session {
         }
         let columns = columns.join(", ");
         let only = only(published);
+        // COPY of a table takes no generated columns, which 18 can publish.
+        let plain = published.table.columns.iter().all(|c| c.generated == Generated::No);
         Ok(match (&published.row_filter, only) {
-            (None, "ONLY ") => format!("COPY {name} ({columns}) TO STDOUT"),
-            (None, _) => format!("COPY (SELECT {columns} FROM {name}) TO STDOUT"),
+            (None, "ONLY ") if plain => format!("COPY {name} ({columns}) TO STDOUT"),
+            (None, _) => format!("COPY (SELECT {columns} FROM {only}{name}) TO STDOUT"),
             (Some(filter), _) => {
                 format!("COPY (SELECT {columns} FROM {only}{name} WHERE {filter}) TO STDOUT")
             }
