@@ -82,6 +82,34 @@ fn every_row_that_does_not_fit_has_its_reason() {
 }
 
 #[test]
+fn a_value_beyond_sqlites_limit_is_named_and_the_beginning_of_its_line_kept() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    db.set_length_limit(100_000);
+    for (xid, odd) in [(1, ""), (2, "x")] {
+        let long = format!("{odd}{}", "\u{fc}".repeat(60_000));
+        bed.transaction(xid, &[&format!("_table|t|_action|insert|id|{xid}|a|{long}")]);
+    }
+    // Each fits, but not together.
+    let half = "y".repeat(60_000);
+    bed.transaction(3, &[&format!("_table|t|_action|insert|id|3|a|{half}|b|{half}")]);
+    bed.transaction(4, &["_table|t|_action|insert|id|4|a|short"]);
+    let error = bed.apply(&db).expect_err("too big");
+    assert_eq!((reason(&error), error.class()), ("TOOBIG", Class::Poison));
+    let Error::Row(row) = &error else { panic!("{error}") };
+    assert_eq!((row.table.as_str(), row.key.as_str()), ("t", "id=1"));
+    let done = bed.apply_keeping(&db).expect("keep");
+    assert_eq!((done.counts.errors, done.counts.changes), (3, 1));
+    assert_eq!(rows(&db, "select id, a from t"), ["4 'short'"]);
+    let kept = "select reason, length(cast(line as blob)) between 49999 and 50000, \
+        length(line) * 2 - length(cast(line as blob)) < 100, message like '%(the first % bytes)' \
+        from _deltamirror_error where line like '%insert%' order by id";
+    assert_eq!(rows(&db, kept), ["'TOOBIG' 1 1 1", "'TOOBIG' 1 1 1", "'TOOBIG' 1 0 1"]);
+}
+
+#[test]
 fn a_changed_definition_stops_before_any_wrong_row() {
     let columns = "id|integer|a|text|b|text";
     for (schema, what) in [

@@ -279,13 +279,19 @@ pub fn write_definition(db: &Db, name: &str, definition: &str) -> Result<(), Err
     Ok(())
 }
 
-/// Keeps a row that could not be applied.
+/// Keeps a row that could not be applied. Of a line that SQLite cannot store, as that of a value
+/// beyond its limit, only the beginning.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn keep_error(db: &Db, row: &BadRow, line: &[u8]) -> Result<(), Error> {
     let Place { position, lsn } = row.place;
     let lsn = lsn.map(|lsn| lsn.to_string());
+    let kept = storable(db, line);
+    let message = match kept.len() < line.len() {
+        true => format!("{} (the first {} of {} bytes)", row.message, kept.len(), line.len()),
+        false => row.message.clone(),
+    };
     db.execute(
         "INSERT INTO main._deltamirror_error (clock, seq, lsn, table_name, key, reason, message, \
          line) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
@@ -296,11 +302,25 @@ pub fn keep_error(db: &Db, row: &BadRow, line: &[u8]) -> Result<(), Error> {
             row.table.as_str().into(),
             row.key.as_str().into(),
             row.reason.word().into(),
-            row.message.as_str().into(),
-            Value::Text(line),
+            message.as_str().into(),
+            Value::Text(kept),
         ],
     )?;
     Ok(())
+}
+
+/// The beginning of a line that fits, with the other columns, into a row of SQLite.
+fn storable<'l>(db: &Db, line: &'l [u8]) -> &'l [u8] {
+    let room = usize::try_from(db.length_limit() / 2).unwrap_or(usize::MAX);
+    let Some(next) = line.get(room) else { return line };
+    // Not in the middle of a character.
+    let inside = |byte: &u8| byte & 0xc0 == 0x80;
+    let begun = line.get(..room).unwrap_or_default();
+    let back = match inside(next) {
+        true => begun.iter().rev().take_while(|byte| inside(byte)).count().saturating_add(1),
+        false => 0,
+    };
+    line.get(..room.saturating_sub(back)).unwrap_or_default()
 }
 
 const CREATE_BEAT: &str = "CREATE TABLE IF NOT EXISTS main._deltamirror_beat (
