@@ -241,6 +241,77 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_commit_that_fails_takes_back_rows_and_position() {
+    for batch_changes in [1, 1000] {
+        let mut bed = Bed::new();
+        let db = bed.db();
+        prepare(&db);
+        keyed(&db);
+        bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+        bed.apply(&db).expect("apply");
+        // What the user's own table wants of ours is looked at by SQLite when it commits.
+        db.exec(
+            "PRAGMA foreign_keys = ON;
+             CREATE TABLE note (t REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED);
+             INSERT INTO note VALUES (1)",
+        )
+        .expect("a note on a row");
+        bed.transaction(2, &["_table|t|_action|delete|id|1", "_table|t|_action|insert|id|2"]);
+        let options = Options { batch_changes, ..Options::default() };
+        let position = "select clock, seq, lsn, changes from _deltamirror_stream";
+        let before = rows(&db, position);
+        for _ in 0..2 {
+            let error = bed.apply_with(&db, options).expect_err("the note");
+            assert_eq!((error.code().stage, reason(&error)), ("SQLITE", "CONSTRAINT"));
+            assert_eq!(rows(&db, "select id from t"), ["1"]);
+            assert_eq!(rows(&db, position), before);
+            assert!(!db.in_transaction());
+        }
+        db.exec("DELETE FROM note").expect("no note any more");
+        assert_eq!(bed.apply_with(&db, options).expect("apply").counts.changes, 2);
+        assert_eq!(rows(&db, "select id from t"), ["2"]);
+    }
+}
+
+#[test]
+fn a_transaction_that_fails_at_its_very_end_leaves_nothing() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+    bed.transaction(2, &["_table|t|_action|insert|id|2", "_table|t|_action|replace|id|1"]);
+    for _ in 0..2 {
+        assert_eq!(reason(&bed.apply(&db).expect_err("no update")), "ORDER");
+        assert_eq!(rows(&db, "select id from t"), ["1"]);
+    }
+}
+
+#[test]
+fn a_rollback_by_the_users_trigger_ends_the_transaction() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    db.exec(
+        "CREATE TRIGGER r BEFORE INSERT ON t WHEN new.id = 3
+         BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    )
+    .expect("trigger");
+    bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+    let lines = [2, 3, 4].map(|id| format!("_table|t|_action|insert|id|{id}"));
+    bed.transaction(2, &lines.each_ref().map(String::as_str));
+    for _ in 0..2 {
+        assert_eq!(reason(&bed.apply_keeping(&db).expect_err("rolled back")), "CONFLICT");
+        assert_eq!(rows(&db, "select id from t"), ["1"]);
+        assert_eq!(rows(&db, "select count(*) from _deltamirror_error"), ["0"]);
+    }
+    db.exec("DROP TRIGGER r").expect("drop");
+    bed.apply_keeping(&db).expect("apply");
+    assert_eq!(rows(&db, "select id from t"), ["1", "2", "3", "4"]);
+}
+
+#[test]
 fn what_the_user_did_to_a_table_is_noticed() {
     let mut bed = Bed::new();
     let db = bed.db();

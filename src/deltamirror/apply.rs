@@ -9,18 +9,21 @@
 //! position changes nothing. When another process moves the mirror, or fills a table anew, that is
 //! seen at the beginning of the next SQLite transaction, and reading goes on from there.
 
+mod batch;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deltaflood::Lsn;
 
-use super::busy::{Patience, roll_back};
+use self::batch::Batch;
+use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::{Error, StreamSource};
 use crate::daystream::{Feed, Position, Transaction};
-use crate::sqlite::{Db, Stmt, Value};
+use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
 
 /// How to apply.
@@ -84,15 +87,6 @@ pub(super) struct Committed<'a> {
     pub(super) commit_times: &'a [i64],
 }
 
-/// The SQLite transaction in hand.
-#[derive(Debug)]
-struct Batch {
-    began: Instant,
-    transactions: u64,
-    /// Counts when it began.
-    before: Counts,
-}
-
 /// Applies a stream to one database.
 #[derive(Debug)]
 pub(super) struct Applier<'db> {
@@ -111,7 +105,7 @@ pub(super) struct Applier<'db> {
     single_until: Option<Position>,
     /// A batch was given up: what is in memory of the tables may be ahead of the file.
     stale: bool,
-    /// A transaction of the stream is begun and not ended.
+    /// A transaction of the stream is begun, and not all of it is applied.
     open: bool,
     /// The line in hand.
     failing: Position,
@@ -192,13 +186,11 @@ impl<'db> Applier<'db> {
             let result = match result {
                 Ok(Step::Next) => continue,
                 Ok(Step::Ended(ended)) => {
-                    return self.commit(patience, on_commit).map(|()| ended).inspect_err(|_| {
-                        self.abandon();
-                    });
+                    return self.commit(patience, on_commit).map(|()| ended);
                 }
                 Ok(Step::Starved) => {
                     // NOTE: no transaction of SQLite stands open while the network is slow.
-                    self.commit(patience, on_commit).inspect_err(|_| self.abandon())?;
+                    self.commit(patience, on_commit)?;
                     reader.wait(Some(STARVED), None)?;
                     continue;
                 }
@@ -251,7 +243,6 @@ impl<'db> Applier<'db> {
             }
             if entry.end {
                 let time = entry.change.time;
-                self.open = false;
                 return self.finish(&transaction, time, repeated, patience, on_commit);
             }
             lines += 1;
@@ -310,10 +301,12 @@ impl<'db> Applier<'db> {
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Step, Error> {
         if repeated {
+            self.open = false;
             self.tables.counts.repeated += 1;
             return Ok(Step::Next);
         }
         self.tables.end(transaction.last)?;
+        self.open = false;
         self.position = transaction.last;
         self.lsn = transaction.lsn.unwrap_or(self.lsn);
         if let Some(time) = time {
@@ -364,128 +357,6 @@ impl<'db> Applier<'db> {
         }
         self.reload(patience)?;
         self.single_until = Some(self.failing);
-        Ok(())
-    }
-
-    /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
-    /// anew, and the feed must be moved.
-    fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
-        patience.begin(self.db)?;
-        failpoint::pass(failpoint::MIRROR_BATCH_BEGUN);
-        if self.stale || self.is_moved()? {
-            roll_back(self.db);
-            self.reload(patience)?;
-            return Ok(false);
-        }
-        let before = self.tables.counts;
-        self.batch = Some(Batch { began: Instant::now(), transactions: 0, before });
-        Ok(true)
-    }
-
-    /// Whether the file's position or tables are other ones than those in memory.
-    fn is_moved(&mut self) -> Result<bool, Error> {
-        let mark = match &mut self.mark {
-            Some(mark) => mark,
-            slot => slot.insert(
-                self.db.prepare("SELECT clock, seq, generation FROM main._deltamirror_stream")?,
-            ),
-        };
-        mark.reset();
-        let there = mark.step()?;
-        let now = [0, 1, 2].map(|column| mark.column(column).as_int());
-        mark.reset();
-        let Position { clock, seq } = self.stream.position;
-        let ours = [clock, seq as i64, self.stream.generation];
-        Ok(!there || now != ours.map(Some))
-    }
-
-    /// Reads the state anew. Counts go on.
-    fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
-        let counts = self.tables.counts;
-        let on_error = self.options.on_error;
-        let (mut stream, tables) = patience.retry(|| load(self.db, on_error))?;
-        self.tables = tables;
-        self.tables.counts = counts;
-        // The stream is where it was found this time.
-        stream.stream.clone_from(&self.stream.stream);
-        self.stream = stream;
-        self.stale = false;
-        self.forget();
-        Ok(())
-    }
-
-    /// What is applied is what the file says.
-    fn forget(&mut self) {
-        self.position = self.stream.position;
-        self.lsn = self.stream.lsn;
-        self.commit_time = self.stream.commit_time;
-        self.commit_times.clear();
-    }
-
-    /// Rolls back the batch, if there is one.
-    fn abandon(&mut self) {
-        self.tables.forget_waiting();
-        if let Some(batch) = self.batch.take() {
-            roll_back(self.db);
-            self.tables.counts = batch.before;
-            self.stale = true;
-            self.forget();
-        }
-    }
-
-    /// Commits the batch, if there is one.
-    fn commit(
-        &mut self,
-        patience: Patience<'_>,
-        on_commit: &mut dyn FnMut(&Committed<'_>),
-    ) -> Result<(), Error> {
-        let Some(batch) = &self.batch else { return Ok(()) };
-        let counts = self.tables.counts;
-        let mut stream = self.stream.clone();
-        stream.position = self.position;
-        stream.lsn = self.lsn;
-        stream.commit_time = self.commit_time;
-        stream.transactions += (counts.transactions - batch.before.transactions) as i64;
-        stream.changes += (counts.changes - batch.before.changes) as i64;
-        failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
-        self.write_position(&stream)?;
-        self.heart.save(self.db)?;
-        self.tables.mark_live(stream.lsn)?;
-        failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);
-        // DURABILITY: rows and position become durable together; what is lost with the power is
-        // applied again from the stream.
-        patience.commit(self.db)?;
-        failpoint::pass(failpoint::MIRROR_COMMIT_AFTER);
-        self.batch = None;
-        self.stream = stream;
-        on_commit(&Committed {
-            beat: self.heart.passed(),
-            stream: &self.stream,
-            counts: &self.tables.counts,
-            commit_times: &self.commit_times,
-        });
-        self.commit_times.clear();
-        Ok(())
-    }
-
-    fn write_position(&mut self, stream: &StreamState) -> Result<(), Error> {
-        let advance = match &mut self.advance {
-            Some(advance) => advance,
-            slot => slot.insert(self.db.prepare(
-                "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
-                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7",
-            )?),
-        };
-        let lsn = stream.lsn.to_string();
-        advance.execute(&[
-            stream.position.clock.into(),
-            Value::Int(stream.position.seq as i64),
-            lsn.as_str().into(),
-            stream.commit_time.into(),
-            stream.transactions.into(),
-            stream.changes.into(),
-            stream.stream.as_str().into(),
-        ])?;
         Ok(())
     }
 }

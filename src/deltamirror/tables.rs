@@ -286,11 +286,13 @@ impl<'db> Tables<'db> {
         let key = target.key_text(line);
         let row = BadRow { place, table, key, reason, message };
         match self.on_error {
-            OnError::Stop => Err(Error::Row(Box::new(row))),
-            OnError::Keep => {
+            // NOTE: a trigger of the user's that says RAISE(ROLLBACK) ends the transaction: there
+            // is none to go on in.
+            OnError::Keep if self.db.in_transaction() => {
                 self.counts.errors += 1;
                 state::keep_error(self.db, &row, line)
             }
+            OnError::Keep | OnError::Stop => Err(Error::Row(Box::new(row))),
         }
     }
 }

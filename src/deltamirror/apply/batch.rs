@@ -1,0 +1,154 @@
+//! The SQLite transaction that holds what was applied, and the position with it.
+
+use std::time::Instant;
+
+use super::{Applier, Committed, load};
+use crate::daystream::Position;
+use crate::deltamirror::Error;
+use crate::deltamirror::busy::{Patience, roll_back};
+use crate::deltamirror::state::StreamState;
+use crate::deltamirror::tables::Counts;
+use crate::failpoint;
+use crate::sqlite::Value;
+
+/// The SQLite transaction in hand.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) began: Instant,
+    pub(super) transactions: u64,
+    /// Counts when it began.
+    pub(super) before: Counts,
+}
+
+impl Applier<'_> {
+    /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
+    /// anew, and the feed must be moved.
+    pub(super) fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
+        patience.begin(self.db)?;
+        failpoint::pass(failpoint::MIRROR_BATCH_BEGUN);
+        let moved = if self.stale { Ok(true) } else { self.is_moved() };
+        if moved.inspect_err(|_| roll_back(self.db))? {
+            roll_back(self.db);
+            self.reload(patience)?;
+            return Ok(false);
+        }
+        let before = self.tables.counts;
+        self.batch = Some(Batch { began: Instant::now(), transactions: 0, before });
+        Ok(true)
+    }
+
+    /// Whether the file's position or tables are other ones than those in memory.
+    fn is_moved(&mut self) -> Result<bool, Error> {
+        let mark = match &mut self.mark {
+            Some(mark) => mark,
+            slot => slot.insert(
+                self.db.prepare("SELECT clock, seq, generation FROM main._deltamirror_stream")?,
+            ),
+        };
+        mark.reset();
+        let there = mark.step()?;
+        let now = [0, 1, 2].map(|column| mark.column(column).as_int());
+        mark.reset();
+        let Position { clock, seq } = self.stream.position;
+        let ours = [clock, seq as i64, self.stream.generation];
+        Ok(!there || now != ours.map(Some))
+    }
+
+    /// Reads the state anew. Counts go on.
+    pub(super) fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
+        let counts = self.tables.counts;
+        let on_error = self.options.on_error;
+        let (mut stream, tables) = patience.retry(|| load(self.db, on_error))?;
+        self.tables = tables;
+        self.tables.counts = counts;
+        // The stream is where it was found this time.
+        stream.stream.clone_from(&self.stream.stream);
+        self.stream = stream;
+        self.stale = false;
+        self.forget();
+        Ok(())
+    }
+
+    /// What is applied is what the file says.
+    fn forget(&mut self) {
+        self.position = self.stream.position;
+        self.lsn = self.stream.lsn;
+        self.commit_time = self.stream.commit_time;
+        self.commit_times.clear();
+    }
+
+    /// Rolls back the batch, if there is one.
+    pub(super) fn abandon(&mut self) {
+        self.tables.forget_waiting();
+        if let Some(batch) = self.batch.take() {
+            roll_back(self.db);
+            self.tables.counts = batch.before;
+            self.stale = true;
+            self.forget();
+        }
+    }
+
+    /// Commits the batch, if there is one; gives it up when that fails.
+    pub(super) fn commit(
+        &mut self,
+        patience: Patience<'_>,
+        on_commit: &mut dyn FnMut(&Committed<'_>),
+    ) -> Result<(), Error> {
+        let Some(before) = self.batch.as_ref().map(|batch| batch.before) else { return Ok(()) };
+        // NOTE: a failed COMMIT has taken the rows back. Nothing may be written after it as if the
+        // batch were there still, the position least of all.
+        self.write(before, patience).inspect_err(|_| self.abandon())?;
+        self.batch = None;
+        on_commit(&Committed {
+            beat: self.heart.passed(),
+            stream: &self.stream,
+            counts: &self.tables.counts,
+            commit_times: &self.commit_times,
+        });
+        self.commit_times.clear();
+        Ok(())
+    }
+
+    /// Writes the position and commits; `before` are the counts when the batch began.
+    fn write(&mut self, before: Counts, patience: Patience<'_>) -> Result<(), Error> {
+        let counts = self.tables.counts;
+        let mut stream = self.stream.clone();
+        stream.position = self.position;
+        stream.lsn = self.lsn;
+        stream.commit_time = self.commit_time;
+        stream.transactions += (counts.transactions - before.transactions) as i64;
+        stream.changes += (counts.changes - before.changes) as i64;
+        failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
+        self.write_position(&stream)?;
+        self.heart.save(self.db)?;
+        self.tables.mark_live(stream.lsn)?;
+        failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);
+        // DURABILITY: rows and position become durable together; what is lost with the power is
+        // applied again from the stream.
+        patience.commit(self.db)?;
+        failpoint::pass(failpoint::MIRROR_COMMIT_AFTER);
+        self.stream = stream;
+        Ok(())
+    }
+
+    fn write_position(&mut self, stream: &StreamState) -> Result<(), Error> {
+        let advance = match &mut self.advance {
+            Some(advance) => advance,
+            slot => slot.insert(self.db.prepare(
+                "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
+                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7",
+            )?),
+        };
+        let lsn = stream.lsn.to_string();
+        advance.execute(&[
+            stream.position.clock.into(),
+            Value::Int(stream.position.seq as i64),
+            lsn.as_str().into(),
+            stream.commit_time.into(),
+            stream.transactions.into(),
+            stream.changes.into(),
+            stream.stream.as_str().into(),
+        ])?;
+        Ok(())
+    }
+}
