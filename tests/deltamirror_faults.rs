@@ -4,7 +4,7 @@ mod mirror;
 mod support;
 
 use mirror::*;
-use pgsqlite::deltamirror::{Error, Options, apply};
+use pgsqlite::deltamirror::{Error, Event, Follower, Options, apply};
 use pgsqlite::error::{Class, Coded};
 use pgsqlite::sqlite::{Access, Db};
 use std::sync::atomic::AtomicBool;
@@ -309,6 +309,40 @@ fn a_rollback_by_the_users_trigger_ends_the_transaction() {
     db.exec("DROP TRIGGER r").expect("drop");
     bed.apply_keeping(&db).expect("apply");
     assert_eq!(rows(&db, "select id from t"), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_is_not_written_to_any_more() {
+    for replaced in [false, true] {
+        let mut bed = Bed::new();
+        let db = bed.db();
+        prepare(&db);
+        keyed(&db);
+        let (send, receive) = std::sync::mpsc::channel();
+        let on_event = move |event| {
+            let _ = send.send(event);
+        };
+        let follower =
+            Follower::start(bed.file(), bed.source(), Options::default(), Box::new(on_event));
+        let follower = follower.expect("follow");
+        let next = || receive.recv_timeout(ms(20_000)).expect("an event");
+        bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+        assert!(matches!(next(), Event::Applied { .. }));
+        let aside = bed.dir.path().join("aside.db");
+        std::fs::rename(bed.file(), &aside).expect("rename");
+        if replaced {
+            std::fs::copy(&aside, bed.file()).expect("copy");
+        }
+        bed.transaction(2, &["_table|t|_action|insert|id|2"]);
+        let Event::Ended { error: Some(error) } = next() else { panic!("no error") };
+        assert_eq!((reason(&error), error.class()), ("REPLACED", Class::Drift));
+        drop(follower);
+        assert_eq!(rows(&db, "select id from t"), ["1"]);
+        if replaced {
+            bed.apply(&bed.db()).expect("the file that is there");
+            assert_eq!(rows(&bed.db(), "select id from t"), ["1", "2"]);
+        }
+    }
 }
 
 #[test]

@@ -135,6 +135,15 @@ pub enum Error {
         /// The file, or `the database`.
         file: String,
     },
+    /// The file is gone, or another one has its name: what is open has no name any more.
+    #[error(
+        "{file} was removed or replaced while changes were applied to it; nothing more is: start \
+         again for the file that is there now"
+    )]
+    Replaced {
+        /// The file.
+        file: String,
+    },
     /// A table of that name is in the file and is not the mirror's.
     #[error(
         "there is a table \"{table}\" in the SQLite database that is not the mirror's: rename or \
@@ -262,6 +271,7 @@ impl Coded for Error {
             Error::InTransaction => code("INTRANSACTION"),
             Error::NoFile => code("NOFILE"),
             Error::NotInitialised { file } => code("NOTINITIALISED").with("file", file),
+            Error::Replaced { file } => code("REPLACED").with("file", file),
             Error::TableExists { table } => code("TABLEEXISTS").with("table", table),
             Error::NotPublished { table, publication } => {
                 code("NOTPUBLISHED").with("table", table).with("publication", publication)
@@ -288,9 +298,10 @@ impl Coded for Error {
 
     fn class(&self) -> Class {
         match self {
-            Error::OtherServer { .. } | Error::Drift { .. } | Error::NoPublication { .. } => {
-                Class::Drift
-            }
+            Error::OtherServer { .. }
+            | Error::Drift { .. }
+            | Error::Replaced { .. }
+            | Error::NoPublication { .. } => Class::Drift,
             Error::Row(_) => Class::Poison,
             Error::Line { .. } | Error::State { .. } | Error::Defect { .. } => Class::Fatal,
             Error::Busy { .. } | Error::Writers { .. } | Error::Stopped | Error::Io { .. } => {

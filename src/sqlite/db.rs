@@ -237,6 +237,20 @@ impl Db {
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
+    /// Whether the main database's file is not what its name leads to: it was removed, or another one
+    /// put in its place. False where that cannot be told.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        let mut moved: c_int = 0;
+        // SAFETY: an open connection, a NUL-terminated name, and an int, as this operation wants.
+        let rc = unsafe {
+            let moved = (&raw mut moved).cast();
+            let operation = ffi::SQLITE_FCNTL_HAS_MOVED;
+            ffi::sqlite3_file_control(self.raw(), c"main".as_ptr(), operation, moved)
+        };
+        rc == ffi::SQLITE_OK && moved != 0
+    }
+
     /// The SQL of every statement of this connection that has begun and not ended, whoever prepared
     /// it.
     #[must_use]

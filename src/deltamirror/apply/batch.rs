@@ -24,6 +24,10 @@ impl Applier<'_> {
     /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
     /// anew, and the feed must be moved.
     pub(super) fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
+        if self.db.is_replaced() {
+            let file = self.db.file().unwrap_or_default().display().to_string();
+            return Err(Error::Replaced { file });
+        }
         patience.begin(self.db)?;
         failpoint::pass(failpoint::MIRROR_BATCH_BEGUN);
         let moved = if self.stale { Ok(true) } else { self.is_moved() };
