@@ -138,6 +138,11 @@ pub const STREAM_END_MS: u64 = 2_000;
 /// Size to which the WAL of a mirror's own connection is cut back after a checkpoint, in bytes.
 pub const MIRROR_WAL_BYTES: u64 = 64 << 20;
 
+/// Size of a mirror's WAL, in bytes, past which nothing more is written to it until it was begun
+/// anew, which a reader of the file prevents as long as its transaction is open. One transaction of
+/// the source may pass it.
+pub const MIRROR_WAL_BYTES_MAX: u64 = 1 << 30;
+
 /// Longest pause of a follower between two tries after a failure that may pass (a locked database,
 /// a full disk), in milliseconds.
 pub const MIRROR_RETRY_MS_MAX: u64 = 5_000;

@@ -204,6 +204,37 @@ fn a_locked_database_is_waited_for_and_then_said() {
 }
 
 #[test]
+fn a_reader_that_stays_does_not_make_the_wal_grow_for_ever() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    db.exec("PRAGMA journal_mode = WAL").expect("WAL");
+    prepare(&db);
+    keyed(&db);
+    let reader = Db::open(&bed.file(), Access::Read).expect("open");
+    reader.exec("BEGIN; SELECT count(*) FROM t").expect("read");
+    let wal = bed.dir.path().join("mirror.db-wal");
+    let size = || wal.metadata().expect("a WAL").len();
+    let cap = 400_000;
+    let options =
+        Options { batch_changes: 1, busy: ms(50), wal_bytes_max: cap, ..Options::default() };
+    for n in 1..=20u32 {
+        let big = "x".repeat(100_000);
+        bed.transaction(n, &[&format!("_table|t|_action|insert|id|{n}|a|{big}")]);
+    }
+    for _ in 0..2 {
+        let error = bed.apply_with(&db, options).expect_err("a reader");
+        assert_eq!((reason(&error), error.class()), ("BUSY", Class::Retry));
+        assert!(error.report().contains("a reader's open transaction"), "{}", error.report());
+        assert!((cap..cap + 200_000).contains(&size()), "{}", size());
+    }
+    assert_eq!(rows(&reader, "select count(*) from t"), ["0"]);
+    reader.exec("COMMIT").expect("end");
+    bed.apply_with(&db, options).expect("apply");
+    assert_eq!(rows(&db, "select count(*) from t"), ["20"]);
+    assert!(size() < cap + 200_000, "{}", size());
+}
+
+#[test]
 fn a_read_only_file_and_an_open_transaction_are_refused() {
     let mut bed = Bed::new();
     let db = bed.db();

@@ -11,6 +11,7 @@
 
 mod batch;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub batch_changes: u64,
     /// Time after which it is.
     pub batch_time: Duration,
+    /// Size of SQLite's WAL, in bytes, past which it must begin anew before more is written.
+    pub wal_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
             batch_changes: limits::MIRROR_BATCH_CHANGES,
             batch_time: Duration::from_millis(limits::MIRROR_BATCH_MS),
+            wal_bytes_max: limits::MIRROR_WAL_BYTES_MAX,
         }
     }
 }
@@ -92,6 +96,8 @@ pub(super) struct Committed<'a> {
 pub(super) struct Applier<'db> {
     db: &'db Db,
     options: Options,
+    /// Where SQLite keeps a WAL, if it does.
+    wal: Option<PathBuf>,
     /// What the file says.
     stream: StreamState,
     /// Beyond it: what the batch in hand has applied.
@@ -125,9 +131,15 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
     ) -> Result<Applier<'db>, Error> {
         let (stream, tables) = patience.retry(|| load(db, options.on_error))?;
+        let beside = |file: PathBuf| {
+            let mut name = file.into_os_string();
+            name.push("-wal");
+            PathBuf::from(name)
+        };
         Ok(Applier {
             db,
             options,
+            wal: db.file().map(beside),
             position: stream.position,
             lsn: stream.lsn,
             commit_time: stream.commit_time,

@@ -39,6 +39,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is held up by others, in a way that SQLite tells by a row and not by an error.
+    pub(crate) fn busy(message: String, sql: &str) -> Error {
+        let (reason, extended) = (Reason::Busy, ffi::SQLITE_BUSY);
+        Error::Failed { reason, extended, message, sql: sql.to_owned() }
+    }
+
     /// The reason word of the error code.
     #[must_use]
     pub fn reason(&self) -> Reason {

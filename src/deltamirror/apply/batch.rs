@@ -9,7 +9,7 @@ use crate::deltamirror::busy::{Patience, roll_back};
 use crate::deltamirror::state::StreamState;
 use crate::deltamirror::tables::Counts;
 use crate::failpoint;
-use crate::sqlite::Value;
+use crate::sqlite::{self, Value};
 
 /// The SQLite transaction in hand.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ impl Applier<'_> {
             let file = self.db.file().unwrap_or_default().display().to_string();
             return Err(Error::Replaced { file });
         }
+        self.bound_wal(patience)?;
         patience.begin(self.db)?;
         failpoint::pass(failpoint::MIRROR_BATCH_BEGUN);
         let moved = if self.stale { Ok(true) } else { self.is_moved() };
@@ -39,6 +40,23 @@ impl Applier<'_> {
         let before = self.tables.counts;
         self.batch = Some(Batch { began: Instant::now(), transactions: 0, before });
         Ok(true)
+    }
+
+    /// SQLite's WAL begins anew only when no reader is in it: one that stays makes it grow. Past a
+    /// size it is waited for.
+    fn bound_wal(&self, patience: Patience<'_>) -> Result<(), Error> {
+        let bytes = self.wal.as_ref().and_then(|wal| Some(wal.metadata().ok()?.len()));
+        let Some(bytes) = bytes.filter(|bytes| *bytes > self.options.wal_bytes_max) else {
+            return Ok(());
+        };
+        patience.retry(|| {
+            let sql = "PRAGMA main.wal_checkpoint(TRUNCATE)";
+            if self.db.query_int(sql, &[])? == Some(0) {
+                return Ok(());
+            }
+            let message = format!("a reader's open transaction holds a WAL of {bytes} bytes");
+            Err(sqlite::Error::busy(message, sql).into())
+        })
     }
 
     /// Whether the file's position or tables are other ones than those in memory.
