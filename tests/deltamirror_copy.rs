@@ -5,8 +5,11 @@ mod support;
 
 use mirror::live::Road;
 use mirror::{reason, rows};
-use pgsqlite::deltamirror::{CompareOptions, DifferenceKind, Event, FollowState, InitOptions};
+use pgsqlite::deltamirror::{
+    CompareOptions, DifferenceKind, Event, FollowState, InitOptions, compare, init,
+};
 use pgsqlite::error::{Class, Coded};
+use pgsqlite::libpq::Conninfo;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -229,6 +232,30 @@ fn what_cannot_be_mirrored_is_said_before_anything_is_made() {
     let stopped =
         pgsqlite::deltamirror::init(&db, &road.info(), &source, &options, &stop, &mut |_| {});
     assert!(stopped.is_err());
+}
+
+#[test]
+fn rows_that_a_policy_hides_are_not_left_out_in_silence() {
+    let setup = "create table t (id int primary key); insert into t values (1), (2);
+        alter table t enable row level security;
+        create policy one on t for select using (id = 1);
+        create role live_hidden login; grant select on t to live_hidden";
+    let road = Road::new("live_hidden", setup, &["t"]);
+    let info = road.conninfo().replace("user=postgres", "user=live_hidden");
+    let info = Conninfo::parse(&info).expect("conninfo");
+    let fill = || {
+        let (db, source, stop) = (road.db("m.db"), road.source(), AtomicBool::new(false));
+        init(&db, &info, &source, &InitOptions::default(), &stop, &mut |_| {})
+    };
+    let error = fill().expect_err("a policy");
+    assert!(error.report().contains("row-level security"), "{}", error.report());
+    road.sql("alter role live_hidden bypassrls");
+    assert_eq!(fill().expect("all rows")[0].rows, 2);
+    let hidden = "alter role live_hidden nobypassrls";
+    road.sql(hidden);
+    let stop = AtomicBool::new(false);
+    let compared = compare(&info, &road.db("m.db"), None, &CompareOptions::default(), &stop);
+    assert!(compared.expect_err("a policy").report().contains("row-level security"));
 }
 
 #[test]
