@@ -96,7 +96,14 @@ impl Definition {
         }
         let known = |name: &String| self.columns.iter().any(|(column, _)| column == name);
         let new = other.columns.iter().find(|(name, _)| !known(name));
-        new.map(|(name, kind)| format!("column \"{name}\" {kind} is new"))
+        if let Some((name, kind)) = new {
+            return Some(format!("column \"{name}\" {kind} is new"));
+        }
+        // PostgreSQL never moves a column: another one has the name now, with other values.
+        let moved = self.columns.iter().zip(&other.columns).find(|(ours, now)| ours.0 != now.0);
+        moved.map(|((name, _), _)| {
+            format!("column \"{name}\" was dropped and made anew, or changed names with another")
+        })
     }
 }
 
@@ -145,5 +152,6 @@ mod tests {
             is(&[("a", "integer"), ("m", "mood"), ("z", "text")]),
             "column \"z\" text is new"
         );
+        assert!(is(&[("m", "mood"), ("a", "integer")]).starts_with("column \"a\" was dropped and"));
     }
 }
