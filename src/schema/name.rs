@@ -81,7 +81,8 @@ fn take_part(text: &str) -> Option<(String, &str)> {
     if part.is_empty() || part.contains('"') || part.contains(char::is_whitespace) {
         return None;
     }
-    Some((part.to_lowercase(), text.get(end..)?))
+    // ASCII only, as the server does it in a database of UTF-8.
+    Some((part.to_ascii_lowercase(), text.get(end..)?))
 }
 
 impl fmt::Display for TableName {
@@ -107,6 +108,7 @@ mod tests {
     fn names_follow_the_rules_of_postgresql() {
         assert_eq!(parse("Flights"), pair("public", "flights"));
         assert_eq!(parse("ops.T"), pair("ops", "t"));
+        assert_eq!(parse("Äpfel.ÖL"), pair("Äpfel", "Öl"));
         assert_eq!(parse("\"Odd.Name\".\"say \"\"hi\"\"\""), pair("Odd.Name", "say \"hi\""));
         for bad in ["", ".", "a.", ".b", "a.b.c", "\"a", "\"\"", "a\"b", "a b", "\"a\"b"] {
             assert_eq!(parse(bad), None, "{bad}");
