@@ -2,11 +2,14 @@
 
 mod support;
 
+use deltaflood::Verb;
 use pgsqlite::daystream::{Identity, Writer, WriterOptions};
 use pgsqlite::deltastream::{
     Capture, Error, Plugin, SetupOptions, drop_slot, run, setup, status_of,
 };
 use pgsqlite::error::{Class, Coded};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use support::stream::{Source, wait_streaming};
 use support::{Cluster, Stop};
@@ -219,4 +222,32 @@ fn a_server_without_logical_wal_is_refused_and_a_lost_server_is_waited_for() {
     std::fs::write(cluster.data().join("standby.signal"), "").expect("standby.signal");
     cluster.start();
     assert_eq!(run_code(&source), "STREAM STANDBY");
+}
+
+#[test]
+fn a_server_put_back_to_an_older_state_of_its_files_is_refused() {
+    let cluster = Arc::new(Cluster::start_with(""));
+    let mut source = Source::set_up(Arc::clone(&cluster), "rewound", TABLE);
+    source.execute("insert into t values (1)");
+    source.catch_up().expect("capture");
+    let copy = |from: &Path, to: &Path| {
+        let done = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(done.is_ok_and(|status| status.success()), "cp");
+    };
+    let (data, aside) = (cluster.data(), cluster.data().with_extension("aside"));
+    cluster.stop(Stop::Fast);
+    copy(&data, &aside);
+    cluster.start();
+    source.client = cluster.client("rewound");
+    source.execute("insert into t select generate_series(2, 2000)");
+    source.catch_up().expect("capture");
+    cluster.stop(Stop::Fast);
+    std::fs::remove_dir_all(&data).expect("remove");
+    copy(&aside, &data);
+    cluster.start();
+    source.client = cluster.client("rewound");
+    source.execute("insert into t values (5000)");
+    assert_eq!(run_code(&source), "STREAM REWOUND");
+    let rows = source.of_verb(Verb::Insert).len();
+    assert_eq!(rows, 2000);
 }

@@ -119,6 +119,18 @@ pub enum Error {
         /// What the stream has.
         have: Lsn,
     },
+    /// The server's WAL ends before the stream does, on the stream's own timeline: it was put back
+    /// to an earlier state by other means than PostgreSQL's recovery.
+    #[error(
+        "the server's WAL ends at {end}, before the stream's end {have}: it was restored from an \
+         older copy of its files, and the stream has changes that it never had; start a new stream"
+    )]
+    Rewound {
+        /// End of the server's WAL.
+        end: Lsn,
+        /// What the stream has.
+        have: Lsn,
+    },
     /// The server is a standby, or still recovers.
     #[error("the server is a standby; capture from the primary, or wait until it is promoted")]
     Standby,
@@ -244,6 +256,7 @@ impl Error {
             Error::WrongSlot { .. } => "WRONGSLOT",
             Error::Ahead { .. } => "AHEAD",
             Error::Timeline { .. } => "TIMELINE",
+            Error::Rewound { .. } => "REWOUND",
             Error::Standby => "STANDBY",
             Error::PublicationMissing { .. } => "NOPUBLICATION",
             Error::TableNotPublished { .. } | Error::TableNotSelected { .. } => "NOTPUBLISHED",
@@ -296,6 +309,7 @@ impl Coded for Error {
             Error::Timeline { timeline, recorded, .. } => {
                 code.with("timeline", timeline).with("recorded", recorded)
             }
+            Error::Rewound { end, have } => code.with("end", end).with("have", have),
             Error::PublicationMissing { publication } => code.with("publication", publication),
             Error::TableNotPublished { table, publication } => {
                 code.with("table", table).with("publication", publication)
@@ -327,6 +341,7 @@ impl Coded for Error {
             | Error::SlotLost { .. }
             | Error::Ahead { .. }
             | Error::Timeline { .. }
+            | Error::Rewound { .. }
             | Error::WrongSystem { .. }
             | Error::WrongSlot { .. } => Class::Drift,
             Error::PublicationMissing { .. }

@@ -145,7 +145,7 @@ impl Session {
     /// stream's.
     ///
     /// # Errors
-    /// `STREAM AHEAD`, `STREAM TIMELINE`.
+    /// `STREAM AHEAD`, `STREAM TIMELINE`, `STREAM REWOUND`.
     pub(super) fn check_position(
         &self,
         have: Lsn,
@@ -159,6 +159,12 @@ impl Session {
         if self.slot.confirmed > have {
             let (slot, confirmed) = (self.slot.name.clone(), self.slot.confirmed);
             return Err(Error::Ahead { slot, confirmed, have });
+        }
+        // NOTE: only flushed WAL is ever sent. A server that was put back would pass over all that
+        // it writes anew up to `have`, for it is asked to begin there.
+        let end = Lsn(self.system.flush_lsn);
+        if have > end {
+            return Err(Error::Rewound { end, have });
         }
         Ok(())
     }
