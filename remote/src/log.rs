@@ -1,6 +1,7 @@
 //! Log lines on standard error, one per event: the same form as that of the other programs.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -27,8 +28,7 @@ impl Log {
     /// Writes one event.
     pub fn event(&self, level: &str, event: &str, fields: &[(&str, &str)]) {
         let line = self.line(OffsetDateTime::now_utc(), level, event, fields);
-        // NOTE: nobody can be told that nothing can be told.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        complain(&line);
     }
 
     /// An event at level `info`.
@@ -73,6 +73,26 @@ impl Log {
         line.push('\n');
         line
     }
+}
+
+/// Prints what was asked for on standard output, and is the exit code of a program that does
+/// nothing else. A reader that has enough is no failure.
+#[must_use]
+pub fn print(program: &str, text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("{program}: cannot write standard output: {error}\n"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Writes words on standard error.
+pub fn complain(text: &str) {
+    // NOTE: nobody can be told that nothing can be told.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn json(text: &str) -> String {

@@ -9,6 +9,17 @@ pub struct Options {
     words: Vec<String>,
 }
 
+/// The words that this program was called with.
+///
+/// # Errors
+/// One that is not UTF-8, in words.
+pub fn command_line() -> Result<Vec<String>, String> {
+    let word = |word: std::ffi::OsString| {
+        word.into_string().map_err(|word| format!("the word {word:?} is not UTF-8"))
+    };
+    std::env::args_os().skip(1).map(word).collect()
+}
+
 impl Options {
     /// Takes the words apart; `known` are the options' names without a dash.
     ///

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use daystream_remote::fetch::{Config, Url, run};
 use daystream_remote::limits::RETRY_TIME;
-use daystream_remote::log::{Form, Log};
-use daystream_remote::options::Options;
+use daystream_remote::log::{Form, Log, complain, print};
+use daystream_remote::options::{Options, command_line};
 use daystream_remote::wire::{fault_line, parse_position};
 use pgsqlite::daystream::remote::{Fault, Frame, Reason};
 use pgsqlite::daystream::{Position, Start};
+
+const PROGRAM: &str = "daystream-fetch";
 
 const HELP: &str = "\
 usage: daystream-fetch URL ?-from begin|end|CLOCK|CLOCK.SEQ? ?-at CLOCK.SEQ? ?-to CLOCK.SEQ?
@@ -27,15 +29,16 @@ Exit code: 0 done, 1 failed, 2 usage.
 ";
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words = match command_line().map_err(usage_fault) {
+        Ok(words) => words,
+        Err(fault) => return failed(&fault, false, true),
+    };
     match words.first().map(String::as_str) {
         Some("help" | "-help" | "--help" | "-h") => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return print(PROGRAM, HELP);
         }
         Some("version" | "-version" | "--version") => {
-            println!("daystream-fetch {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            return print(PROGRAM, &format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")));
         }
         _ => {}
     }
@@ -89,9 +92,9 @@ fn failed(fault: &Fault, frame: bool, usage: bool) -> ExitCode {
         // NOTE: who does not listen needs no last word.
         let _ = std::io::stdout().write_all(&Frame::Error(fault.clone()).encode());
     }
-    eprint!("{}", fault_line(fault));
+    complain(&fault_line(fault));
     if usage && fault.reason == Reason::Request {
-        eprint!("{HELP}");
+        complain(HELP);
     }
     ExitCode::from(if usage { 2 } else { 1 })
 }
@@ -133,7 +136,7 @@ fn config(options: &Options) -> Result<Config, Fault> {
         info: flag("info")?,
         retry,
         wait_for_server: wait,
-        log: (!frames).then_some(Log { form, program: "daystream-fetch" }),
+        log: (!frames).then_some(Log { form, program: PROGRAM }),
     })
 }
 

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use daystream_remote::limits::CONNECTIONS_MAX;
-use daystream_remote::log::{Form, Log};
-use daystream_remote::options::Options;
+use daystream_remote::log::{Form, Log, complain, print};
+use daystream_remote::options::{Options, command_line};
 use daystream_remote::serve::{Config, run, tokens};
+
+const PROGRAM: &str = "daystream-serve";
 
 const HELP: &str = "\
 usage: daystream-serve -listen ADDRESS:PORT -root DIR ?-tls CERT KEY? ?-tokens FILE?
            ?-insecure 0|1? ?-connections N? ?-log text|json?
-       daystream-serve token -name NAME -streams {s1 s2} ?-tokens FILE?
+       daystream-serve token -name NAME -streams \"s1 s2\" ?-tokens FILE?
 
 serves the daystreams in the folders of DIR by HTTP/1.1, with TLS and tokens;
 token makes a token, prints it, and appends its sum to FILE.
@@ -22,16 +24,17 @@ Exit code: 0 done, 1 failed, 2 usage.
 ";
 
 fn main() -> ExitCode {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = match command_line() {
+        Ok(words) => words,
+        Err(why) => return usage(&why),
+    };
     match words.first().map(String::as_str) {
         None => return usage("-listen is missing"),
         Some("help" | "-help" | "--help" | "-h") => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return print(PROGRAM, HELP);
         }
         Some("version" | "-version" | "--version") => {
-            println!("daystream-serve {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            return print(PROGRAM, &format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")));
         }
         Some("token") => {
             words.remove(0);
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn usage(why: &str) -> ExitCode {
-    eprint!("daystream-serve: {why}\n{HELP}");
+    complain(&format!("{PROGRAM}: {why}\n{HELP}"));
     ExitCode::from(2)
 }
 
@@ -75,15 +78,20 @@ fn config(words: Vec<String>) -> Result<Config, String> {
     if !(1..=1_000_000).contains(&connections) {
         return Err("-connections must be 1 to 1000000".to_owned());
     }
-    let tls = options.get("tls").zip(options.get("tls_key"));
+    let tls = match (options.get("tls"), options.get("tls_key")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
+        // One of them alone must not become a server without TLS.
+        _ => return Err("-tls takes two files, CERT and KEY".to_owned()),
+    };
     Ok(Config {
         listen: listen.parse().map_err(address)?,
         root: PathBuf::from(options.required("root")?),
-        tls: tls.map(|(certificate, key)| (PathBuf::from(certificate), PathBuf::from(key))),
+        tls,
         tokens: options.get("tokens").map(PathBuf::from),
         insecure: options.flag("insecure")?,
         connections: usize::try_from(connections).unwrap_or(CONNECTIONS_MAX),
-        log: Log { form, program: "daystream-serve" },
+        log: Log { form, program: PROGRAM },
     })
 }
 
@@ -109,6 +117,9 @@ fn token(words: Vec<String>) -> ExitCode {
         Ok(options) => options,
         Err(why) => return usage(&why),
     };
+    if let Some(word) = options.words().first() {
+        return usage(&format!("\"{word}\" is one word too many"));
+    }
     let (name, streams) = match (options.required("name"), options.required("streams")) {
         (Ok(name), Ok(streams)) => (name, streams),
         (Err(why), _) | (_, Err(why)) => return usage(&why),
@@ -116,17 +127,14 @@ fn token(words: Vec<String>) -> ExitCode {
     let made = tokens::make(name, streams).and_then(|(token, line)| {
         match options.get("tokens") {
             Some(file) => tokens::append(Path::new(file), &line)?,
-            None => eprint!("{line}"),
+            None => complain(&line),
         }
         Ok(token)
     });
     match made {
-        Ok(token) => {
-            println!("{token}");
-            ExitCode::SUCCESS
-        }
+        Ok(token) => print(PROGRAM, &format!("{token}\n")),
         Err(why) => {
-            eprintln!("daystream-serve: {why}");
+            complain(&format!("{PROGRAM}: {why}\n"));
             ExitCode::FAILURE
         }
     }
