@@ -91,7 +91,7 @@ mod walk;
 
 use self::follow::Follow;
 use self::options::{NAMES, Selection};
-pub(crate) use self::options::{folder, place};
+pub(crate) use self::options::{folder, folder_named, place};
 use self::walk::{Changes, Walk};
 use super::heartbeat::{self, Beat, Health};
 use super::{Info, Position, Source};

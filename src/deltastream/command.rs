@@ -87,10 +87,10 @@ pub(crate) use self::events::{Told, lsn_value};
 pub(crate) use self::handle::CaptureHandle;
 
 use super::{Options as Capturing, Plugin, SetupOptions, Slot, drop_slot, setup, status_of};
+use crate::daystream::command::folder_named;
 use crate::daystream::heartbeat::{self, Beat, Health};
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
-use std::path::PathBuf;
 
 const SUBS: &[(&str, Sub)] = &[
     ("setup", set_up),
@@ -129,7 +129,8 @@ pub fn register(interp: Interp) -> CmdResult<()> {
 fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     let conninfo = options.required("-conninfo")?;
     let slot = options.required("-slot")?;
-    let mut capture = Capturing::new(&conninfo, &slot, options.required("-stream")?);
+    let stream = folder_named(&options.required("-stream")?)?;
+    let mut capture = Capturing::new(&conninfo, &slot, stream);
     capture.publication = options.text("-publication")?;
     capture.plugin = plugin(options)?;
     capture.tables = options.list(interp, "-tables")?.unwrap_or_default();
@@ -173,7 +174,7 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let wanted = SetupOptions {
         conninfo: options.required("-conninfo")?,
         slot: options.required("-slot")?,
-        stream: Some(PathBuf::from(options.required("-stream")?)),
+        stream: Some(folder_named(&options.required("-stream")?)?),
         tables: options.list(interp, "-tables")?.unwrap_or_default(),
         publication: options.text("-publication")?,
         plugin: plugin(&options)?.unwrap_or_default(),
@@ -194,7 +195,7 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
 
 fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(words, &["-conninfo", "-slot", "-stream", "-publication"])?;
-    let stream = options.text("-stream")?.map(PathBuf::from);
+    let stream = options.text("-stream")?.map(|name| folder_named(&name)).transpose()?;
     let (conninfo, slot) = (options.required("-conninfo")?, options.required("-slot")?);
     let publication = options.text("-publication")?;
     let status = status_of(&conninfo, &slot, stream.as_deref(), publication.as_deref())?;

@@ -91,11 +91,19 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
             tables = select(&conn, &options.tables, kept, &mut done)?;
         }
     }
+    // Before the slot: one whose stream cannot be written would keep WAL for nobody.
+    let writer = match &options.stream {
+        Some(dir) if identity.is_none() => {
+            Some(writer(dir).inspect_err(|_| take_back(&conn, &done))?)
+        }
+        _ => None,
+    };
     done.consistent_point = match old {
         Some(slot) => slot.confirmed,
         None => {
             done.slot_created = true;
-            create_slot(&conn, &options.slot, options.plugin)?
+            create_slot(&conn, &options.slot, options.plugin)
+                .inspect_err(|_| take_back(&conn, &done))?
         }
     };
     let Some(dir) = &options.stream else { return Ok(done) };
@@ -113,8 +121,22 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
             confirmed: Some(done.consistent_point),
         },
     };
-    Writer::open(dir.as_path(), WriterOptions::default())?.save_identity(&identity)?;
+    writer.map_or_else(|| self::writer(dir), Ok)?.save_identity(&identity)?;
     Ok(done)
+}
+
+fn writer(dir: &Path) -> Result<Writer, Error> {
+    Ok(Writer::open(dir, WriterOptions::default())?)
+}
+
+/// Drops the publication that was made for a slot or a stream that could not be.
+fn take_back(conn: &Conn, done: &Setup) {
+    if done.publication_created
+        && let Ok(quoted) = conn.escape_identifier(&done.publication)
+    {
+        // NOTE: why they could not is what there is to be told.
+        let _ = conn.query(&format!("drop publication {quoted}"));
+    }
 }
 
 /// The tables that a plugin without publications is to be asked for: those that it was asked for

@@ -120,13 +120,20 @@ fn register(options: &Options) -> CmdResult<Option<(String, bool)>> {
 /// # Errors
 /// `PGSQLITE USAGE SOURCE` for a URL: what is asked for is done where the files are.
 pub fn folder(source: &Obj) -> CmdResult<PathBuf> {
-    let text = source.as_text()?;
+    folder_named(&source.as_text()?)
+}
+
+/// The same of a name that is text already.
+///
+/// # Errors
+/// As [`folder`].
+pub fn folder_named(text: &str) -> CmdResult<PathBuf> {
     if text.is_empty() || text.contains("://") {
         let message = format!("\"{text}\" is not the folder of a daystream");
-        let code = ["PGSQLITE", "USAGE", "SOURCE", "source", &text];
+        let code = ["PGSQLITE", "USAGE", "SOURCE", "source", text];
         return Err(Failure::new(message, &code).into());
     }
-    Ok(PathBuf::from(&*text))
+    Ok(PathBuf::from(text))
 }
 
 fn start(interp: Interp, options: &Options) -> CmdResult<Start> {

@@ -8,7 +8,7 @@ use super::fill::{Filling, Step};
 use super::handle::Following;
 use super::{applying, file};
 use crate::daystream::Identity;
-use crate::daystream::command::position_value;
+use crate::daystream::command::{folder_named, position_value};
 use crate::deltamirror::{
     Filled, InitOptions, Options as Applying, Progress, StreamSource, connection, init,
 };
@@ -124,7 +124,7 @@ impl Live {
         let Filling { conninfo, options: filling, .. } = Filling::new(interp, options)?;
         let file = file(interp, options)?;
         let stream = match options.text("-stream")? {
-            Some(stream) => PathBuf::from(stream),
+            Some(stream) => folder_named(&stream)?,
             None => beside(&file),
         };
         let known = if stream.exists() { Identity::load(&stream)? } else { None };

@@ -1,5 +1,6 @@
 //! `deltastream read`: lines from a channel into a daystream.
 
+use crate::daystream::command::folder_named;
 use crate::daystream::{Intake, Taken, Writer, WriterOptions};
 use crate::deltastream::Keeper;
 use crate::tcl::channel::Channel;
@@ -18,7 +19,7 @@ const KNOWN: [&str; 7] =
 
 pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(words, &KNOWN)?;
-    let stream = options.required("-stream")?;
+    let stream = folder_named(&options.required("-stream")?)?;
     let name = options.get("-channel").cloned().unwrap_or_else(|| Obj::text("stdin"));
     let quiet_ms = options.count(interp, "-quiet_ms")?;
     let (_, access) = Channel::find(interp, &name)?;
