@@ -27,32 +27,50 @@ proc ::pgsqlite::program::main {program summary table words} {
     variable commands $table
     variable about $summary
     foreach channel {stdout stderr} { fconfigure $channel -encoding utf-8 }
+    set words [lmap word $words { decoded $word }]
     set word [lindex $words 0]
-    if {$word in {help -help --help -h}} {
-        puts [help [lindex $words 1]]
-        exit 0
-    }
-    if {$word in {version -version --version}} {
-        puts "$program [package require pgsqlite]"
-        exit 0
-    }
+    if {$word in {version -version --version}} { told "$program [package require pgsqlite]" }
+    set helped [expr {$word in {help -help --help -h}}]
+    if {$helped} { set word [lindex $words 1] }
+    if {$helped && $word eq {}} { told [help] }
     if {![dict exists $commands $word]} {
         if {$word ne {}} { puts stderr "$program: there is no command \"$word\"" }
         puts stderr [help]
         exit 2
     }
-    if {"help" in $words || "-help" in $words || "--help" in $words} {
-        puts [help $word]
-        exit 0
+    set words [lrange $words 1 end]
+    if {$helped || $words eq "help" || [lsearch -regexp $words {^(--?help|-h)$}] >= 0} {
+        told [help $word]
     }
-    if {[catch {parse $word [lrange $words 1 end]} options]} {
+    if {[catch {parse $word $words} options]} {
         puts stderr "$program $word: $options"
         puts stderr [help $word]
         exit 2
     }
     variable log [dict get $options log]
-    set status [catch {run [dict get $commands $word script] $options} result info]
-    exit [finish $status $result $info]
+    set done 1
+    set status [catch {
+        set done [expr {[run [dict get $commands $word script] $options] eq "1"}]
+        flush stdout
+        set done
+    } result info]
+    exit [finish $status $result $info $done]
+}
+
+# A word of the command line as UTF-8, which is what files and databases get. In the C locale, that
+# of cron and of many a container, Tcl takes its bytes for Latin-1.
+proc ::pgsqlite::program::decoded {word} {
+    if {[encoding system] eq "utf-8"} { return $word }
+    set bytes [encoding convertto [encoding system] $word]
+    if {[catch {encoding convertfrom utf-8 $bytes} text]} { return $word }
+    # Bytes that are no UTF-8 are what the locale says.
+    expr {[encoding convertto utf-8 $text] eq $bytes ? $text : $word}
+}
+
+# Prints what was asked for, and nothing else is to be done.
+proc ::pgsqlite::program::told {text} {
+    set status [catch { puts $text; flush stdout } result info]
+    exit [finish $status $result $info 0]
 }
 
 # The script runs in a procedure of its own, with the options in the array `option`.
@@ -61,8 +79,9 @@ proc ::pgsqlite::program::run {script options} {
     eval $script
 }
 
-# Turns how the work ended into an exit code, and says so.
-proc ::pgsqlite::program::finish {status result info} {
+# Turns how the work ended into an exit code, and says so. `unheard`: the code of work whose end
+# nobody reads.
+proc ::pgsqlite::program::finish {status result info {unheard 1}} {
     variable stopping
     progress_end
     if {$status in {0 2}} { return [expr {$result eq "1"}] }
@@ -71,12 +90,14 @@ proc ::pgsqlite::program::finish {status result info} {
         event info stopped signal $stopping
         return 0
     }
+    # A reader that has enough (`daystream info ... | head`) wants to hear no more, nor why.
+    if {[lrange $code 0 1] eq {POSIX EPIPE}} { return $unheard }
     event error failed message $result code $code
     expr {[usage_error $code] ? 2 : 1}
 }
 
 proc ::pgsqlite::program::usage_error {code} {
-    expr {[lrange $code 0 1] in {{TCL WRONGARGS} {PGSQLITE USAGE}}
+    expr {[lrange $code 0 1] in {{TCL WRONGARGS} {PGSQLITE USAGE} {TCL VALUE}}
         || [lrange $code 0 2] eq {TCL LOOKUP INDEX}}
 }
 
