@@ -64,10 +64,14 @@ proc ::audit::take {db reader {most 1000}} {
     return $count
 }
 
-# Goes on from the event loop, as the stream grows.
+# Goes on as the stream grows, until something fails: that is the caller's error, and not a line
+# from an event loop in which nothing happens any more.
 proc ::audit::follow {db reader milliseconds} {
-    while {[take $db $reader]} {}
-    after $milliseconds [list ::audit::follow $db $reader $milliseconds]
+    while 1 {
+        while {[take $db $reader]} {}
+        after $milliseconds {set ::audit::awake 1}
+        vwait ::audit::awake
+    }
 }
 
 proc ::audit::main {stream file args} {
@@ -78,10 +82,7 @@ proc ::audit::main {stream file args} {
     create ::audit::db
     set reader [daystream open $stream -register audit -confirm manual -as dict \
         {*}[dict remove $options -follow]]
-    if {$follow} {
-        follow ::audit::db $reader 100
-        vwait ::audit::forever
-    }
+    if {$follow} { follow ::audit::db $reader 100 }
     while {[take ::audit::db $reader]} {}
     $reader close
     ::audit::db close

@@ -10,13 +10,16 @@
 # is cached any more: a slow program is better than a wrong one.
 #
 # A value cannot be older than the last change seen: the script reads from the database, and a
-# change that it did not see yet arrives here afterwards, and drops it.
+# change that it did not see yet arrives here afterwards, and drops it. One that arrives while the
+# script serves events keeps the value from being cached at all.
 
 package require pgsqlite
 
 namespace eval ::cache {
-    # values: a dict for each table; keys: table -> columns of its key; error: why it does not work.
+    # values: a dict for each table; keys: table -> columns of its key; error: why it does not work;
+    # told: how often the stream has told something.
     variable values
+    variable told 0
     array set values {}
     variable keys {}
     variable stream {}
@@ -47,11 +50,13 @@ proc ::cache::stop {} {
 proc ::cache::get {table key script} {
     variable values
     variable error
+    variable told
     if {[info exists values($table)] && [dict exists $values($table) $key]} {
         return [dict get $values($table) $key]
     }
+    set before $told
     set value [uplevel 1 $script]
-    if {$error eq {}} { dict set values($table) $key $value }
+    if {$error eq {} && $told == $before} { dict set values($table) $key $value }
     return $value
 }
 
@@ -65,6 +70,8 @@ proc ::cache::changed {what args} {
     variable values
     variable keys
     variable error
+    variable told
+    incr told
     if {$what ne "change"} {
         set error [expr {$what eq "error" ? [dict get $args message] : "the stream has ended"}]
         forget
