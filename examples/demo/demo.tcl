@@ -145,7 +145,7 @@ proc demo {} {
     reader close
     pg_disconnect $connection
     say "all equal"
-    say "look at it:  sqlite3 $file 'select id, m, tz, n, t from everything limit 5'"
+    say "look at it:  sqlite3 '$file' 'select id, m, tz, n, t from everything limit 5'"
 }
 
 proc start_pgbench {pgbench server} {
