@@ -18,6 +18,8 @@ pub(super) struct LineDecoder {
     pub(super) stamp: Stamp,
     resume: Lsn,
     in_transaction: bool,
+    /// Lines of the open transaction.
+    lines: u64,
     /// Definitions by the table's fields of the head, each with a number that stands for its object
     /// id.
     tables: HashMap<Vec<u8>, Arc<Schema>>,
@@ -30,6 +32,7 @@ impl LineDecoder {
             stamp: Stamp::default(),
             resume,
             in_transaction: false,
+            lines: 0,
             tables: HashMap::new(),
             marked: None,
         }
@@ -76,6 +79,10 @@ impl LineDecoder {
 
     fn commit(&mut self, change: &Change<'_>, batch: &mut Batch) -> Result<Step, String> {
         let lsn = change.lsn.ok_or("a commit line without _lsn")?;
+        let lines = std::mem::take(&mut self.lines);
+        if let Some(wanted) = change.lines.filter(|wanted| *wanted != lines) {
+            return Err(format!("a transaction of {wanted} lines came with {lines}"));
+        }
         let (xid, time_us) = (change.xid.unwrap_or(0), change.time.unwrap_or(0));
         if std::mem::take(&mut self.in_transaction) {
             let before = lsn <= self.resume;
@@ -86,6 +93,7 @@ impl LineDecoder {
     }
 
     fn line(&mut self, change: &Change<'_>, batch: &mut Batch) {
+        self.lines += 1;
         let seen = self.look(change);
         if seen == Seen::Other {
             return;
@@ -152,10 +160,12 @@ mod tests {
     fn lines_are_taken_over_and_commits_become_marks() {
         let mut decoder = LineDecoder::new(Lsn(0));
         let mut batch = Batch::default();
+        let of_two = b"_xid\t5\t_lsn\t0/8\t_lines\t2\t_action\tcommit";
+        assert!(decoder.decode(of_two, &mut batch).is_err());
         let lines = [
             "_table\tt\t_xid\t5\t_key\ta\t_action\tschema\ta\tinteger",
             "_table\tt\t_xid\t5\t_action\tinsert\ta\t1\n",
-            "_xid\t5\t_lsn\t0/10\t_time\t7\t_action\tcommit",
+            "_xid\t5\t_lsn\t0/10\t_time\t7\t_lines\t2\t_action\tcommit",
         ];
         for line in lines {
             decoder.decode(line.as_bytes(), &mut batch).expect("decodes");

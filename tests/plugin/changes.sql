@@ -104,6 +104,7 @@ commit;
 select pg_logical_emit_message(true, 'prefix', E'text\twith\nall\\');
 begin;
 select pg_logical_emit_message(true, E'odd\tprefix', '\x00ff10'::bytea);
+select pg_logical_emit_message(true, 'zero', '\x6100'::bytea);
 insert into counter values (6, 6);
 select pg_logical_emit_message(true, '', '');
 commit;

@@ -46,6 +46,8 @@ proc ::plugin::cluster {args} {
     set folder [folder [dict get $options -failpoints]]
     set settings [dict merge [dict create dynamic_library_path "'$folder:\$libdir'" \
         max_prepared_transactions 10 logical_decoding_work_mem 64kB] [dict get $options -settings]]
+    # A developer's setting, which no server has: panics would be slow, or need memory.
+    unset -nocomplain ::env(RUST_BACKTRACE)
     set c [::cluster::create {*}[dict remove $options -failpoints -settings] -settings $settings]
     # Newer minor releases load only the plugins that are listed.
     set name output_plugin_libraries

@@ -7,6 +7,9 @@ use change_line::{Lsn, Verb, list, write};
 /// Values longer than this are measured before they are written.
 const MEASURED_BYTES: usize = 1 << 20;
 
+/// Bytes of a column's line beside its name and a value's text, at most: separators, a number.
+const FIELD_BYTES: usize = 64;
+
 /// Buffers that grew beyond this for a large row are given back after it.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -46,13 +49,22 @@ pub struct Transaction {
     pub end: Lsn,
 }
 
-/// A value that does not fit into a line.
+/// Why a value is not in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It has so many bytes in the line, at least, and that is too many.
+    Long(usize),
+    /// There is no memory for so many more bytes. The process must not end of that.
+    Memory(usize),
+}
+
+/// A value that is not in its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Oversize {
+pub struct Unwritten {
     /// Its column's name.
-    pub column: String,
-    /// Its length in the line, in bytes; at least, when it could not be made.
-    pub bytes: usize,
+    pub column: Vec<u8>,
+    /// Why.
+    pub why: Unfit,
 }
 
 /// Writes lines into a buffer of its own, one at a time.
@@ -111,7 +123,7 @@ impl Lines {
 
     fn lsn(&mut self, lsn: Lsn) {
         self.options.style.key(&mut self.out, "_lsn");
-        self.out.extend_from_slice(lsn.to_string().as_bytes());
+        self.options.style.field(&mut self.out, lsn.to_string().as_bytes());
     }
 
     fn verb(&mut self, verb: Verb) {
@@ -134,31 +146,44 @@ impl Lines {
         self.verb(Verb::Truncate);
     }
 
-    /// The line that ends a transaction; `time_us` since the Unix epoch.
-    pub fn commit(&mut self, transaction: Transaction, time_us: i64) {
+    /// The line that ends a transaction of so many lines; `time_us` since the Unix epoch.
+    pub fn commit(&mut self, transaction: Transaction, time_us: i64, lines: u64) {
         self.begin_without_table(transaction.xid);
         self.lsn(transaction.end);
         if self.options.include_timestamp {
             self.options.style.key(&mut self.out, "_time");
-            self.out.extend_from_slice(time_us.to_string().as_bytes());
+            self.options.style.field(&mut self.out, time_us.to_string().as_bytes());
         }
+        self.options.style.key(&mut self.out, "_lines");
+        write::number(&mut self.out, lines);
         self.verb(Verb::Commit);
         self.drop_first_separator();
     }
 
-    /// The line of a message; `lsn` is written only when asked for.
-    pub fn message(&mut self, transaction: Transaction, prefix: &[u8], content: &[u8]) {
+    /// The line of a message; `lsn` is written only when asked for. False when it is left out.
+    ///
+    /// # Errors
+    /// One that does not fit, unless such are to be left out.
+    pub fn message(
+        &mut self,
+        transaction: Transaction,
+        prefix: &[u8],
+        content: Value<'_>,
+    ) -> Result<bool, Unfit> {
         self.begin_without_table(transaction.xid);
         if self.options.include_lsn {
             self.lsn(transaction.end);
         }
         self.verb(Verb::Message);
-        let style = &self.options.style;
-        for (key, value) in [("prefix", prefix), ("content", content)] {
-            style.key(&mut self.out, key);
-            style.field(&mut self.out, value);
+        for (key, value) in [("prefix", Value::Text(prefix)), ("content", content)] {
+            self.options.style.key(&mut self.out, key);
+            match put(&self.options, &mut self.out, value, self.limit) {
+                Err(Unfit::Long(_)) if self.options.skip_oversize => return Ok(false),
+                done => done?,
+            }
         }
         self.drop_first_separator();
+        Ok(true)
     }
 
     fn begin_without_table(&mut self, xid: u32) {
@@ -185,7 +210,7 @@ impl Lines {
         verb: Verb,
         row: &mut impl Row,
         mut before: Option<&mut dyn Row>,
-    ) -> Result<(), Oversize> {
+    ) -> Result<(), Unwritten> {
         self.begin(table, transaction);
         if self.options.include_lsn {
             self.lsn(transaction.end);
@@ -195,6 +220,8 @@ impl Lines {
         self.unchanged.clear();
         for (i, column) in table.columns.iter().enumerate() {
             let start = self.out.len();
+            let needed = column.key.len() + self.options.null.len() + FIELD_BYTES;
+            grow(&mut self.out, needed).map_err(|why| unwritten(&column.name, why))?;
             let value = row.value(i);
             match value {
                 Value::Null if self.options.skip_nulls => {}
@@ -206,9 +233,9 @@ impl Lines {
                 _ => {
                     self.out.extend_from_slice(&column.key);
                     let field = self.out.len();
-                    if let Err(bytes) = put(&self.options, &mut self.out, value, self.limit) {
+                    if let Err(why) = put(&self.options, &mut self.out, value, self.limit) {
                         self.out.truncate(start);
-                        self.oversize(&column.name, bytes)?;
+                        self.unfit(&column.name, why)?;
                     } else if let Some(before) = before.as_deref_mut().filter(|_| !column.stays) {
                         self.old.clear();
                         let old = before.value(i);
@@ -221,28 +248,33 @@ impl Lines {
                 }
             }
         }
-        self.name_unchanged();
-        Ok(())
+        self.name_unchanged()
     }
 
-    fn oversize(&mut self, name: &[u8], bytes: usize) -> Result<(), Oversize> {
-        if self.options.skip_oversize {
+    fn unfit(&mut self, name: &[u8], why: Unfit) -> Result<(), Unwritten> {
+        if self.options.skip_oversize && matches!(why, Unfit::Long(_)) {
             list::push(&mut self.unchanged, name);
             return Ok(());
         }
-        Err(Oversize { column: String::from_utf8_lossy(name).into_owned(), bytes })
+        Err(unwritten(name, why))
     }
 
     /// Seldom: the head gets its field afterwards.
-    fn name_unchanged(&mut self) {
+    fn name_unchanged(&mut self) -> Result<(), Unwritten> {
         if self.unchanged.is_empty() || !self.options.include_unchanged {
-            return;
+            return Ok(());
         }
         let mut field = Vec::new();
         self.options.style.key(&mut field, "_unchanged");
         self.options.style.field(&mut field, &self.unchanged);
+        grow(&mut self.out, field.len()).map_err(|why| unwritten(b"_unchanged", why))?;
         self.out.splice(self.head_ends..self.head_ends, field);
+        Ok(())
     }
+}
+
+fn unwritten(name: &[u8], why: Unfit) -> Unwritten {
+    Unwritten { column: name.to_vec(), why }
 }
 
 /// Whether two values of a column are the same; NULL has no text of its own.
@@ -253,9 +285,10 @@ fn same(old: &[u8], was: Value<'_>, new: Option<&[u8]>, is: Value<'_>) -> bool {
 /// Appends a value.
 ///
 /// # Errors
-/// The length of one that would make the line too long.
+/// One that would make the line too long, or for which there is no memory. What is appended then is
+/// to be taken back.
 #[inline]
-fn put(options: &Options, out: &mut Vec<u8>, value: Value<'_>, limit: usize) -> Result<(), usize> {
+fn put(options: &Options, out: &mut Vec<u8>, value: Value<'_>, limit: usize) -> Result<(), Unfit> {
     match value {
         Value::Null => out.extend_from_slice(&options.null),
         Value::Unchanged => {}
@@ -265,6 +298,9 @@ fn put(options: &Options, out: &mut Vec<u8>, value: Value<'_>, limit: usize) -> 
             (false, true) => b't',
             (false, false) => b'f',
         }),
+        Value::Integer(number) if !options.style.is_line() => {
+            options.style.field(out, number.to_string().as_bytes());
+        }
         Value::Integer(number) => {
             if number < 0 {
                 out.push(b'-');
@@ -288,27 +324,40 @@ fn put(options: &Options, out: &mut Vec<u8>, value: Value<'_>, limit: usize) -> 
         Value::Text(text) => {
             if text.len() > MEASURED_BYTES {
                 room(out, options.style.escaped_len(text), limit)?;
+            } else {
+                grow(out, text.len() * options.style.most_bytes())?;
             }
             let start = out.len();
             options.style.field(out, text);
             if out.len() > limit {
-                return Err(out.len() - start);
+                return Err(Unfit::Long(out.len() - start));
             }
         }
-        Value::TooLong(bytes) => return Err(bytes),
+        Value::TooLong(bytes) => return Err(Unfit::Long(bytes)),
     }
     Ok(())
 }
 
 /// Sees that `length` more bytes fit.
-fn room(out: &mut Vec<u8>, length: usize, limit: usize) -> Result<(), usize> {
+fn room(out: &mut Vec<u8>, length: usize, limit: usize) -> Result<(), Unfit> {
     if length > limit.saturating_sub(out.len()) {
-        return Err(length);
+        return Err(Unfit::Long(length));
     }
-    if length > MEASURED_BYTES {
-        out.reserve_exact(length);
+    grow(out, length)
+}
+
+/// Sees that there is memory for `more` bytes.
+///
+/// What appends to a vector asks for it by itself, and ends the process when there is none: a
+/// server whose backend dies like that throws all others out, and meets the same change again.
+#[inline]
+fn grow(out: &mut Vec<u8>, more: usize) -> Result<(), Unfit> {
+    if more <= out.capacity() - out.len() {
+        return Ok(());
     }
-    Ok(())
+    // Twice as much is asked for where a line grows in small steps, but it need not be had.
+    let steps = more <= MEASURED_BYTES && out.try_reserve(more).is_ok();
+    if steps { Ok(()) } else { out.try_reserve_exact(more).map_err(|_| Unfit::Memory(more)) }
 }
 
 /// Appends the hexadecimal form of bytes.
@@ -318,15 +367,11 @@ fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
-/// A message's content as text: as it is when it is UTF-8 and may be (`as_is`), else in the hex
-/// form of a bytea.
-pub fn content_of(content: &[u8], as_is: bool) -> std::borrow::Cow<'_, [u8]> {
-    if content.is_ascii() || (as_is && std::str::from_utf8(content).is_ok()) {
-        return content.into();
-    }
-    let mut text = b"\\x".to_vec();
-    hex(&mut text, content);
-    text.into()
+/// A message's content: text when it is UTF-8 and may be printed as it is, else bytes. PostgreSQL
+/// has no text with a NUL.
+pub fn content_of(content: &[u8], as_is: bool) -> Value<'_> {
+    let is_text = content.is_ascii() || (as_is && std::str::from_utf8(content).is_ok());
+    if is_text && !content.contains(&0) { Value::Text(content) } else { Value::Bytes(content) }
 }
 
 #[cfg(test)]

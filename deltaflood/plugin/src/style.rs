@@ -62,8 +62,7 @@ impl Style {
                     out.extend_from_slice(rest);
                     return;
                 }
-                // One of several bytes needs it only where all of it stands.
-                _ if rest.starts_with(&self.separator) && byte != b'\t' => {
+                _ if byte != b'\t' && self.begins_separator(rest) => {
                     out.extend_from_slice(&[b'\\', byte]);
                 }
                 (_, b'\\' | b'\t' | b'\n' | b'\r') => write::escape(out, &[byte]),
@@ -77,6 +76,13 @@ impl Style {
         }
     }
 
+    /// Whether a reader would find a separator at the beginning of `rest`, behind which another
+    /// stands: it may begin in a field and end in what follows.
+    fn begins_separator(&self, rest: &[u8]) -> bool {
+        let (here, behind) = self.separator.split_at(rest.len().min(self.separator.len()));
+        rest.starts_with(here) && self.separator.starts_with(behind)
+    }
+
     /// Appends a separator and a key that needs no escape.
     pub fn key(&self, out: &mut Vec<u8>, key: &str) {
         out.extend_from_slice(&self.separator);
@@ -84,17 +90,24 @@ impl Style {
         out.extend_from_slice(&self.separator);
     }
 
+    /// So many bytes may become of one, at most.
+    pub fn most_bytes(&self) -> usize {
+        match self.escape {
+            Escape::Nothing => 1,
+            Escape::Line => 2,
+            Escape::Octal => 4,
+        }
+    }
+
     /// Length of a field once it is escaped, in bytes.
     pub fn escaped_len(&self, bytes: &[u8]) -> usize {
         match self.escape {
-            Escape::Nothing => bytes.len(),
             Escape::Line if self.separator == b"\t" => {
                 let special = |b: &&u8| matches!(b, b'\\' | b'\t' | b'\n' | b'\r');
                 bytes.len() + bytes.iter().filter(special).count()
             }
             // At most; such lines are for small values.
-            Escape::Line => bytes.len() * 2,
-            Escape::Octal => bytes.len() * 4,
+            _ => bytes.len() * self.most_bytes(),
         }
     }
 }
@@ -118,7 +131,10 @@ mod tests {
         assert_eq!(shown("\t", Escape::Nothing, text), "a\tb\\c\nd\re\x1a\u{e9}");
         assert_eq!(shown("\t", Escape::Octal, text), "a\\tb\\\\c\\nd\\re\\032\\303\\251");
         assert_eq!(shown("|", Escape::Line, b"a|b\tc"), "a\\|b\\tc");
-        assert_eq!(shown(", ", Escape::Line, b"a,b, c"), "a,b\\, c");
+        assert_eq!(shown(", ", Escape::Line, b"a,b, c,"), "a,b\\, c,");
+        // Or `a|` and what follows it would be read as `a` and something that begins with `|`.
+        assert_eq!(shown("||", Escape::Line, b"|a|b||c|"), "|a|b\\||c\\|");
+        assert_eq!(shown("|-|", Escape::Line, b"a|-"), "a\\|-");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Definition {
     pub name: Vec<u8>,
     /// Both, quoted as in SQL.
     pub qualified: Vec<u8>,
-    /// Whether the replica identity is the whole row.
+    /// Whether an update's old row is all of it: the replica identity of what is stored is FULL.
     pub full: bool,
     /// Columns in order, without those that are dropped, generated or skipped.
     pub columns: Vec<ColumnDefinition>,
@@ -58,8 +58,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Whether an update's old row is all of it.
     pub full: bool,
-    /// For messages: schema and name.
-    pub label: String,
+    /// Schema and name, quoted as in SQL.
+    pub qualified: Vec<u8>,
 }
 
 impl Table {
@@ -84,7 +84,7 @@ impl Table {
             schema_tail: schema_tail(definition, options),
             columns,
             full: definition.full,
-            label: String::from_utf8_lossy(&definition.qualified).into_owned(),
+            qualified: definition.qualified.clone(),
         }
     }
 }

@@ -289,9 +289,10 @@ impl Decoder {
     }
 }
 
-/// A message's content: as it is when it is UTF-8, else in the hex form of a bytea.
+/// A message's content: as it is when it is UTF-8 without a NUL, which no text of PostgreSQL has;
+/// else in the hex form of a bytea.
 fn text_of(content: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    if std::str::from_utf8(content).is_ok() {
+    if std::str::from_utf8(content).is_ok() && !content.contains(&0) {
         return content.into();
     }
     let mut hex = b"\\x".to_vec();

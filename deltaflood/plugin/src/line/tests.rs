@@ -41,7 +41,7 @@ fn line(
     verb: Verb,
     row: &[Value<'_>],
     before: Option<&[Value<'_>]>,
-) -> Result<String, Oversize> {
+) -> Result<String, Unwritten> {
     let options = options(list);
     let table = table(&options, before.is_some());
     let mut lines = Lines::new(options, limit);
@@ -119,8 +119,8 @@ fn a_value_that_does_not_fit_is_an_error_or_left_out() {
     ] {
         let row = [Value::Integer(1), value, Value::Text(b"end")];
         let wrong = line(&[], 100, Verb::Insert, &row, None).unwrap_err();
-        assert_eq!(wrong.column, "b");
-        assert!((60..=63).contains(&wrong.bytes), "{wrong:?}");
+        assert_eq!(wrong.column, b"b");
+        assert!(matches!(wrong.why, Unfit::Long(60..=63)), "{wrong:?}");
         let shown = line(&[("oversize", "skip")], 100, Verb::Insert, &row, None).unwrap();
         assert_eq!(shown, "_table t _xid 4294967295 _unchanged b _action insert a 1 c end");
         assert!(line(&[], 120, Verb::Insert, &row, None).is_ok() || value == Value::TooLong(60));
@@ -142,17 +142,39 @@ fn lines_are_change_lines() {
     note(&lines);
     lines.truncate(&table, OF);
     note(&lines);
-    lines.message(OF, b"p\t", b"c\n");
+    assert_eq!(lines.message(OF, b"p\t", Value::Text(b"c\n")), Ok(true));
     note(&lines);
-    lines.commit(OF, -1);
+    lines.commit(OF, -1, 3);
     note(&lines);
     assert_eq!(seen, [Verb::Schema, Verb::Truncate, Verb::Message, Verb::Commit]);
 }
 
 #[test]
 fn the_content_of_messages() {
-    assert_eq!(content_of(b"plain", false).as_ref(), b"plain");
-    assert_eq!(content_of("\u{e9}".as_bytes(), true).as_ref(), "\u{e9}".as_bytes());
-    assert_eq!(content_of("\u{e9}".as_bytes(), false).as_ref(), b"\\xc3a9");
-    assert_eq!(content_of(b"\xff", true).as_ref(), b"\\xff");
+    let accent = "\u{e9}".as_bytes();
+    assert_eq!(content_of(b"plain", false), Value::Text(b"plain"));
+    assert_eq!(content_of(accent, true), Value::Text(accent));
+    assert_eq!(content_of(accent, false), Value::Bytes(accent));
+    assert_eq!(content_of(b"\xff", true), Value::Bytes(b"\xff"));
+    assert_eq!(content_of(b"a\0", true), Value::Bytes(b"a\0"));
+}
+
+#[test]
+fn a_message_that_does_not_fit_is_an_error_or_left_out() {
+    let content = Value::Bytes(&[0; 50]);
+    let mut lines = Lines::new(options(&[]), 100);
+    assert!(matches!(lines.message(OF, b"p", content), Err(Unfit::Long(103))));
+    let mut lines = Lines::new(options(&[("oversize", "skip")]), 100);
+    assert_eq!(lines.message(OF, b"p", content), Ok(false));
+    assert_eq!(lines.message(OF, b"p", Value::Text(b"c")), Ok(true));
+}
+
+#[test]
+fn what_there_is_no_memory_for_is_never_left_out() {
+    let mut out = b"kept".to_vec();
+    assert_eq!(grow(&mut out, isize::MAX as usize), Err(Unfit::Memory(isize::MAX as usize)));
+    assert_eq!((grow(&mut out, 1000), out.as_slice()), (Ok(()), &b"kept"[..]));
+    let mut lines = Lines::new(options(&[("oversize", "skip")]), 100);
+    assert!(lines.unfit(b"a", Unfit::Memory(1)).is_err());
+    assert!(lines.unfit(b"a", Unfit::Long(1)).is_ok());
 }

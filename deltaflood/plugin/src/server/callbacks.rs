@@ -85,9 +85,9 @@ unsafe extern "C-unwind" fn commit(context: Context, txn: Txn, _lsn: pg_sys::XLo
     // SAFETY: the arguments of this callback.
     let (state, of, time_us) = unsafe { (State::of(context), transaction(txn), commit_time(txn)) };
     failpoint::hit(state.lines.options(), "commit");
-    let skipped = !state.written;
-    if state.written && state.lines.options().include_transaction {
-        state.lines.commit(of, time_us.saturating_add(POSTGRES_EPOCH_US));
+    let printed = state.sink.printed();
+    if printed > 0 && state.lines.options().include_transaction {
+        state.lines.commit(of, time_us.saturating_add(POSTGRES_EPOCH_US), printed);
         // SAFETY: as above.
         unsafe { state.sink.line(context, state.lines.line(), true) };
     }
@@ -95,7 +95,7 @@ unsafe extern "C-unwind" fn commit(context: Context, txn: Txn, _lsn: pg_sys::XLo
     unsafe {
         state.sink.flush(context);
         state.new_transaction();
-        progress(context, skipped);
+        progress(context, printed == 0);
     }
 }
 
@@ -169,7 +169,6 @@ unsafe extern "C-unwind" fn truncate(
         return;
     }
     failpoint::hit(state.lines.options(), "truncate");
-    let via_root = state.lines.options().publish_via_root;
     // SAFETY: as many as the server says.
     let relations = unsafe {
         std::slice::from_raw_parts(relations, usize::try_from(count).unwrap_or_default())
@@ -178,18 +177,18 @@ unsafe extern "C-unwind" fn truncate(
     unsafe {
         in_scratch(state, |state| {
             for &relation in relations {
-                // A partition that was truncated by itself is not all of the root.
-                if via_root && (*(*relation).rd_rel).relispartition {
+                let place = state.place(relation);
+                let id = (*relation).rd_id.to_u32();
+                let published = state.tables.at(place).and_then(|entry| entry.published());
+                // A partition that was truncated by itself is not all of what it goes by.
+                if published.is_none_or(|published| published.table.oid != id) {
                     continue;
                 }
-                let place = state.place(relation);
                 if announce(context, state, place, of) {
                     let State { lines, tables, sink, .. } = state;
-                    let entry = tables.at(place).and_then(|entry| entry.published.as_ref());
-                    if let Some(published) = entry {
+                    if let Some(published) = tables.at(place).and_then(|entry| entry.published()) {
                         lines.truncate(&published.table, of);
                         sink.line(context, lines.line(), true);
-                        state.written = true;
                     }
                 }
             }
@@ -201,7 +200,7 @@ unsafe extern "C-unwind" fn truncate(
 ///
 /// # Safety
 /// Within a callback.
-unsafe fn in_scratch(state: &mut State, run: impl FnOnce(&mut State)) {
+pub(super) unsafe fn in_scratch(state: &mut State, run: impl FnOnce(&mut State)) {
     let scratch = state.scratch;
     // SAFETY: the context lives as long as the state. When `run` fails, the server's error handling
     // sets its own.
@@ -224,7 +223,7 @@ unsafe fn in_scratch(state: &mut State, run: impl FnOnce(&mut State)) {
 unsafe fn announce(context: Context, state: &mut State, place: usize, of: Transaction) -> bool {
     let include = state.lines.options().include_schema;
     let Some(entry) = state.tables.at(place) else { return false };
-    let Some(published) = &entry.published else { return false };
+    let Some(published) = &entry.found.published else { return false };
     if entry.announced || !include {
         return true;
     }
@@ -235,7 +234,6 @@ unsafe fn announce(context: Context, state: &mut State, place: usize, of: Transa
     if state.announce(id, &definition) {
         // SAFETY: see the caller.
         unsafe { state.sink.line(context, state.lines.line(), false) };
-        state.written = true;
     }
     true
 }
@@ -289,12 +287,12 @@ unsafe fn show(
         Kind::REORDER_BUFFER_CHANGE_DELETE => (old, Verb::Delete, none, Verb::Delete),
         _ => return false,
     };
-    let rare = state.tables.at(place).and_then(|e| e.published.as_ref()).is_some_and(|p| p.rare);
+    let rare = state.tables.at(place).and_then(|e| e.published()).is_some_and(|p| p.rare);
     state.fix_settings(rare);
     let only_changed = state.lines.options().only_changed;
-    let State { lines, tables, sink, rooms, written, .. } = state;
-    let Some(entry) = tables.at(place) else { return false };
-    let Some(published) = &entry.published else { return false };
+    let State { lines, tables, sink, rooms, warned, .. } = state;
+    let published = tables.at(place).and_then(|entry| entry.published());
+    let Some(published) = published else { return false };
     let (table, outputs) = (&published.table, published.outputs.as_slice());
     // SAFETY: rows of this change, which live until the callback returns.
     let (old, new) = unsafe {
@@ -303,15 +301,14 @@ unsafe fn show(
         (old, tuple::of_change(new).map(|row| rooms.1.deform(row, description, outputs)))
     };
     if old.is_none() && new.is_none() {
-        if !entry.warned {
-            entry.warned = true;
-            error::no_identity(&table.label);
+        if State::warns(warned, table.oid) {
+            error::no_identity(&table.qualified);
         }
         return false;
     }
     let fits = |result: Result<(), _>| {
         if let Err(wrong) = result {
-            error::oversize(&table.label, &wrong);
+            error::unwritten(&table.qualified, &wrong);
         }
     };
     let mut old = old;
@@ -327,6 +324,5 @@ unsafe fn show(
         unsafe { sink.line(context, lines.line(), true) };
     }
     lines.relax();
-    *written = true;
     true
 }

@@ -53,41 +53,73 @@ unsafe extern "C-unwind" {
     fn get_partition_ancestors(relation: pg_sys::Oid) -> *mut pg_sys::List;
 }
 
-/// Reads a table's definition; `None` when its changes are not wanted.
+/// A table that changes come of.
+#[derive(Debug)]
+pub struct Found {
+    /// What is printed of it; `None` when its changes are not wanted.
+    pub published: Option<Published>,
+    /// The tables above it whose name it may go by: object ids, from the nearest to the root.
+    pub ancestors: Vec<pg_sys::Oid>,
+}
+
+/// Reads a table's definition.
+///
+/// A partition goes by the name of the topmost wanted table above it when that is asked for, or by
+/// its own: as in a publication.
 ///
 /// # Safety
 /// Within the transaction of a change of `relation`.
-pub unsafe fn publish(relation: pg_sys::Relation, options: &Options) -> Option<Published> {
+pub unsafe fn publish(relation: pg_sys::Relation, options: &Options) -> Found {
     // SAFETY: the relation is open, see the caller.
     let (id, class) = unsafe { ((*relation).rd_id, &*(*relation).rd_rel) };
     // SAFETY: as above.
     if !unsafe { pg_sys::is_publishable_relation(relation) } {
-        return None;
+        return Found { published: None, ancestors: Vec::new() };
     }
     let partitioned = class.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    let mut ancestors = Vec::new();
     if options.publish_via_root && class.relispartition {
-        // SAFETY: a partition has ancestors; the last is the root.
-        let root = unsafe {
-            let ancestors = pg_guard_ffi_boundary(|| get_partition_ancestors(id));
-            (*(*ancestors).elements.add((*ancestors).length as usize - 1)).oid_value
-        };
+        // SAFETY: within a transaction.
+        ancestors = unsafe { ancestors_of(id) };
+    }
+    for &above in ancestors.iter().rev() {
         // SAFETY: within a transaction, and closed below.
-        let root = unsafe { pg_sys::RelationIdGetRelation(root) };
-        if root.is_null() {
-            return None;
+        let above = unsafe { pg_sys::RelationIdGetRelation(above) };
+        if above.is_null() {
+            continue;
         }
-        // SAFETY: both are open.
-        let published = unsafe { describe(root, relation, options) };
-        // SAFETY: opened above.
-        unsafe { pg_sys::RelationClose(root) };
-        return published;
+        // SAFETY: both are open; the first is closed once.
+        let published = unsafe {
+            let published = describe(above, relation, options);
+            pg_sys::RelationClose(above);
+            published
+        };
+        if published.is_some() {
+            return Found { published, ancestors };
+        }
     }
     // Its partitions say it all, unless they are hidden behind it.
     if partitioned && !options.publish_via_root {
-        return None;
+        return Found { published: None, ancestors };
     }
     // SAFETY: open, see the caller.
-    unsafe { describe(relation, relation, options) }
+    Found { published: unsafe { describe(relation, relation, options) }, ancestors }
+}
+
+/// The tables that a partition belongs to, from the nearest to the root; none while it is being
+/// detached (`DETACH PARTITION ... CONCURRENTLY`).
+///
+/// # Safety
+/// Within a transaction.
+unsafe fn ancestors_of(id: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: a list of object ids, or null, which is the empty one.
+    unsafe {
+        let list = pg_guard_ffi_boundary(|| get_partition_ancestors(id));
+        let count = if list.is_null() { 0 } else { (*list).length };
+        (0..usize::try_from(count).unwrap_or_default())
+            .map(|i| (*(*list).elements.add(i)).oid_value)
+            .collect()
+    }
 }
 
 /// Describes `shown`, whose rows come as tuples of `stored`, itself or a partition of it.
@@ -104,21 +136,20 @@ unsafe fn describe(
         let class = &*(*shown).rd_rel;
         (class, CStr::from_ptr(class.relname.data.as_ptr()))
     };
-    // SAFETY: within a transaction; the texts are in the context of the change, or null.
+    // SAFETY: within a transaction; the text is in the context of the change, or null.
     let schema = unsafe { pg_sys::get_namespace_name(class.relnamespace) };
-    if schema.is_null() {
-        return None;
-    }
-    // SAFETY: not null; ends with a NUL byte.
-    let (schema, qualified) = unsafe {
-        let qualified = pg_sys::quote_qualified_identifier(schema, name.as_ptr());
-        (CStr::from_ptr(schema).to_bytes().to_vec(), CStr::from_ptr(qualified).to_bytes().to_vec())
-    };
-    let name = name.to_bytes().to_vec();
-    if !options.wants_table(&schema, &name) {
+    // SAFETY: ends with a NUL byte where it is not null.
+    let schema = (!schema.is_null()).then(|| unsafe { CStr::from_ptr(schema) })?;
+    if !options.wants_table(schema.to_bytes(), name.to_bytes()) {
         return None;
     }
     settings::fix_names();
+    // SAFETY: within a transaction; the texts end with a NUL byte.
+    let qualified = unsafe {
+        let text = pg_sys::quote_qualified_identifier(schema.as_ptr(), name.as_ptr());
+        CStr::from_ptr(text).to_bytes().to_vec()
+    };
+    let (schema, name) = (schema.to_bytes().to_vec(), name.to_bytes().to_vec());
     let full = class.relreplident as u8 == pg_sys::REPLICA_IDENTITY_FULL;
     // SAFETY: open, within a transaction.
     let identity = unsafe { identity(shown) };
@@ -158,12 +189,14 @@ unsafe fn describe(
     }
     // SAFETY: open, see the caller.
     let oid = unsafe { (*shown).rd_id }.to_u32();
+    // SAFETY: as above. It is the partition's own identity that the old row has.
+    let full = unsafe { (*(*stored).rd_rel).relreplident } as u8 == pg_sys::REPLICA_IDENTITY_FULL;
     let definition = Definition { oid, schema, name, qualified, full, columns };
     Some(Published { table: Table::new(&definition, options), outputs, rare, _context: context })
 }
 
 fn skipped_identity(table: &[u8], column: &[u8]) -> ! {
-    let (table, column) = (String::from_utf8_lossy(table), String::from_utf8_lossy(column));
+    let (table, column) = (error::shown(table), error::shown(column));
     error::raise(
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!(

@@ -1,7 +1,8 @@
 //! Messages of `pg_logical_emit_message`.
 
-use super::failpoint;
+use super::callbacks::in_scratch;
 use super::state::{State, transaction};
+use super::{error, failpoint};
 use crate::line::{Transaction, content_of};
 use change_line::Lsn;
 use pgrx::{pg_guard, pg_sys};
@@ -33,22 +34,40 @@ pub unsafe extern "C-unwind" fn message(
         let content = std::slice::from_raw_parts(content.cast::<u8>(), size);
         (of, CStr::from_ptr(prefix).to_bytes(), content)
     };
+    // SAFETY: within a callback. One outside of a transaction is called in a memory context that
+    // lives as long as the walsender.
+    unsafe { in_scratch(state, |state| print(context, state, of, transactional, prefix, content)) };
+    state.lines.relax();
+}
+
+/// Prints a message, and the end of one that is a transaction of its own.
+fn print(
+    context: *mut pg_sys::LogicalDecodingContext,
+    state: &mut State,
+    of: Transaction,
+    transactional: bool,
+    prefix: &[u8],
+    content: &[u8],
+) {
     let State { lines, sink, .. } = state;
-    lines.message(of, prefix, &content_of(content, sink.is_plain()));
+    match lines.message(of, prefix, content_of(content, sink.is_plain())) {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(why) => error::unwritten_message(prefix, why),
+    }
     let commits = !transactional && lines.options().include_transaction;
     // SAFETY: the context of this callback.
     unsafe { sink.line(context, lines.line(), !commits) };
     if commits {
-        lines.commit(of, now_us());
+        lines.commit(of, now_us(), sink.printed());
         // SAFETY: as above.
         unsafe { sink.line(context, lines.line(), true) };
     }
     if !transactional {
         // SAFETY: as above.
         unsafe { sink.flush(context) };
+        sink.clear();
     }
-    state.lines.relax();
-    state.written |= transactional;
 }
 
 /// Microseconds since the Unix epoch.

@@ -7,6 +7,7 @@
 
 mod callbacks;
 mod catalog;
+mod encoding;
 mod error;
 mod failpoint;
 mod message;

@@ -1,40 +1,11 @@
 //! Handing lines to the server.
 
+use super::encoding::{Encoding, am_walsender};
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 /// Bytes that a line may have: the server's largest buffer, less what a walsender puts before it
 /// and after it.
 pub const LINE_BYTES: usize = 0x3fff_ffff - 64;
-
-// SAFETY: declared as in replication/walsender.h, which pgrx does not read for every major.
-unsafe extern "C" {
-    static am_walsender: bool;
-}
-
-/// What lines are converted to: `None` when the client has the database's encoding.
-#[derive(Debug, Clone, Copy)]
-pub struct Encoding(Option<i32>);
-
-impl Encoding {
-    /// Of this session. Functions hand on text in the database's encoding, and the server converts
-    /// it; a walsender's client gets what the plugin prints.
-    pub fn of_session() -> Encoding {
-        // SAFETY: variables and functions of the backend's one thread.
-        unsafe {
-            let client = pg_sys::pg_get_client_encoding();
-            let same = client == pg_sys::GetDatabaseEncoding();
-            Encoding((am_walsender && !same).then_some(client))
-        }
-    }
-
-    /// Whether bytes that are no text of the database may be printed as they are.
-    pub fn is_plain(self) -> bool {
-        // SAFETY: as above.
-        let database = unsafe { pg_sys::GetDatabaseEncoding() };
-        self.0.is_none() && database == pg_sys::pg_enc::PG_UTF8 as i32
-    }
-}
 
 /// So many bytes of short lines go to a walsender's client in one message.
 const MESSAGE_BYTES: usize = 16 << 10;
@@ -50,6 +21,8 @@ pub struct Sink {
     gathers: bool,
     /// Lines that wait for more.
     waiting: Vec<u8>,
+    /// Lines of the present transaction.
+    printed: u64,
 }
 
 impl Sink {
@@ -57,12 +30,17 @@ impl Sink {
     pub fn of_session() -> Sink {
         // SAFETY: a variable of the backend's one thread.
         let gathers = unsafe { am_walsender };
-        Sink { encoding: Encoding::of_session(), gathers, waiting: Vec::new() }
+        Sink { encoding: Encoding::of_session(), gathers, waiting: Vec::new(), printed: 0 }
     }
 
     /// Whether bytes that are no text of the database may be printed as they are.
     pub fn is_plain(&self) -> bool {
         self.encoding.is_plain()
+    }
+
+    /// Lines since the transaction began.
+    pub fn printed(&self) -> u64 {
+        self.printed
     }
 
     /// Hands one line on; `last` when it is the last of a change.
@@ -76,6 +54,7 @@ impl Sink {
         line: &[u8],
         last: bool,
     ) {
+        self.printed += 1;
         // SAFETY: see the caller.
         unsafe {
             if self.waiting.len() + line.len() >= MESSAGE_BYTES {
@@ -103,9 +82,10 @@ impl Sink {
         }
     }
 
-    /// Forgets what waits.
+    /// Forgets what waits: another transaction begins.
     pub fn clear(&mut self) {
         self.waiting.clear();
+        self.printed = 0;
     }
 }
 
@@ -125,16 +105,8 @@ unsafe fn write(
     unsafe {
         pg_sys::OutputPluginPrepareWrite(context, last);
         let out = (*context).out;
-        match encoding.0 {
-            None => pg_sys::appendBinaryStringInfo(out, lines.as_ptr().cast(), lines.len() as i32),
-            Some(client) => {
-                let from = lines.as_ptr().cast::<core::ffi::c_char>();
-                let to = pg_sys::pg_server_to_any(from, lines.len() as i32, client);
-                let text =
-                    if to.cast_const() == from { lines } else { CStr::from_ptr(to).to_bytes() };
-                pg_sys::appendBinaryStringInfo(out, text.as_ptr().cast(), text.len() as i32);
-            }
-        }
+        let text = encoding.of_client(lines);
+        pg_sys::appendBinaryStringInfo(out, text.as_ptr().cast(), text.len() as i32);
         pg_sys::OutputPluginWrite(context, last);
     }
 }

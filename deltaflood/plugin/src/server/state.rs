@@ -1,26 +1,25 @@
 //! What the plugin keeps between callbacks.
 
-use super::catalog::{self, Published};
+use super::catalog::{self, Found, Published};
 use super::output::Sink;
 use super::tuple::Room;
 use super::{settings, stale};
 use crate::line::{Lines, Transaction};
 use change_line::Lsn;
 use pgrx::{pg_guard, pg_sys};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Definitions that are remembered to have been printed. More, and all are printed again.
+/// Definitions that are remembered to have been printed, and warnings. More, and all are printed
+/// again.
 const MOST_ANNOUNCED: usize = 20_000;
 
 /// A table that changes came of.
 #[derive(Debug)]
 pub struct Entry {
-    /// `None` when its changes are not wanted.
-    pub published: Option<Published>,
+    /// What the catalogs say of it.
+    pub found: Found,
     /// Its `schema` line has been printed.
     pub announced: bool,
-    /// It was said that deletes of it cannot be shown.
-    pub warned: bool,
 }
 
 /// Of one decoding.
@@ -34,13 +33,13 @@ pub struct State {
     pub rooms: (Room, Room),
     /// Where the texts of a change live.
     pub scratch: pg_sys::MemoryContext,
-    /// Some line of the present transaction has been printed.
-    pub written: bool,
     /// Changes in a row that were not printed.
     pub passed_over: u32,
     /// The `schema` lines that were printed, without their transaction, by the table's object id.
     pub announced: HashMap<u32, Vec<u8>>,
     pub tables: Tables,
+    /// Tables of which it was said that deletes of them cannot be shown, by object id.
+    pub warned: HashSet<u32>,
     fixed: Fixed,
     /// The caches know nothing of definitions that are newer than the WAL.
     clean: bool,
@@ -60,6 +59,13 @@ pub struct Tables {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     last: Option<(u32, usize)>,
+}
+
+impl Entry {
+    /// What is printed of it; `None` when its changes are not wanted.
+    pub fn published(&self) -> Option<&Published> {
+        self.found.published.as_ref()
+    }
 }
 
 impl Tables {
@@ -85,9 +91,8 @@ impl Tables {
         place
     }
 
-    /// Forgets tables that have changed; with `via_root` also partitions of them, which go by their
-    /// names.
-    fn forget(&mut self, notes: &stale::Notes, via_root: bool) {
+    /// Forgets tables that have changed, and what may go by their names.
+    fn forget(&mut self, notes: &stale::Notes) {
         self.last = None;
         if notes.all {
             *self = Tables::default();
@@ -95,21 +100,15 @@ impl Tables {
         for &id in &notes.tables {
             self.forget_one(id);
         }
-        if via_root && !notes.tables.is_empty() {
-            let root = |entry: &Entry| entry.published.as_ref().map(|p| p.table.oid);
-            let of_changed = |place: usize| {
-                let entry = self.entries.get(place).and_then(Option::as_ref);
-                entry.and_then(root).is_some_and(|root| notes.tables.contains(&root))
-            };
-            let found: Vec<u32> = self
-                .places
-                .iter()
-                .filter(|(_, place)| of_changed(**place))
-                .map(|(id, _)| *id)
-                .collect();
-            for id in found {
-                self.forget_one(id);
-            }
+        let below = |place: &usize| {
+            let entry = self.entries.get(*place).and_then(Option::as_ref);
+            let ancestors = entry.map(|entry| entry.found.ancestors.as_slice()).unwrap_or_default();
+            ancestors.iter().any(|above| notes.tables.contains(&above.to_u32()))
+        };
+        let found: Vec<u32> =
+            self.places.iter().filter(|(_, place)| below(place)).map(|(id, _)| *id).collect();
+        for id in found {
+            self.forget_one(id);
         }
     }
 
@@ -163,10 +162,10 @@ impl State {
             sink: Sink::of_session(),
             rooms: Default::default(),
             scratch,
-            written: false,
             passed_over: 0,
             announced: HashMap::new(),
             tables: Tables::default(),
+            warned: HashSet::new(),
             fixed: Fixed::default(),
             clean: false,
         }
@@ -197,7 +196,6 @@ impl State {
 
     /// A transaction begins or has ended.
     pub fn new_transaction(&mut self) {
-        self.written = false;
         self.sink.clear();
         self.fixed = Fixed::default();
     }
@@ -209,7 +207,7 @@ impl State {
     #[inline]
     pub unsafe fn place(&mut self, relation: pg_sys::Relation) -> usize {
         if let Some(notes) = stale::take() {
-            self.tables.forget(&notes, self.lines.options().publish_via_root);
+            self.tables.forget(&notes);
         }
         // SAFETY: open, see the caller.
         let id = unsafe { (*relation).rd_id }.to_u32();
@@ -217,8 +215,8 @@ impl State {
             return place;
         }
         // SAFETY: as above.
-        let published = unsafe { catalog::publish(relation, self.lines.options()) };
-        self.tables.insert(id, Entry { published, announced: false, warned: false })
+        let found = unsafe { catalog::publish(relation, self.lines.options()) };
+        self.tables.insert(id, Entry { found, announced: false })
     }
 
     /// Makes the settings that the texts of a table's values depend on.
@@ -232,6 +230,14 @@ impl State {
             self.fixed.rare = true;
             settings::fix_rare();
         }
+    }
+
+    /// Notes that deletes of a table were said not to be shown; false when it was said before.
+    pub fn warns(warned: &mut HashSet<u32>, table: u32) -> bool {
+        if warned.len() >= MOST_ANNOUNCED {
+            warned.clear();
+        }
+        warned.insert(table)
     }
 
     /// Notes a definition as printed; false when it was already, and the same.

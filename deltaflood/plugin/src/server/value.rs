@@ -196,8 +196,7 @@ unsafe fn bytes<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
 /// Whether an output function failed since its text would be too long.
 fn is_too_long(cause: &(dyn std::any::Any + Send)) -> bool {
     let Some(CaughtError::PostgresError(report)) = cause.downcast_ref() else { return false };
-    matches!(
-        report.sql_error_code(),
-        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED | PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY
-    ) || report.message().starts_with("invalid memory alloc request size")
+    // Not ERRCODE_OUT_OF_MEMORY: that is the machine's lack, and may be over the next time.
+    report.sql_error_code() == PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+        || report.message().starts_with("invalid memory alloc request size")
 }
