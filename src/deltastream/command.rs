@@ -32,6 +32,7 @@
 //! | `-until_lsn L` | ends when everything committed before L is durable |
 //! | `-until_idle_ms N` | ends when nothing new came for N ms and everything is durable |
 //! | `-publication P`, `-plugin P` | default: those of the stream |
+//! | `-oversize error\|skip` | what the plugin deltaflood does with a value that fits no line |
 //! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
 //! | `-heartbeat_s N` | between two heartbeats; default 10, 0 for none; none with `-until_...` |
@@ -53,6 +54,7 @@
 //! | `connected` | `lsn`: from where |
 //! | `reconnecting` | `message code class after_ms`: why, and when it is tried again |
 //! | `timeline` | `from to`: the server was promoted |
+//! | `warning` | `message`: the server warns of something in what it sends |
 //! | `transactions` | `count lines position lsn time_us`: became durable |
 //! | `compressed` | `segments text_bytes bytes`: closed segments were compressed |
 //! | `notcompressed` | `message code class`: that failed, and is tried again later |
@@ -101,12 +103,13 @@ const SUBS: &[(&str, Sub)] = &[
     ("drop", drop_both),
 ];
 
-const CAPTURE: [&str; 13] = [
+const CAPTURE: [&str; 14] = [
     "-conninfo",
     "-slot",
     "-stream",
     "-publication",
     "-plugin",
+    "-oversize",
     "-tables",
     "-sync_interval_ms",
     "-until_lsn",
@@ -133,6 +136,13 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     let mut capture = Capturing::new(&conninfo, &slot, stream);
     capture.publication = options.text("-publication")?;
     capture.plugin = plugin(options)?;
+    capture.oversize_skip = match options.text("-oversize")?.as_deref() {
+        None | Some("error") => false,
+        Some("skip") => true,
+        Some(word) => {
+            return Err(Failure::bad_word("value of -oversize", word, &["error", "skip"]).into());
+        }
+    };
     capture.tables = options.list(interp, "-tables")?.unwrap_or_default();
     if let Some(ms) = options.count(interp, "-sync_interval_ms")? {
         capture.sync_interval_ms = ms;

@@ -44,6 +44,9 @@ pub struct Options {
     pub publication: Option<String>,
     /// The plugin; `None`: that of the stream's state, else pgoutput.
     pub plugin: Option<Plugin>,
+    /// A value that the plugin deltaflood cannot print in a line is left out, and named; else it
+    /// ends the capture. With pgoutput there is no choice.
+    pub oversize_skip: bool,
     /// Tables that must be in the publication; empty: whatever it has.
     pub tables: Vec<String>,
     /// Milliseconds between two fsyncs while transactions come.
@@ -82,6 +85,7 @@ impl Options {
             stream: stream.into(),
             publication: None,
             plugin: None,
+            oversize_skip: false,
             tables: Vec::new(),
             sync_interval_ms: limits::SYNC_INTERVAL_MS,
             until_lsn: None,

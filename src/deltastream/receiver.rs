@@ -147,7 +147,9 @@ impl Receiver<'_> {
         let shared = Arc::clone(self.shared);
         let mut session = Session::open(&shared.options, self.identity.as_ref(), &shared.quit)?;
         self.ready(&session).map_err(|error| session.explain(error))?;
-        session.start(self.have)?;
+        let told = Arc::clone(&shared);
+        let warned = move |message: &str| told.tell(&Event::Warning { message });
+        session.start(self.have, shared.options.oversize_skip, warned)?;
         (self.in_use_since, self.connected) = (None, true);
         self.sender_timeout_ms = session.sender_timeout_ms;
         failpoint::pass(failpoint::STREAM_STARTED);

@@ -90,6 +90,10 @@ impl Session {
             .plugin
             .or_else(|| Plugin::from_name(from_state(|i| &i.plugin)?))
             .unwrap_or_default();
+        if options.oversize_skip && plugin != Plugin::Deltaflood {
+            let (slot, wanted) = (options.slot.clone(), Plugin::Deltaflood.name().to_owned());
+            return Err(Error::WrongPlugin { slot, plugin: plugin.name().to_owned(), wanted });
+        }
         let publication = options
             .publication
             .as_deref()
@@ -210,11 +214,16 @@ impl Session {
         Ok(())
     }
 
-    /// Starts streaming from `from`.
+    /// Starts streaming from `from`. What the server warns of meanwhile, `warned` hears.
     ///
     /// # Errors
     /// `STREAM SLOTINUSE`, `SLOTMISSING`, `SLOTLOST`, `POSTGRES ...`.
-    pub(super) fn start(&self, from: Lsn) -> Result<(), Error> {
+    pub(super) fn start(
+        &self,
+        from: Lsn,
+        oversize_skip: bool,
+        warned: impl Fn(&str) + Send + 'static,
+    ) -> Result<(), Error> {
         let quoted = format!("\"{}\"", self.publication.replace('"', "\"\""));
         let tables = self.tables.join(",");
         let mut arguments = Vec::new();
@@ -232,23 +241,27 @@ impl Session {
                 if !tables.is_empty() {
                     arguments.push(("tables", &tables));
                 }
+                if oversize_skip {
+                    arguments.push(("oversize", "skip"));
+                }
             }
         }
-        if self.plugin == Plugin::Pgoutput {
-            self.watch_publication();
-        }
+        self.watch(warned);
         let started = self.link.start(&self.slot.name, from.0, &arguments);
         started.map_err(|error| self.explain(error.into()))
     }
 
-    /// A server that does not find the publication passes over its changes with a warning: that
-    /// must end the stream before anything behind is confirmed.
-    fn watch_publication(&self) {
+    /// Listens to warnings. A server that does not find the publication passes over its changes
+    /// with one: that must end the stream before anything behind is confirmed.
+    fn watch(&self, warned: impl Fn(&str) + Send + 'static) {
         let unpublished = Arc::clone(&self.unpublished);
+        let pgoutput = self.plugin == Plugin::Pgoutput;
         let named = format!("\"{}\"", self.publication);
         self.link.conn().set_coded_notice_hook(Some(Box::new(move |sqlstate, message| {
-            if sqlstate == WARNING_PUBLICATION && message.contains(&named) {
+            if pgoutput && sqlstate == WARNING_PUBLICATION && message.contains(&named) {
                 unpublished.store(true, Ordering::SeqCst);
+            } else {
+                warned(message.trim_end());
             }
         })));
     }

@@ -100,8 +100,10 @@ impl Shared {
                     status.state = State::Failed;
                     status.error = crate::error::Coded::report(*error);
                 }
-                Event::Timeline { .. } | Event::Compressed { .. } | Event::NotCompressed { .. } => {
-                }
+                Event::Timeline { .. }
+                | Event::Warning { .. }
+                | Event::Compressed { .. }
+                | Event::NotCompressed { .. } => {}
             }
         }
         // NOTE: outside of the lock, so that a listener may ask for the status.

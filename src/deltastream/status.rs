@@ -85,6 +85,11 @@ pub enum Event<'a> {
         /// The server's.
         to: u32,
     },
+    /// The server warns of something in what it sends.
+    Warning {
+        /// In its words.
+        message: &'a str,
+    },
     /// Transactions became durable.
     Transactions {
         /// How many since the last such event.

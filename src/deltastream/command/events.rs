@@ -14,6 +14,7 @@ pub(crate) enum Told {
     Connected { from: Lsn },
     Reconnecting { why: Report, after_ms: u64 },
     Timeline { from: u32, to: u32 },
+    Warning { message: String },
     Transactions { count: u64, lines: u64, position: Position, lsn: Lsn, time_us: i64 },
     Compressed { done: Compressed },
     NotCompressed { why: Report },
@@ -30,6 +31,7 @@ impl Told {
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             },
             Event::Timeline { from, to } => Told::Timeline { from: *from, to: *to },
+            Event::Warning { message } => Told::Warning { message: (*message).to_owned() },
             Event::Transactions { count, lines, position, lsn, time_us } => Told::Transactions {
                 count: *count,
                 lines: *lines,
@@ -58,6 +60,9 @@ impl Told {
             Told::Timeline { from, to } => {
                 let details = [("from", Obj::int((*from).into())), ("to", Obj::int((*to).into()))];
                 callback.tell(interp, "timeline", &details);
+            }
+            Told::Warning { message } => {
+                callback.tell(interp, "warning", &[("message", Obj::text(message))]);
             }
             Told::Transactions { count, lines, position, lsn, time_us } => {
                 let details = [
