@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
@@ -27,6 +27,8 @@ pub enum Woken {
 pub(super) struct Watch {
     fd: OwnedFd,
     days: Vec<(String, i32)>,
+    /// The system has no reports to give: only a look from time to time helps.
+    blind: bool,
 }
 
 /// What happens to names: made, moved, gone.
@@ -36,15 +38,26 @@ const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::ONLYDIR);
 
 impl Watch {
-    /// Watches the stream's folder.
+    /// Watches the stream's folder. A user has only so many watches (128, often): without one the
+    /// descriptor is one that is never readable.
     pub(super) fn new(dir: &Path) -> io::Result<Watch> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&fd, dir, NAMES)?;
-        Ok(Watch { fd, days: Vec::new() })
+        let made = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .and_then(|fd| inotify::add_watch(&fd, dir, NAMES).map(|_| fd));
+        let (fd, blind) = match made {
+            Ok(fd) => (fd, false),
+            Err(errno) if is_exhausted(errno) => {
+                (eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?, true)
+            }
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(Watch { fd, days: Vec::new(), blind })
     }
 
     /// Watches the day folders `days` and no others; whether a watch is new.
     pub(super) fn watch_days(&mut self, dir: &Path, days: Vec<String>) -> io::Result<bool> {
+        if self.blind {
+            return Ok(false);
+        }
         let fd = &self.fd;
         self.days.retain(|(day, watch)| {
             let stays = days.contains(day);
@@ -62,7 +75,9 @@ impl Watch {
             match inotify::add_watch(&self.fd, dir.join(&day), NAMES | WatchFlags::MODIFY) {
                 Ok(watch) => self.days.push((day, watch)),
                 Err(Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
+                // NOTE: tried again when the days change.
+                Err(errno) if is_exhausted(errno) => continue,
+                Err(errno) => return Err(errno.into()),
             }
             new = true;
         }
@@ -82,6 +97,9 @@ impl Watch {
     /// Takes all reports; whether there was any, and whether one was about names.
     pub(super) fn drain(&mut self) -> io::Result<(bool, bool)> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
+        if self.blind {
+            return Ok((false, false));
+        }
         let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
         let (mut any, mut names) = (false, false);
         loop {
@@ -126,9 +144,8 @@ pub(super) fn sleep(
 }
 
 /// Whether the system has no more watches to give: then only a look from time to time helps.
-pub(super) fn is_exhausted(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM | Errno::NOSYS))
+fn is_exhausted(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM | Errno::NOSYS)
 }
 
 fn ready(fds: &[PollFd<'_>], index: usize) -> bool {

@@ -364,14 +364,10 @@ impl Reader {
         timeout: Option<Duration>,
         wake: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error> {
-        match self.watch_folders() {
-            Ok(false) => {}
-            Ok(true) => {
-                self.look = true;
-                return Ok(Woken::Change);
-            }
-            Err(error) if follow::is_exhausted(&error) => {}
-            Err(error) => return Err(Error::io(&self.dir, "watch", error)),
+        let new = self.watch_folders().map_err(|error| Error::io(&self.dir, "watch", error))?;
+        if new {
+            self.look = true;
+            return Ok(Woken::Change);
         }
         let slow = Duration::from_millis(FOLLOW_POLL_MS);
         let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
