@@ -17,6 +17,10 @@ pub const SEGMENT_COMPRESSION_LEVEL: i32 = 3;
 /// Milliseconds between two saves of a registered reader's position, while changes come.
 pub const READER_CONFIRM_MS: u64 = 1_000;
 
+/// Lines that are not shown which a reader in an event loop passes over before other events have
+/// their turn.
+pub const LINES_PASSED_MAX: usize = 1_000;
+
 /// Capture: milliseconds between two looks for segments to compress.
 pub const COMPRESS_INTERVAL_MS: u64 = 10_000;
 

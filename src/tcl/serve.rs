@@ -9,7 +9,7 @@
 //! `pgsqlite::on_signal SIGTERM pgsqlite::stop`. Does nothing when none runs.
 
 use super::command;
-use super::error::{CmdResult, Failure};
+use super::error::{CmdResult, Exception, Failure};
 use super::event;
 use super::interp::{Interp, InterpRef, Preserved};
 use super::obj::Obj;
@@ -68,6 +68,32 @@ pub fn register(interp: Interp) -> CmdResult<()> {
     Ok(())
 }
 
+/// Events that are served in one go between two pieces of work.
+const EVENTS_AT_ONCE: u32 = 16;
+
+/// Serves some of the events that wait already, for work that goes on afterwards.
+///
+/// # Errors
+/// `PGSQLITE INTERP DELETED` when an event's script has deleted the interpreter.
+pub fn turn(interp: Interp) -> CmdResult<()> {
+    let kept = InterpRef::new(interp);
+    let _preserved = Preserved::new(interp);
+    for _ in 0..EVENTS_AT_ONCE {
+        if !event::serve_one(false) {
+            break;
+        }
+        if kept.get().is_none() {
+            return Err(deleted());
+        }
+    }
+    Ok(())
+}
+
+fn deleted() -> Exception {
+    let code = ["PGSQLITE", "INTERP", "DELETED"];
+    Failure::new("the interpreter was deleted meanwhile", &code).into()
+}
+
 /// Serves events until `done` is true or `pgsqlite::stop` is called. `done` changes only by events.
 ///
 /// # Errors
@@ -84,8 +110,7 @@ pub fn until(interp: Interp, done: impl Fn() -> bool) -> CmdResult<Ended> {
             return Ok(Ended::Stopped);
         }
         if kept.get().is_none() {
-            let code = ["PGSQLITE", "INTERP", "DELETED"];
-            return Err(Failure::new("the interpreter was deleted meanwhile", &code).into());
+            return Err(deleted());
         }
         event::serve_one(true);
     }

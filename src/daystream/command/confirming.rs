@@ -23,6 +23,18 @@ impl Confirming {
         Confirming { registration, auto, done, saved: Instant::now() }
     }
 
+    /// From now on asking for the next change says nothing: [`Confirming::confirm`] does. Whether
+    /// it said something before.
+    pub fn defer(&mut self) -> bool {
+        std::mem::replace(&mut self.auto, false)
+    }
+
+    /// Whether it is time to save what is done.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.saved.elapsed() >= Duration::from_millis(READER_CONFIRM_MS)
+    }
+
     /// The consumer asks for more, having got everything up to `position`. Saved from time to time.
     ///
     /// # Errors
@@ -32,7 +44,7 @@ impl Confirming {
             return Ok(());
         }
         self.done = position;
-        if self.saved.elapsed() >= Duration::from_millis(READER_CONFIRM_MS) {
+        if self.is_due() {
             self.save()?;
         }
         Ok(())

@@ -72,6 +72,7 @@ impl Follow {
                 Step::Line(Shown::Value(value)) => {
                     self.callback.tell_value(interp, "change", value);
                 }
+                Step::Passed => {}
                 Step::End => {
                     self.stop();
                     self.callback.tell(interp, "end", &[]);

@@ -6,6 +6,7 @@ use super::options::Selection;
 use super::view::{Shown, View};
 use crate::daystream::heartbeat::{Heartbeats, Kind};
 use crate::daystream::{Feed, Position};
+use crate::limits::LINES_PASSED_MAX;
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Iteration, Obj};
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
@@ -28,6 +29,8 @@ pub struct Walk {
 pub enum Step<T> {
     /// A line.
     Line(T),
+    /// Only lines that are not shown, for a while; there may be more.
+    Passed,
     /// There is no more for now.
     Wait,
     /// There is no more before the place where it ends.
@@ -57,7 +60,8 @@ impl Walk {
     pub fn step<T>(&self, take: impl FnOnce(&[u8], &Names) -> CmdResult<T>) -> CmdResult<Step<T>> {
         let mut reader = self.reader.try_borrow_mut().map_err(|_| busy())?;
         let mut confirming = self.confirming.as_ref().and_then(|c| c.try_borrow_mut().ok());
-        loop {
+        // NOTE: whoever serves events must come to them, too, where few lines are shown.
+        for _ in 0..LINES_PASSED_MAX {
             reader.arrive()?;
             if self.ended.get().is_some() {
                 return Ok(Step::End);
@@ -84,6 +88,7 @@ impl Walk {
                 return Ok(Step::Line(take(entry.change.line(), &self.names)?));
             }
         }
+        Ok(Step::Passed)
     }
 
     /// The next change as the options want it.
@@ -111,6 +116,20 @@ impl Walk {
         let mut confirming = confirming.try_borrow_mut().map_err(|_| busy())?;
         confirming.confirm(position.or(given))?;
         Ok(confirming.confirmed())
+    }
+
+    /// From now on only [`Walk::confirm`] confirms. Whether there is anything to confirm without
+    /// being told to.
+    pub fn defer(&self) -> bool {
+        let confirming = self.confirming.as_ref().and_then(|c| c.try_borrow_mut().ok());
+        confirming.is_some_and(|mut confirming| confirming.defer())
+    }
+
+    /// Whether it is time to confirm what was handed on.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let confirming = self.confirming.as_ref().and_then(|c| c.try_borrow().ok());
+        confirming.is_some_and(|confirming| confirming.is_due())
     }
 
     /// Saves what is known to be done; for the end of reading.
@@ -150,12 +169,17 @@ impl Walk {
     /// # Errors
     /// The reader's; a variable that is no array.
     pub fn set_next(&self, interp: Interp, array: &Obj) -> CmdResult<bool> {
-        match self.show()? {
-            Step::Line(Shown::Elements(elements)) => change::set_array(interp, array, &elements)?,
-            Step::Line(Shown::Value(value)) => interp.set_var(array, None, &value)?,
-            Step::Wait | Step::End => return Ok(false),
+        loop {
+            match self.show()? {
+                Step::Line(Shown::Elements(elements)) => {
+                    change::set_array(interp, array, &elements)?;
+                }
+                Step::Line(Shown::Value(value)) => interp.set_var(array, None, &value)?,
+                Step::Passed => continue,
+                Step::Wait | Step::End => return Ok(false),
+            }
+            return Ok(true);
         }
-        Ok(true)
     }
 }
 
