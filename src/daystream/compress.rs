@@ -86,7 +86,7 @@ fn replace(
 ) -> Result<Option<(u64, u64)>, Error> {
     let packed = Segment { compressed: true, ..plain.clone() };
     let (from, to) = (plain.path(dir), packed.path(dir));
-    let beside = dir.join(format!("{}.new", packed.name()));
+    let beside = plain.unfinished(dir);
     let Some(text) = open_read(&from)?.map(Content::Plain) else {
         return Ok(None);
     };

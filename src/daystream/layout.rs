@@ -51,6 +51,12 @@ impl Segment {
         [false, true].map(|compressed| Segment { compressed, ..self.clone() })
     }
 
+    /// Where its compressed form is written before it gets its name.
+    pub(super) fn unfinished(&self, dir: &Path) -> PathBuf {
+        let packed = Segment { compressed: true, ..self.clone() };
+        dir.join(format!("{}.new", packed.name()))
+    }
+
     /// Bytes of the segment's file; 0 when it is gone.
     pub(super) fn size(&self, dir: &Path) -> Result<u64, Error> {
         for form in self.forms() {

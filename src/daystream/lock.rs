@@ -43,8 +43,10 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
     hold(storage, &dir.join(layout::LOCK))?.ok_or_else(|| Error::Locked { dir: dir.to_owned() })
 }
 
-/// Locks the stream for whoever removes or compresses segments: one at a time.
+/// Locks the stream for whoever removes or compresses segments: one at a time, and the user whose
+/// stream it is. What another one wrote here, root for one, the stream's own user could not read.
 pub(super) fn upkeep(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
+    check_folder(dir)?;
     let locked = hold(storage, &dir.join(layout::UPKEEP))?;
     locked.ok_or_else(|| Error::Upkeep { dir: dir.to_owned() })
 }
@@ -89,7 +91,7 @@ fn check_folder(dir: &Path) -> Result<(), Error> {
         return refused("it is not a folder");
     }
     if meta.uid() != rustix::process::geteuid().as_raw() {
-        return refused("it belongs to another user");
+        return refused("it belongs to another user: do this as that user");
     }
     if meta.mode() & 0o002 != 0 {
         return refused("everybody may write in it");

@@ -295,7 +295,9 @@ impl Reader {
                 layout::at(dir, limit)?
             }
             Start::At(position) | Start::After(position) => {
-                retained::check(dir, Some(position))?;
+                // NOTE: where a transaction is to hold the position, that one must not be gone.
+                let at = matches!(self.start, Start::At(_));
+                retained::check(dir, Some(if at { before(position) } else { position }))?;
                 layout::at(dir, position)?
             }
         };

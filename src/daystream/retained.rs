@@ -137,6 +137,8 @@ fn remove(
         for form in segment.forms() {
             storage.remove(&form.path(dir))?;
         }
+        // What a compression left that was killed.
+        storage.remove(&segment.unfinished(dir))?;
         // DURABILITY: one after the other, or a power loss brings an older one back, and behind it
         // a gap that nobody is told of.
         storage.sync_folder(&dir.join(&segment.day))?;
