@@ -27,6 +27,8 @@ pub const BEFORE: &str = "daystream-before";
 pub const END: &str = "daystream-end";
 /// To HEAD: number of segments.
 pub const SEGMENTS: &str = "daystream-segments";
+/// To HEAD: number of those that are compressed.
+pub const COMPRESSED: &str = "daystream-compressed";
 /// To HEAD: their bytes.
 pub const BYTES: &str = "daystream-bytes";
 

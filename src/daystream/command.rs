@@ -12,8 +12,8 @@
 //! daystream retain  DIR ?-keep_days N? ?-keep_bytes N? ?-compress_after_days N?
 //! ```
 //! SOURCE is the folder of a stream, or its URL where `daystream serve` has it (`https://HOST:PORT/
-//! NAME`; the token is in the environment, `DAYSTREAM_TOKEN`). `verify` and `retain` are done where
-//! the files are. Options:
+//! NAME`; the token is in the environment, `DAYSTREAM_TOKEN`). What takes a DIR is done where the
+//! files are. Options:
 //!
 //! ```text
 //! -from PLACE      where to begin; default begin. PLACE is begin, end, CLOCK or {CLOCK SEQ}: with
@@ -250,7 +250,10 @@ fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
 
 fn verify(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [source] = words else { return Err(usage("daystream verify source")) };
-    let (info, damage) = super::verify(&folder(source)?)?;
+    let (info, damage) = match place(source)? {
+        Source::Url(url) => super::verify_from(&url)?,
+        Source::Folder(dir) => super::verify(&dir)?,
+    };
     match damage {
         Some(damage) => Err(damage.into()),
         None => Ok(info_dict(&info).into()),

@@ -64,5 +64,5 @@ pub use registered::{Registered, Registration, bytes_behind, forget, registered}
 pub use retained::{Keep, Removed, retain, retain_regardless};
 pub use source::Source;
 pub use storage::{Done, Fault, Operation, Storage, Trace};
-pub use survey::{Info, info, info_from, segments, verify};
+pub use survey::{Info, info, info_from, segments, verify, verify_from};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

@@ -151,18 +151,43 @@ fn take(entry: &Entry<'_>, info: &mut Info, beats: &mut Heartbeats) {
 /// # Errors
 /// [`Error::Remote`].
 pub fn info_from(url: &str) -> Result<Info, Error> {
-    let hello = remote::ask(url)?;
-    let mut info = Info { segments: hello.segments, bytes: hello.bytes, ..Info::default() };
+    walk_from(url, false).and_then(|(info, damage)| damage.map_or(Ok(info), Err))
+}
+
+/// The same as [`verify`], of a stream on another host. Its server checks each transaction when it
+/// reads it, and the client once more what has come.
+///
+/// # Errors
+/// [`Error::Remote`] when there is no first answer.
+pub fn verify_from(url: &str) -> Result<(Info, Option<Error>), Error> {
+    walk_from(url, true)
+}
+
+fn walk_from(url: &str, thorough: bool) -> Result<(Info, Option<Error>), Error> {
+    let remote::Hello { segments, compressed, bytes, .. } = remote::ask(url)?;
+    let mut info = Info { segments, compressed, bytes, ..Info::default() };
     let (source, stop) = (Source::Url(url.to_owned()), AtomicBool::new(false));
     let options = ReaderOptions::default();
     let mut beats = Heartbeats::default();
     let mut feed = Feed::open(&source, Start::Begin, options, remote::Link::Patient, &stop)?;
-    loop {
+    let mut step = || -> Result<bool, Error> {
         feed.arrive()?;
-        let Some(entry) = feed.next()? else { return Ok(info) };
+        let Some(entry) = feed.next()? else { return Ok(false) };
         info.first = info.first.or(Some(entry.position));
+        if thorough && let Err(error) = entry.change.validate() {
+            return Err(remote::bad_line(url, entry.position, error));
+        }
         take(&entry, &mut info, &mut beats);
-    }
+        Ok(true)
+    };
+    let damage = loop {
+        match step() {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    Ok((info, damage))
 }
 
 fn count(tables: &mut BTreeMap<(String, String), u64>, schema: &[u8], table: &[u8]) {

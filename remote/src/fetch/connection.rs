@@ -225,6 +225,7 @@ async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
         before: position(wire::BEFORE),
         end: position(wire::END),
         segments: number(wire::SEGMENTS),
+        compressed: number(wire::COMPRESSED),
         bytes: number(wire::BYTES),
     };
     Ok(Answer { hello, zstd, body: response.into_body() })

@@ -21,6 +21,8 @@ pub struct Condition {
     pub first: Option<Position>,
     /// Number of segments.
     pub segments: u64,
+    /// Number of those that are compressed.
+    pub compressed: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Whether it can be read.
@@ -39,6 +41,7 @@ impl Condition {
             end: end.ok().and_then(|reader| reader.position()),
             first: all.first().map(|segment| segment.first),
             segments: all.len() as u64,
+            compressed: all.iter().filter(|segment| segment.compressed).count() as u64,
             bytes: all.iter().map(|segment| size(segment.path(&stream.dir))).sum(),
         }
     }

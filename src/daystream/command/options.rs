@@ -129,7 +129,12 @@ pub fn folder(source: &Obj) -> CmdResult<PathBuf> {
 /// As [`folder`].
 pub fn folder_named(text: &str) -> CmdResult<PathBuf> {
     if text.is_empty() || text.contains("://") {
-        let message = format!("\"{text}\" is not the folder of a daystream");
+        let message = match text.is_empty() {
+            true => "the folder of a daystream has a name, which is empty here".to_owned(),
+            false => format!(
+                "\"{text}\" is not the folder of a daystream: this is done where the files are"
+            ),
+        };
         let code = ["PGSQLITE", "USAGE", "SOURCE", "source", text];
         return Err(Failure::new(message, &code).into());
     }

@@ -23,6 +23,8 @@ pub struct Hello {
     pub end: Option<Position>,
     /// Number of segment files, where that was asked for.
     pub segments: u64,
+    /// Number of those that are compressed.
+    pub compressed: u64,
     /// Their bytes.
     pub bytes: u64,
 }
@@ -129,6 +131,7 @@ impl Line {
         self.maybe("before", hello.before);
         self.maybe("end", hello.end);
         self.pair("segments", hello.segments);
+        self.pair("compressed", hello.compressed);
         self.pair("bytes", hello.bytes);
     }
 }
@@ -165,6 +168,7 @@ impl Fields {
             before: self.parsed("before")?,
             end: self.parsed("end")?,
             segments: self.parsed("segments")?.unwrap_or_default(),
+            compressed: self.parsed("compressed")?.unwrap_or_default(),
             bytes: self.parsed("bytes")?.unwrap_or_default(),
         })
     }

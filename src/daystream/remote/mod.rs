@@ -11,4 +11,5 @@ mod reader;
 
 pub use fault::{Fault, Reason};
 pub use frame::{Frame, Hello, PREFIX};
+pub(super) use reader::bad_line;
 pub use reader::{Link, RemoteReader, ask};

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deltaflood::Change;
+use deltaflood::{Change, ParseError};
 
 use super::client::Client;
 use super::{Fault, Frame, Hello, PREFIX, Reason};
@@ -100,12 +100,6 @@ impl RemoteReader {
     #[must_use]
     pub const fn identity(&self) -> Option<&Identity> {
         self.hello.identity.as_ref()
-    }
-
-    /// Number of the stream's segments and their bytes, as its server says.
-    #[must_use]
-    pub const fn size(&self) -> (u64, u64) {
-        (self.hello.segments, self.hello.bytes)
     }
 
     /// As [`crate::daystream::Reader::next`].
@@ -366,6 +360,14 @@ pub(super) fn of(url: &str, fault: Fault) -> Error {
         url: without_user(url).unwrap_or_else(|| url.to_owned()),
         fault: Box::new(fault),
     }
+}
+
+/// A line that the server took for sound, and of which a field is malformed.
+pub(in crate::daystream) fn bad_line(url: &str, at: Position, error: ParseError) -> Error {
+    let ParseError { byte, kind, .. } = error;
+    let message = format!("the line at {{{at}}} is damaged at byte {byte}: {}", kind.text());
+    let fault = Fault::new(Reason::Corrupt, message).with("byte", byte);
+    of(url, fault.with("damage", kind.word()))
 }
 
 /// The URL without the user and the password in it; `None` when it has none.
