@@ -16,10 +16,13 @@ pub const RING_TRANSACTION_BYTES: usize = 1 << 20;
 /// How long a stream that nobody follows any more is still watched.
 pub const TAIL_LINGER: Duration = Duration::from_secs(30);
 
+/// How long the head of an answer waits for its first lines: all of a transaction is checked before
+/// the first of its lines is given out, and it can have any size.
+pub const HEAD_PATIENCE: Duration = Duration::from_secs(3);
 /// Bytes that the reader of one answer reads ahead.
 pub const READER_BUFFER_BYTES: usize = 128 << 10;
 /// Readers of answers that stand open between two parts. The reader of any other answer is opened
-/// anew for its next part.
+/// anew for its next part, where it was.
 pub const READERS_PARKED_MAX: usize = 16;
 /// Threads that read files.
 pub const READING_THREADS: usize = 8;

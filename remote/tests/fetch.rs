@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use log::{open, write};
+use log::{Dice, Hand, open, options, write};
 use pgsqlite::daystream::remote::{Frame, PREFIX};
+use pgsqlite::daystream::{Commit, Keep, Storage, Writer, WriterOptions, retain};
 use server::{Server, all_lines};
 
 fn root() -> (tempfile::TempDir, PathBuf) {
@@ -223,6 +224,7 @@ fn what_is_no_daystream_is_not_handed_on() {
             "PROTOCOL",
         ),
         ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_owned(), "SERVER"),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_owned(), "SERVERBUSY"),
         ("SSH-2.0-OpenSSH\r\n".to_owned(), "PROTOCOL"),
     ];
     for (answer, word) in cases {
@@ -242,4 +244,109 @@ fn a_server_that_says_nothing_is_left() {
     let got = fetch(&url, &["-retry_ms", "0"]);
     assert!(text(&got.stderr).starts_with("PGSQLITE DAYSTREAM TIMEOUT"), "{}", text(&got.stderr));
     assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// A transaction without sums, as one chunk of an answer.
+fn small_transaction(seq: u32) -> String {
+    let row = format!("_c\t7\t_s\t{seq}\t_table\tt\t_xid\t1\t_action\tinsert\tv\t1\n");
+    let commit = format!("_c\t7\t_s\t{}\t_xid\t1\t_lsn\t0/1\t_action\tcommit\n", seq + 1);
+    format!("{:x}\r\n{row}{commit}\r\n", row.len() + commit.len())
+}
+
+#[test]
+fn a_stream_of_another_database_is_not_the_same() {
+    let answer = |id: u32, seq| {
+        let head = format!("{HEAD}Daystream-System-Id: {id}\r\nDaystream-Database: d\r\n");
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", small_transaction(seq))
+    };
+    let url = misbehave(vec![answer(1, 0).into_bytes(), answer(2, 2).into_bytes()], false);
+    let got = fetch(&url, &["-follow", "1"]);
+    let told = text(&got.stderr);
+    assert!(told.lines().last().unwrap().starts_with("PGSQLITE DAYSTREAM CHANGED"), "{told}");
+    assert_eq!(text(&got.stdout).lines().count(), 2);
+}
+
+#[test]
+fn who_does_not_follow_takes_an_empty_line_for_a_sign_of_life() {
+    let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n");
+    let answer = format!("{chunked}{}0\r\n\r\n", small_transaction(0));
+    for (follow, ends) in [("0", 0), ("1", 1)] {
+        let url = misbehave(vec![answer.clone().into_bytes()], false);
+        let mut command = command(&url, &["-frames", "1", "-retry_ms", "0", "-follow", follow]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let _parent = child.stdin.take();
+        let got = text(&child.wait_with_output().unwrap().stdout);
+        assert_eq!(got.matches("_frame\tend\n").count(), ends, "{got}");
+        assert_eq!(got.matches("commit\n").count(), 1, "{got}");
+    }
+}
+
+#[test]
+fn retention_under_followers_is_no_gap_or_a_told_one() {
+    let (root, stream) = root();
+    let hand = Hand::at(1_507_507_200);
+    let options = WriterOptions { segment_bytes: 200_000, ..options(&hand) };
+    let mut writer = Writer::open(&stream, options).unwrap();
+    let mut dice = Dice::new(11);
+    // Values that do not compress well, or all of it would be on its way to the slow one.
+    let mut transactions = |writer: &mut Writer, xids: std::ops::RangeInclusive<u32>| {
+        for xid in xids {
+            for _ in 0..50 {
+                let value: String = (0..20).map(|_| format!("{:016x}", dice.next())).collect();
+                let line = format!("_table\tz\t_xid\t{xid}\t_action\tinsert\tv\t{value}");
+                writer.line(line.as_bytes()).unwrap();
+            }
+            let commit = Commit { xid: Some(xid), ..Commit::default() };
+            writer.commit(commit).unwrap();
+        }
+        writer.sync().unwrap();
+    };
+    transactions(&mut writer, 1..=10);
+    let server = Server::start(root.path(), &[]);
+    let start = || {
+        let mut command = command(&server.url("flights"), &["-follow", "1"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (mut fast, mut slow) = (start(), start());
+    let mut begun = [0; 1];
+    slow.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    let (tell, hear) = std::sync::mpsc::channel();
+    let out = fast.stdout.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let (mut all, mut out) = (Vec::new(), BufReader::new(out));
+        while out.read_until(b'\n', &mut all).unwrap() > 0 {
+            let line = all[..all.len() - 1].rsplit(|byte| *byte == b'\n').next().unwrap();
+            if line.ends_with(b"\tcommit") {
+                let xid = text(line).split('\t').nth(5).unwrap().parse::<u32>().unwrap();
+                if xid % 10 == 0 && tell.send(xid).is_err() {
+                    break;
+                }
+            }
+        }
+        all
+    });
+    let until = |xid| while hear.recv_timeout(Duration::from_secs(30)).unwrap() != xid {};
+    until(10);
+    transactions(&mut writer, 11..=1200);
+    until(1200);
+    let before = all_lines(&stream);
+    let keep = Keep { bytes: Some(1_000_000), ..Keep::default() };
+    let removed = retain(&stream, keep, 0, &Storage::default()).unwrap();
+    assert!(removed.segments > 50, "{removed:?}");
+    transactions(&mut writer, 1201..=1300);
+    until(1300);
+    let after = all_lines(&stream);
+    fast.kill().unwrap();
+    fast.wait().unwrap();
+    let got = reading.join().unwrap();
+    assert!(got.starts_with(&before) && after.ends_with(&got[before.len()..]));
+    // The slow one comes to where there is nothing any more, and says so.
+    let got = slow.wait_with_output().unwrap();
+    let told = text(&got.stderr);
+    let code = format!("PGSQLITE DAYSTREAM GAP wanted 1507507200.");
+    assert!(told.lines().last().unwrap().starts_with(&code), "{told}");
+    assert_eq!(got.status.code(), Some(1));
+    let seen = [&begun[..], &got.stdout].concat();
+    assert!(before.starts_with(&seen) && seen.ends_with(b"\tcommit\n"));
+    assert!(seen.len() < before.len());
 }

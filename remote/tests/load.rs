@@ -167,3 +167,24 @@ fn requests_made_of_anything() {
     assert_eq!(server.get("/flights", "").2, lines);
     assert!(server.memory("VmHWM") < 64 << 20);
 }
+
+#[test]
+fn many_readers_of_a_large_transaction_do_not_read_it_again_for_each_part() {
+    const CLIENTS: u64 = 32;
+    let (root, stream) = root();
+    let mut writer = open(&stream);
+    write(&mut writer, 1, 25_000).unwrap();
+    writer.sync().unwrap();
+    let all = all_lines(&stream);
+    let server = Server::start(root.path(), &[]);
+    let before = server.bytes_read();
+    std::thread::scope(|scope| {
+        let got = |_| scope.spawn(|| assert!(server.get("/flights", "").2 == all));
+        let clients: Vec<_> = (0..CLIENTS).map(got).collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    });
+    // Once to check it, once to send it, and what each of many small steps reads ahead.
+    let times = (server.bytes_read() - before) / (CLIENTS * all.len() as u64);
+    println!("{CLIENTS} readers of {} bytes: read {times} times each", all.len());
+    assert!(times < 12, "{times}");
+}

@@ -104,8 +104,8 @@ pub struct Transaction {
 }
 
 /// A whole transaction that is being given out.
-#[derive(Debug)]
-struct Ready {
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
     found: Found,
     /// Offset of the next line.
     at: u64,
@@ -123,9 +123,9 @@ pub struct Reader {
     pub(super) options: ReaderOptions,
     pub(super) start: Start,
     pub(super) cursor: Option<Cursor>,
-    ready: Option<Ready>,
+    pub(super) ready: Option<Ready>,
     /// The transaction of the last line given out.
-    transaction: Transaction,
+    pub(super) transaction: Transaction,
     /// Position of the last line of the last transaction that was given out or passed over.
     pub(super) last: Option<Position>,
     watch: Option<Watch>,
@@ -148,9 +148,19 @@ impl Reader {
         start: Start,
         options: ReaderOptions,
     ) -> Result<Reader, Error> {
-        let dir = dir.into();
+        let mut reader = Reader::closed(dir.into(), start, options)?;
+        reader.seek()?;
+        Ok(reader)
+    }
+
+    /// A reader without an open segment.
+    pub(super) fn closed(
+        dir: PathBuf,
+        start: Start,
+        options: ReaderOptions,
+    ) -> Result<Reader, Error> {
         check_folder(&dir)?;
-        let mut reader = Reader {
+        Ok(Reader {
             dir,
             options,
             start,
@@ -162,9 +172,7 @@ impl Reader {
             look: true,
             listed_at: Instant::now(),
             rewatch: true,
-        };
-        reader.seek()?;
-        Ok(reader)
+        })
     }
 
     /// Position of the last line of the last transaction that was given out to its end, or that

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use pgsqlite::daystream::remote::{Fault, Frame, Hello};
 use pgsqlite::daystream::{Position, Transaction};
 
+use super::session::Config;
 use super::transaction::{Sink, Spool};
 
 /// Bytes gathered before they are written.
@@ -14,6 +15,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub struct Output<W: Write> {
     out: W,
     frames: bool,
+    /// An empty line is the stream's end; else only that the server lives.
+    follow: bool,
     to: Option<Position>,
     gathered: Vec<u8>,
     /// The place where it ends was passed.
@@ -21,9 +24,10 @@ pub struct Output<W: Write> {
 }
 
 impl<W: Write> Output<W> {
-    /// Writes to `out`, with frames or without, no transaction that ends beyond `to`.
-    pub fn new(out: W, frames: bool, to: Option<Position>) -> Output<W> {
-        Output { out, frames, to, gathered: Vec::new(), ended: false }
+    /// Writes to `out` what `config` wants.
+    pub fn new(out: W, config: &Config) -> Output<W> {
+        let Config { frames, follow, to, .. } = *config;
+        Output { out, frames, follow, to, gathered: Vec::new(), ended: false }
     }
 
     fn frame(&mut self, frame: &Frame) {
@@ -70,7 +74,9 @@ impl<W: Write> Sink for Output<W> {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.frame(&Frame::End);
+        if self.follow {
+            self.frame(&Frame::End);
+        }
         self.flush()
     }
 }

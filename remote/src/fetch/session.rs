@@ -63,7 +63,7 @@ pub enum End {
 /// # Errors
 /// The failure that ends it; it was written as a frame, where there are frames.
 pub fn run(config: Config, out: impl Write) -> Result<End, Fault> {
-    let mut output = Output::new(out, config.frames, config.to);
+    let mut output = Output::new(out, &config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::new(Reason::Local, error.to_string()));
     let done = runtime.and_then(|runtime| runtime.block_on(session(&config, &mut output)));
@@ -136,8 +136,9 @@ fn query(config: &Config, last: Option<Position>) -> String {
         Start::After(position) => parts.push(format!("from={}", position_text(position))),
     }
     if config.follow {
-        parts.push(format!("follow=1&heartbeat={CLIENT_HEARTBEAT_SECONDS}"));
+        parts.push("follow=1".to_owned());
     }
+    parts.push(format!("heartbeat={CLIENT_HEARTBEAT_SECONDS}"));
     if config.beyond {
         parts.push("beyond=1".to_owned());
     }

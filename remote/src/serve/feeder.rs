@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Error, Position, Reader, ReaderOptions, Start, TableFilter};
-use tokio::time::Instant;
+use pgsqlite::daystream::{Error, Mark, Position, Reader, ReaderOptions, Start, TableFilter};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout};
 
 use super::block::compress;
 use super::reply::fault_of;
@@ -19,7 +20,7 @@ use super::ring::{Follower, Next};
 use super::stop::Stop;
 use super::streams::Stream;
 use super::tokens::Access;
-use crate::limits::{READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES};
+use crate::limits::{HEAD_PATIENCE, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES};
 
 /// How long an answer goes on at the stream's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +69,12 @@ pub struct Feeder {
     mode: Mode,
     /// End of the last transaction that was given out whole, or passed over.
     at: Option<Position>,
-    /// Lines of the transaction behind it that were given out.
-    inside: u64,
+    /// Some lines of the transaction behind it were given out.
+    inside: bool,
+    /// Where the files are read on.
+    mark: Option<Mark>,
+    /// The next part is being read.
+    reading: Option<JoinHandle<Result<Slice, Fault>>>,
     first: Option<Bytes>,
     given: bool,
     marked: bool,
@@ -81,14 +86,14 @@ struct Slice {
     reader: Option<Reader>,
     bytes: Vec<u8>,
     at: Option<Position>,
-    inside: u64,
+    inside: bool,
 }
 
 impl Feeder {
-    /// Opens the stream and takes the first part. Blocks.
+    /// Opens the stream. Blocks.
     ///
     /// # Errors
-    /// Everything that can be known before the first line: `GAP`, `AHEAD`, `CORRUPT`, ...
+    /// What can be known without reading lines: `GAP`, `AHEAD`, ...
     pub fn open(
         stream: Arc<Stream>,
         answer: u64,
@@ -96,15 +101,17 @@ impl Feeder {
         access: Access,
         stop: Stop,
     ) -> Result<(Feeder, Option<Position>), Fault> {
-        let reader = open(&stream, wanted.start, &wanted)?;
+        let reader = Reader::open(&stream.dir, wanted.start, options(&wanted));
+        let reader = reader.map_err(|error| fault_of(&error))?;
         let before = reader.position();
         if let (Start::After(position), false) = (wanted.start, wanted.beyond)
             && before < Some(position)
         {
             check_ahead(&stream, position)?;
         }
-        let slice = read(reader, before, 0, slice_bytes(&wanted)).map_err(|e| fault_of(&e))?;
-        let mut feeder = Feeder {
+        let mark = reader.mark();
+        stream.parked.put(answer, reader);
+        let feeder = Feeder {
             stream,
             answer,
             wanted,
@@ -112,14 +119,27 @@ impl Feeder {
             stop,
             mode: Mode::Files,
             at: before,
-            inside: 0,
+            inside: false,
+            mark,
+            reading: None,
             first: None,
             given: false,
             marked: false,
             began: Instant::now(),
         };
-        feeder.first = Some(feeder.take(slice)?);
         Ok((feeder, before))
+    }
+
+    /// Takes the first part, unless that takes long.
+    ///
+    /// # Errors
+    /// Everything else that can be known before the first line: `CORRUPT`, ...
+    pub async fn begin(&mut self) -> Result<(), Fault> {
+        // NOTE: reading goes on in any case, and so does whoever asks for the next part.
+        if let Ok(first) = timeout(HEAD_PATIENCE, self.read_files(None)).await {
+            self.first = Some(first?);
+        }
+        Ok(())
     }
 
     /// All there is, when that is the first part and nothing is waited for.
@@ -137,14 +157,18 @@ impl Feeder {
             return Ok(Some(first));
         }
         loop {
-            if self.stop.is_raised() && self.inside == 0 {
+            if self.stop.is_raised() && !self.inside {
                 return Ok(None);
             }
             if !self.access.still(&self.stream.name) {
                 return Err(Fault::new(Reason::Token, "the token is good no longer"));
             }
             let part = match self.mode {
-                Mode::Files => Some(self.read_files().await?),
+                Mode::Files => {
+                    // An empty line has no place within a transaction.
+                    let beat = self.wanted.heartbeat.filter(|_| !self.inside);
+                    Some(self.read_files(beat).await?)
+                }
                 Mode::End if self.is_over() => return Ok(None),
                 Mode::End => self.begin_to_follow().await?,
                 Mode::Ring(_) => match self.read_ring().await? {
@@ -167,20 +191,33 @@ impl Feeder {
         }
     }
 
-    async fn read_files(&mut self) -> Result<Bytes, Fault> {
-        let (stream, wanted) = (Arc::clone(&self.stream), self.wanted.clone());
-        let (answer, at, inside) = (self.answer, self.at, self.inside);
-        let work = move || {
-            let reader = match stream.parked.take(answer) {
-                Some(reader) => reader,
-                None => reopen(&stream, at, inside, &wanted)?,
-            };
-            read(reader, at, inside, slice_bytes(&wanted)).map_err(|error| fault_of(&error))
+    /// The next part of the files; an empty line when that takes longer than `beat`.
+    async fn read_files(&mut self, beat: Option<Duration>) -> Result<Bytes, Fault> {
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            None => {
+                let (stream, wanted) = (Arc::clone(&self.stream), self.wanted.clone());
+                let (answer, at, inside) = (self.answer, self.at, self.inside);
+                let mark = self.mark.take();
+                self.reading.insert(spawn_blocking(move || {
+                    let reader = match stream.parked.take(answer) {
+                        Some(reader) => Ok(reader),
+                        None => reopen(&stream, at, mark, &wanted),
+                    };
+                    let slice = reader.and_then(|r| read(r, at, inside, slice_bytes(&wanted)));
+                    slice.map_err(|error| fault_of(&error))
+                }))
+            }
         };
-        let slice = tokio::task::spawn_blocking(work).await;
-        let slice =
-            slice.map_err(|_| Fault::new(Reason::Server, "the reading thread is gone"))??;
-        self.take(slice)
+        let slice = match beat {
+            None => reading.await,
+            Some(beat) => match timeout(beat, reading).await {
+                Ok(slice) => slice,
+                Err(_) => return empty_line(self.wanted.zstd),
+            },
+        };
+        self.reading = None;
+        self.take(slice.map_err(|_| Fault::new(Reason::Server, "the reading thread is gone"))??)
     }
 
     fn take(&mut self, slice: Slice) -> Result<Bytes, Fault> {
@@ -188,9 +225,10 @@ impl Feeder {
         match slice.reader {
             Some(reader) => {
                 self.mode = Mode::Files;
+                self.mark = reader.mark();
                 self.stream.parked.put(self.answer, reader);
             }
-            None => self.mode = Mode::End,
+            None => (self.mode, self.mark) = (Mode::End, None),
         }
         self.given |= !slice.bytes.is_empty();
         self.stream.sent.fetch_add(slice.bytes.len() as u64, Ordering::Relaxed);
@@ -199,7 +237,7 @@ impl Feeder {
 
     async fn begin_to_follow(&mut self) -> Result<Option<Bytes>, Fault> {
         let stream = Arc::clone(&self.stream);
-        let follower = tokio::task::spawn_blocking(move || stream.follow()).await;
+        let follower = spawn_blocking(move || stream.follow()).await;
         let follower = follower.map_err(|_| Fault::new(Reason::Server, "a thread is gone"))?;
         self.mode = Mode::Ring(follower.map_err(|error| fault_of(&error))?);
         Ok(None)
@@ -233,7 +271,7 @@ impl Feeder {
         }
         if self.wanted.heartbeat.is_some() && !self.marked {
             self.marked = true;
-            return mark(self.wanted.zstd).map(Some);
+            return empty_line(self.wanted.zstd).map(Some);
         }
         let beat = self.wanted.heartbeat.unwrap_or(Duration::from_secs(30));
         let pause = match self.wanted.follow {
@@ -249,8 +287,7 @@ impl Feeder {
     }
 }
 
-/// An empty line.
-fn mark(zstd: bool) -> Result<Bytes, Fault> {
+fn empty_line(zstd: bool) -> Result<Bytes, Fault> {
     if zstd { compress(b"\n") } else { Ok(Bytes::from_static(b"\n")) }
 }
 
@@ -264,30 +301,28 @@ fn slice_bytes(wanted: &Wanted) -> usize {
     if wanted.zstd { ZSTD_SLICE_BYTES } else { SLICE_BYTES }
 }
 
-fn open(stream: &Stream, start: Start, wanted: &Wanted) -> Result<Reader, Fault> {
-    let options = ReaderOptions {
+fn options(wanted: &Wanted) -> ReaderOptions {
+    ReaderOptions {
         tables: wanted.tables.clone(),
         buffer_bytes: READER_BUFFER_BYTES,
         ..ReaderOptions::default()
-    };
-    Reader::open(&stream.dir, start, options).map_err(|error| fault_of(&error))
+    }
 }
 
 /// Opens a reader where an answer is, in mid-transaction or not.
 fn reopen(
     stream: &Stream,
     at: Option<Position>,
-    inside: u64,
+    mark: Option<Mark>,
     wanted: &Wanted,
-) -> Result<Reader, Fault> {
-    let mut reader = open(stream, at.map_or(Start::Begin, Start::After), wanted)?;
-    for _ in 0..inside {
-        if reader.next().map_err(|error| fault_of(&error))?.is_none() {
-            let message = "the transaction in hand is no longer there";
-            return Err(Fault::new(Reason::Server, message));
+) -> Result<Reader, Error> {
+    match mark {
+        Some(mark) => Reader::resume(&stream.dir, mark, options(wanted)),
+        None => {
+            let start = at.map_or(Start::Begin, Start::After);
+            Reader::open(&stream.dir, start, options(wanted))
         }
     }
-    Ok(reader)
 }
 
 /// Refuses a position beyond the stream's end.
@@ -310,7 +345,7 @@ fn check_ahead(stream: &Stream, position: Position) -> Result<(), Fault> {
 fn read(
     mut reader: Reader,
     mut at: Option<Position>,
-    mut inside: u64,
+    mut inside: bool,
     bytes_wanted: usize,
 ) -> Result<Slice, Error> {
     let mut bytes = Vec::with_capacity(bytes_wanted + 4096);
@@ -329,10 +364,9 @@ fn read(
         };
         bytes.extend_from_slice(entry.change.line());
         bytes.push(b'\n');
-        inside += 1;
+        inside = !entry.end;
         if entry.end {
             at = Some(entry.transaction.last);
-            inside = 0;
         }
         if bytes.len() >= bytes_wanted {
             return Ok(Slice { reader: Some(reader), bytes, at, inside });

@@ -6,8 +6,8 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, VARY};
 use hyper::{Method, Request, StatusCode};
-use pgsqlite::daystream::Identity;
 use pgsqlite::daystream::remote::{Fault, Reason};
+use pgsqlite::daystream::{Identity, Position};
 
 use super::body::Body;
 use super::feeder::Feeder;
@@ -102,11 +102,13 @@ impl Service {
         let (service, head) = (Arc::clone(self), head.clone());
         // Everything below looks at files.
         let work = move || service.look(&target, &head, access, stop);
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(fault)) => refusal(&fault),
-            Err(_) => refusal(&Fault::new(Reason::Server, "the reading thread is gone")),
-        }
+        let looked = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(Found::Lines(lines))) => lines.reply().await,
+            Ok(Ok(Found::Page(reply))) => Ok(*reply),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => Err(Fault::new(Reason::Server, "the reading thread is gone")),
+        };
+        looked.unwrap_or_else(|fault| refusal(&fault))
     }
 
     fn look(
@@ -115,18 +117,19 @@ impl Service {
         head: &Head,
         access: Access,
         stop: Stop,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Found, Fault> {
         let find = |name: &str| self.streams.find(name).ok_or_else(not_found);
-        match target {
-            Target::Lines(name) => self.lines(find(name)?, head, access, stop),
-            Target::Segments(name) => segments::list(&*find(name)?),
+        let page = match target {
+            Target::Lines(name) => return self.lines(find(name)?, head, access, stop),
+            Target::Segments(name) => segments::list(&*find(name)?)?,
             Target::Segment(name, file) => {
-                segments::segment(&*find(name)?, file, &head.headers, self.tokens.is_some())
+                segments::segment(&*find(name)?, file, &head.headers, self.tokens.is_some())?
             }
-            Target::StatusOf(name) => Ok(pages::status(&[find(name)?], &access)),
-            Target::Status => Ok(pages::status(&self.streams.all(), &access)),
-            Target::Metrics => Ok(pages::metrics(&self.streams.all(), &self.metrics)),
-        }
+            Target::StatusOf(name) => pages::status(&[find(name)?], &access),
+            Target::Status => pages::status(&self.streams.all(), &access),
+            Target::Metrics => pages::metrics(&self.streams.all(), &self.metrics),
+        };
+        Ok(Found::Page(Box::new(page)))
     }
 
     fn lines(
@@ -135,38 +138,69 @@ impl Service {
         head: &Head,
         access: Access,
         stop: Stop,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Found, Fault> {
         let wanted = request::wanted(&head.uri, &head.headers)?;
         let zstd = wanted.zstd;
         let identity = Identity::load(&stream.dir).map_err(|error| fault_of(&error))?;
         let answer = self.streams.next_answer();
-        let (mut feeder, before) = Feeder::open(Arc::clone(&stream), answer, wanted, access, stop)?;
-        let mut reply = if head.method == Method::HEAD {
-            let mut reply = reply::lines(Body::empty());
-            let is = Condition::of(&stream);
-            if let Some(end) = is.end {
-                reply::set(&mut reply, wire::END, &wire::position_text(end));
-            }
-            reply::set(&mut reply, wire::SEGMENTS, &is.segments.to_string());
-            reply::set(&mut reply, wire::BYTES, &is.bytes.to_string());
-            reply
-        } else {
-            match feeder.whole() {
-                Some(bytes) => reply::text(StatusCode::OK, wire::TSV, bytes),
-                None => reply::lines(Body::lines(feeder)),
-            }
-        };
-        if let Some(before) = before {
+        let (feeder, before) = Feeder::open(Arc::clone(&stream), answer, wanted, access, stop)?;
+        let lines = Lines { feeder, before, identity, zstd };
+        if head.method != Method::HEAD {
+            return Ok(Found::Lines(Box::new(lines)));
+        }
+        let mut reply = lines.dressed(reply::lines(Body::empty()));
+        let is = Condition::of(&stream);
+        if let Some(end) = is.end {
+            reply::set(&mut reply, wire::END, &wire::position_text(end));
+        }
+        for (name, number) in [
+            (wire::SEGMENTS, is.segments),
+            (wire::COMPRESSED, is.compressed),
+            (wire::BYTES, is.bytes),
+        ] {
+            reply::set(&mut reply, name, &number.to_string());
+        }
+        Ok(Found::Page(Box::new(reply)))
+    }
+}
+
+/// What there is at a path.
+enum Found {
+    Page(Box<Reply>),
+    Lines(Box<Lines>),
+}
+
+/// An answer of lines that has not begun.
+struct Lines {
+    feeder: Feeder,
+    before: Option<Position>,
+    identity: Option<Identity>,
+    zstd: bool,
+}
+
+impl Lines {
+    async fn reply(mut self: Box<Lines>) -> Result<Reply, Fault> {
+        self.feeder.begin().await?;
+        if let Some(bytes) = self.feeder.whole() {
+            return Ok(self.dressed(reply::text(StatusCode::OK, wire::TSV, bytes)));
+        }
+        let head = self.dressed(reply::lines(Body::empty()));
+        Ok(head.map(|_| Body::lines(self.feeder)))
+    }
+
+    /// The reply with what its head says of the stream.
+    fn dressed(&self, mut reply: Reply) -> Reply {
+        if let Some(before) = self.before {
             reply::set(&mut reply, wire::BEFORE, &wire::position_text(before));
         }
-        for (name, value) in identity.iter().flat_map(wire::identity_fields) {
+        for (name, value) in self.identity.iter().flat_map(wire::identity_fields) {
             reply::set(&mut reply, name, &value);
         }
         reply::set(&mut reply, ACCEPT_RANGES, "none");
         reply::set(&mut reply, VARY, "accept-encoding");
-        if zstd {
+        if self.zstd {
             reply::set(&mut reply, CONTENT_ENCODING, "zstd");
         }
-        Ok(reply)
+        reply
     }
 }

@@ -85,6 +85,13 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
+    /// Bytes that the server has read, of files and sockets.
+    pub fn bytes_read(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).unwrap();
+        let line = io.lines().find(|line| line.starts_with("rchar:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// A line of the metrics page.
     pub fn metric(&self, name: &str) -> u64 {
         let (_, _, body) = self.get("/metrics", "");
@@ -157,7 +164,12 @@ pub fn all_lines(dir: &Path) -> Vec<u8> {
             files.extend(std::fs::read_dir(day).unwrap().map(|file| file.unwrap().path()));
         }
     }
-    files.sort();
+    // By day, and by the numbers of clock and sequence in the name.
+    files.sort_by_key(|file| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let numbers: Vec<u64> = name.split('.').map_while(|word| word.parse().ok()).collect();
+        (file.parent().unwrap().to_owned(), numbers)
+    });
     files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect()
 }
 
