@@ -357,3 +357,69 @@ fn a_segment_that_readers_may_have_left_is_not_written_again() {
     writer.flush().unwrap();
     assert_eq!(log::rest(&mut reader).unwrap(), [(3, 1)]);
 }
+
+#[test]
+fn a_segment_that_was_left_for_one_that_was_given_up_is_read_on() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_500_000);
+    let small = WriterOptions { segment_bytes: 1, ..options(&clock) };
+    let mut writer = Writer::open(dir.path(), small).unwrap();
+    write(&mut writer, 1, 1).unwrap();
+    writer.line(b"_table\tz\t_xid\t2\t_action\tinsert\tid\t1").unwrap();
+    writer.flush().unwrap();
+    let mut reader = Reader::open(dir.path(), Start::Begin, ReaderOptions::default()).unwrap();
+    assert_eq!(log::rest(&mut reader).unwrap(), [(1, 1)]);
+    // The next writer has larger segments: it goes on in the one that the reader has left.
+    writer.abandon().unwrap();
+    drop(writer);
+    let mut writer = Writer::open(dir.path(), options(&clock)).unwrap();
+    write(&mut writer, 3, 1).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(log::rest(&mut reader).unwrap(), [(3, 1)]);
+    clock.set(clock.seconds() + 86_400);
+    write(&mut writer, 4, 1).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(log::rest(&mut reader).unwrap(), [(4, 1)]);
+}
+
+#[test]
+fn a_reader_is_taken_up_anywhere_where_another_was() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_500_000);
+    let small = WriterOptions { segment_bytes: 3000, ..options(&clock) };
+    let mut writer = Writer::open(dir.path(), small).unwrap();
+    for xid in 1..=20 {
+        write(&mut writer, xid, 1 + xid * 7 % 40).unwrap();
+    }
+    writer.sync().unwrap();
+    // A buffer in which not every transaction has room.
+    let narrow = || ReaderOptions { buffer_bytes: 4096, ..ReaderOptions::default() };
+    let all = log::lines(dir.path()).0;
+    let mut reader = Reader::open(dir.path(), Start::Begin, narrow()).unwrap();
+    let mut seen = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        seen.push(entry.change.line().to_vec());
+        let position = reader.position();
+        let mark = reader.mark().unwrap();
+        reader = Reader::resume(dir.path(), mark, narrow()).unwrap();
+        assert_eq!(reader.position(), position);
+    }
+    assert_eq!(seen, all);
+    let end = reader.mark().unwrap();
+    let mut reader = Reader::open(dir.path(), Start::Begin, narrow()).unwrap();
+    let between = reader.mark().unwrap();
+    reader.next().unwrap();
+    let within = reader.mark().unwrap();
+    // What was removed in the meantime is told.
+    let keep = Keep { days: None, bytes: Some(1) };
+    retain(dir.path(), keep, 0, &Storage::default()).unwrap();
+    let resume = |mark| {
+        let mut reader = Reader::resume(dir.path(), mark, narrow())?;
+        reader.next().map(|entry| entry.map(|entry| entry.change.xid))
+    };
+    assert_eq!(reason(&resume(within).unwrap_err()), "GAP");
+    assert_eq!(resume(between).unwrap().is_some(), true);
+    write(&mut writer, 21, 1).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(resume(end).unwrap(), Some(Some(21)));
+}

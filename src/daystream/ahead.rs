@@ -185,7 +185,9 @@ impl Reader {
         }
         if gone && cursor.scan.start == 0 {
             // NOTE: a writer removed the segment when the transaction that began it was abandoned.
+            // Another one may have gone on in the segment before, which was left.
             self.cursor = None;
+            self.return_to_last()?;
             return Ok(Next::Scan);
         }
         if let Some(quiet) = self.options.quiet

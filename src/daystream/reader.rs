@@ -291,6 +291,16 @@ impl Reader {
         Ok(())
     }
 
+    /// Opens the segment with the last line that was read, behind that line.
+    pub(super) fn return_to_last(&mut self) -> Result<(), Error> {
+        let Some(last) = self.last else { return Ok(()) };
+        self.start = Start::After(last);
+        self.seek()?;
+        self.last = self.last.max(Some(last));
+        (self.look, self.rewatch) = (true, true);
+        Ok(())
+    }
+
     /// Opens the segment in which the reader begins, at the right transaction.
     fn seek(&mut self) -> Result<(), Error> {
         let dir = &self.dir;
