@@ -46,6 +46,12 @@ pub const REMOTE_BUFFER_BYTES: usize = 256 << 10;
 /// given up.
 pub const REMOTE_RETRY_MS: u64 = 30_000;
 
+/// Tables of a reader, and bytes of their names, up to which the server of a stream on another host
+/// is asked for them alone; of more it sends all lines.
+pub const REMOTE_TABLES_MAX: usize = 1_000;
+/// See [`REMOTE_TABLES_MAX`]. In a request each byte may take three.
+pub const REMOTE_TABLES_BYTES_MAX: usize = 4 << 10;
+
 /// Bulk import: bytes of text and blobs after which a batch of rows goes to SQLite. One longer row
 /// is a batch of its own.
 pub const IMPORT_BATCH_BYTES: usize = 256 * 1024;

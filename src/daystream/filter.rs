@@ -2,6 +2,8 @@
 
 use deltaflood::Change;
 
+use crate::limits::{REMOTE_TABLES_BYTES_MAX, REMOTE_TABLES_MAX};
+
 /// A set of tables. Lines that name none of them are passed over; `commit` and `message` lines
 /// belong to no table and are always given out.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +23,31 @@ impl TableFilter {
     pub fn with(mut self, schema: &str, table: &str) -> TableFilter {
         self.tables.push((schema.as_bytes().to_vec(), table.as_bytes().to_vec()));
         self
+    }
+
+    /// The tables as a server takes them, `table,schema.table`. What passes there passes here or is
+    /// more. `None` where that form cannot name them.
+    #[must_use]
+    pub(super) fn query(&self) -> Option<String> {
+        let mut names = Vec::with_capacity(self.tables.len());
+        for (schema, table) in &self.tables {
+            let (schema, table) = (std::str::from_utf8(schema), std::str::from_utf8(table));
+            let (schema, table) = (schema.ok()?, table.ok()?);
+            // NOTE: a NUL ends a word of a command line.
+            if schema.contains(['.', ',', '\0']) || table.contains([',', '\0']) || table.is_empty()
+            {
+                return None;
+            }
+            names.push(match schema {
+                "public" => table.to_owned(),
+                schema => format!("{schema}.{table}"),
+            });
+        }
+        names.sort_unstable();
+        names.dedup();
+        let query = names.join(",");
+        let short = names.len() <= REMOTE_TABLES_MAX && query.len() <= REMOTE_TABLES_BYTES_MAX;
+        (short && !query.is_empty()).then_some(query)
     }
 
     /// Whether a line of a log can be told at a glance not to pass: `_table` comes first behind the
@@ -79,6 +106,17 @@ fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_is_asked_for() {
+        let filter = TableFilter::new().with("public", "b.c").with("s", "b").with("public", "a");
+        assert_eq!(filter.clone().with("s", "b").query().as_deref(), Some("a,b.c,s.b"));
+        for (schema, table) in [("s.t", "a"), ("public", "a,b"), ("s,t", "a"), ("public", "")] {
+            assert_eq!(filter.clone().with(schema, table).query(), None);
+        }
+        assert_eq!(TableFilter::new().query(), None);
+        assert_eq!(TableFilter::new().with("public", &"x".repeat(5000)).query(), None);
+    }
 
     #[test]
     fn a_glance_never_rejects_what_a_parse_lets_pass() {

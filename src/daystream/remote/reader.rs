@@ -12,7 +12,7 @@ use deltaflood::{Change, ParseError};
 use super::client::Client;
 use super::{Fault, Frame, Hello, PREFIX, Reason};
 use crate::daystream::{
-    Entry, Error, Identity, Position, ReaderOptions, Start, Transaction, Woken,
+    Entry, Error, Identity, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
 };
 use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS};
 
@@ -228,6 +228,11 @@ impl RemoteReader {
         };
         let follow = u8::from(self.following).to_string();
         let mut words = vec![option.to_owned(), value, "-follow".to_owned(), follow];
+        // NOTE: the lines of other tables need not come at all. Their sums are the server's to
+        // check then.
+        if let Some(tables) = self.options.tables.as_ref().and_then(TableFilter::query) {
+            words.extend(["-tables".to_owned(), tables]);
+        }
         // Whoever has read beyond the end of a stream whose machine went down knows what comes
         // again by its LSN, as with a folder.
         words.extend(["-beyond", "1"].map(str::to_owned));
