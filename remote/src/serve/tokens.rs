@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -167,8 +167,14 @@ pub fn append(path: &Path, line: &str) -> Result<(), String> {
     if path.exists() {
         load(path)?;
     }
-    let file = File::options().append(true).create(true).mode(0o600).open(path);
+    let file = File::options().read(true).append(true).create(true).mode(0o600).open(path);
     let mut file = file.map_err(why)?;
+    // NOTE: an editor may have left the last line without its end.
+    let mut last = [b'\n'];
+    if let Some(at) = file.metadata().map_err(why)?.len().checked_sub(1) {
+        file.read_exact_at(&mut last, at).map_err(why)?;
+    }
+    let line = if last == [b'\n'] { line.to_owned() } else { format!("\n{line}") };
     file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(why)
 }
 
@@ -270,6 +276,12 @@ mod tests {
             assert!(Access::of(&tokens, wrong).is_none(), "{wrong}");
         }
         assert!(access.still("a"));
+        // As an editor may leave it.
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.trim_end()).unwrap();
+        append(&path, &make("three", "c").unwrap().1).unwrap();
+        let again = Arc::new(Tokens::open(path.clone(), LOG).unwrap());
+        assert!(Access::of(&again, &all).is_some());
         std::fs::write(&path, "# nobody\n\n").unwrap();
         tokens.state.lock().unwrap().looked -= FILE_CHECK;
         assert!(!access.still("a") && Access::of(&tokens, &one).is_none());
