@@ -4,8 +4,8 @@ mod log;
 
 use std::io::{Read, Result};
 
-use log::{all, open, reason};
-use pgsqlite::daystream::{Error, Intake, Taken, take_in};
+use log::{Hand, all, open, reason};
+use pgsqlite::daystream::{Error, Intake, Taken, Writer, WriterOptions, take_in};
 use pgsqlite::error::Coded;
 
 /// A pipe that gives a few bytes at a time.
@@ -183,4 +183,60 @@ fn a_line_cut_at_every_byte_is_the_same_line() {
     let wanted = line.strip_suffix('\n').unwrap().as_bytes();
     let same = lines.iter().filter(|line| line.ends_with(wanted)).count();
     assert_eq!((same, lines.len()), (4097, 2 * 4097));
+}
+
+#[test]
+fn an_input_that_fails_is_told_and_what_came_before_stays() {
+    struct Broken<'a>(&'a [u8]);
+    impl Read for Broken<'_> {
+        fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+            if self.0.is_empty() {
+                return Err(std::io::Error::from_raw_os_error(libc::EIO));
+            }
+            self.0.read(out)
+        }
+    }
+    let dir = log::folder();
+    let mut writer = open(dir.path());
+    let text = format!("{}{}{}", row(1), commit(1), row(2));
+    let error = take_in(Broken(text.as_bytes()), &mut writer).unwrap_err();
+    assert_eq!(reason(&error), "INPUTIO");
+    assert_eq!(error.code().details, [("line", "3".to_owned())]);
+    assert_eq!(all(dir.path()), [(1, 1)]);
+}
+
+#[test]
+fn each_segment_tells_what_its_tables_are() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_507_200);
+    let small = WriterOptions { segment_bytes: 1, ..log::options(&clock) };
+    let mut writer = Writer::open(dir.path(), small).unwrap();
+    let schema = |xid: u32, kind: &str| {
+        format!("_table\tz\t_xid\t{xid}\t_key\tid\t_action\tschema\tid\t{kind}\n")
+    };
+    let other = "_table\tz\t_schema\ts\t_xid\t2\t_action\tinsert\tid\t1\n";
+    let text = [
+        schema(1, "integer") + &row(1) + &commit(1),
+        format!("{}{}{other}{}", row(2), row(2), commit(2)),
+        schema(3, "bigint") + &row(3) + &commit(3),
+        row(4) + &commit(4),
+        // It has come before: nothing of it is written.
+        row(1) + &commit(1),
+        row(5) + &commit(5),
+    ];
+    let taken = take_in(text.concat().as_bytes(), &mut writer).unwrap();
+    assert_eq!((taken.transactions, taken.repeated, taken.lines), (5, 1, 16));
+    let seen = log::lines(dir.path()).0.into_iter().filter_map(|line| {
+        let line = String::from_utf8(line).unwrap();
+        let rest = line.splitn(5, '\t').last().unwrap().to_owned();
+        (!rest.ends_with("commit")).then_some(rest + "\n")
+    });
+    let wanted = [
+        schema(1, "integer") + &row(1),
+        format!("{}{}{}{other}", schema(2, "integer"), row(2), row(2)),
+        schema(3, "bigint") + &row(3),
+        schema(4, "bigint") + &row(4),
+        schema(5, "bigint") + &row(5),
+    ];
+    assert_eq!(seen.collect::<String>(), wanted.concat());
 }

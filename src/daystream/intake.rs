@@ -12,13 +12,15 @@
 //! Which of the two it is, the caller says, or the stream's last transaction, which has an LSN or
 //! not, or else the first commit line that comes.
 //!
-//! Stamps that the lines have (of another daystream) are replaced. Every field is checked.
+//! Stamps that the lines have (of another daystream) are replaced. Every field is checked. A
+//! `schema` line comes once, and once more before the table's first change in each later segment.
 //!
-//! Memory: the longest line.
+//! Memory: the longest line, and a `schema` line of each table.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 
-use deltaflood::{Change, Kind, ParseError, Verb};
+use deltaflood::{Change, Kind, ParseError, Verb, pairs};
 
 use super::{Commit, Error, Writer, stamp};
 use crate::limits::LINE_BYTES_MAX;
@@ -48,6 +50,8 @@ pub struct Intake {
     xid: Option<u32>,
     /// The input has commit lines.
     commits: bool,
+    /// The last `schema` line of each table, and whether the segment has it.
+    schemas: HashMap<Vec<u8>, (Vec<u8>, bool)>,
 }
 
 impl Intake {
@@ -161,8 +165,38 @@ impl Intake {
         self.xid = change.xid;
         let stamped = if line.starts_with(stamp::PREFIX) { stamp::read(line).ok() } else { None };
         let from = stamped.map_or(0, |(_, from)| from);
-        writer.line(line.get(from..).unwrap_or_default())?;
+        let line = line.get(from..).unwrap_or_default();
+        self.describe(&change, line, writer)?;
+        writer.line(line)?;
         self.open += 1;
+        Ok(())
+    }
+
+    /// Sees to it that a reader that begins with this segment knows what the line's table is.
+    fn describe(
+        &mut self,
+        change: &Change<'_>,
+        line: &[u8],
+        writer: &mut Writer,
+    ) -> Result<(), Error> {
+        if self.open == 0 && writer.begin()?.fresh {
+            self.schemas.values_mut().for_each(|(_, told)| *told = false);
+        }
+        if !change.verb.has_table() || self.schemas.is_empty() && change.verb != Verb::Schema {
+            return Ok(());
+        }
+        let mut table = Vec::new();
+        for name in [change.schema, change.table, change.qualified_table].into_iter().flatten() {
+            table.extend_from_slice(name.raw());
+            table.push(b'\t');
+        }
+        if change.verb == Verb::Schema {
+            self.schemas.insert(table, (line.to_owned(), true));
+        } else if let Some((schema, told)) = self.schemas.get_mut(&table)
+            && !std::mem::replace(told, true)
+        {
+            writer.line(&with_xid(schema, change.xid))?;
+        }
         Ok(())
     }
 
@@ -180,6 +214,24 @@ impl Intake {
         }
         self.open = 0;
         Ok(())
+    }
+}
+
+/// The line, without a stamp, with another transaction's id.
+fn with_xid(line: &[u8], xid: Option<u32>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len() + 10);
+    let mut fields = pairs(line);
+    let mut head = true;
+    loop {
+        let from = fields.offset();
+        let Some(Ok((key, _))) = fields.next() else { return out };
+        let pair = line.get(from..fields.offset()).unwrap_or_default();
+        head &= key.raw() != b"_action";
+        if !head || key.raw() != b"_xid" {
+            out.extend_from_slice(pair);
+        } else if let Some(xid) = xid {
+            out.extend_from_slice(format!("_xid\t{xid}\t").as_bytes());
+        }
     }
 }
 
