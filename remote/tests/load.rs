@@ -188,3 +188,26 @@ fn many_readers_of_a_large_transaction_do_not_read_it_again_for_each_part() {
     println!("{CLIENTS} readers of {} bytes: read {times} times each", all.len());
     assert!(times < 12, "{times}");
 }
+
+#[test]
+fn one_address_does_not_take_every_place() {
+    let (root, stream) = root();
+    write(&mut open(&stream), 1, 1).unwrap();
+    let server = Server::start(root.path(), &["-connections_each", "3"]);
+    let held: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
+    let status = |from: &str| {
+        let run = std::process::Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--interface", from])
+            .arg(server.url("flights"))
+            .output();
+        run.map(|done| String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    if status("127.0.0.2").is_err() {
+        eprintln!("skipped: one_address_does_not_take_every_place: there is no curl");
+        return;
+    }
+    until("the places to be taken", || status("127.0.0.1").unwrap() == "000");
+    assert_eq!(status("127.0.0.2").unwrap(), "200");
+    drop(held);
+    until("a place", || status("127.0.0.1").unwrap() == "200");
+}

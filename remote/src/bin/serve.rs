@@ -13,7 +13,7 @@ const PROGRAM: &str = "daystream-serve";
 
 const HELP: &str = "\
 usage: daystream-serve -listen ADDRESS:PORT -root DIR ?-tls CERT KEY? ?-tokens FILE?
-           ?-insecure 0|1? ?-connections N? ?-log text|json?
+           ?-insecure 0|1? ?-connections N? ?-connections_each N? ?-log text|json?
        daystream-serve token -name NAME -streams \"s1 s2\" ?-tokens FILE?
 
 serves the daystreams in the folders of DIR by HTTP/1.1, with TLS and tokens;
@@ -62,7 +62,17 @@ fn usage(why: &str) -> ExitCode {
 }
 
 fn config(words: Vec<String>) -> Result<Config, String> {
-    let known = ["listen", "root", "tls", "tls_key", "tokens", "insecure", "connections", "log"];
+    let known = [
+        "listen",
+        "root",
+        "tls",
+        "tls_key",
+        "tokens",
+        "insecure",
+        "connections",
+        "connections_each",
+        "log",
+    ];
     let options = Options::parse(with_key(words), &known)?;
     if let Some(word) = options.words().first() {
         return Err(format!("\"{word}\" is one word too many"));
@@ -74,10 +84,14 @@ fn config(words: Vec<String>) -> Result<Config, String> {
         Some("json") => Form::Json,
         Some(_) => return Err("-log must be text or json".to_owned()),
     };
-    let connections = options.number("connections")?.unwrap_or(CONNECTIONS_MAX as u64);
-    if !(1..=1_000_000).contains(&connections) {
-        return Err("-connections must be 1 to 1000000".to_owned());
-    }
+    let count = |name, default: usize| match options.number(name)? {
+        None => Ok(default),
+        Some(count @ 1..=1_000_000) => Ok(usize::try_from(count).unwrap_or(default)),
+        Some(_) => Err(format!("-{name} must be 1 to 1000000")),
+    };
+    let connections = count("connections", CONNECTIONS_MAX)?;
+    // Many followers may share an address: a limit is for those who know theirs.
+    let connections_each = count("connections_each", connections)?;
     let tls = match (options.get("tls"), options.get("tls_key")) {
         (None, None) => None,
         (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
@@ -90,7 +104,8 @@ fn config(words: Vec<String>) -> Result<Config, String> {
         tls,
         tokens: options.get("tokens").map(PathBuf::from),
         insecure: options.flag("insecure")?,
-        connections: usize::try_from(connections).unwrap_or(CONNECTIONS_MAX),
+        connections,
+        connections_each,
         log: Log { form, program: PROGRAM },
     })
 }

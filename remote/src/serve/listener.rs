@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::guests::{Guest, Guests};
 use super::metrics::Metrics;
 use super::service::Service;
 use super::stop::{Stop, Stopper};
@@ -40,6 +41,8 @@ pub struct Config {
     pub insecure: bool,
     /// Connections at once.
     pub connections: usize,
+    /// Connections at once from one address.
+    pub connections_each: usize,
     /// Where it is told.
     pub log: Log,
 }
@@ -109,6 +112,7 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup()).map_err(why)?;
     let stopper = Stopper::new();
     let room = Arc::new(Semaphore::new(config.connections));
+    let guests = Guests::new(config.connections_each);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (address, tokens) = (address.to_string(), u8::from(service.tokens.is_some()).to_string());
     let fields = [("address", &*address), ("scheme", scheme), ("tokens", &*tokens)];
@@ -121,9 +125,14 @@ async fn serve(
         tokio::select! {
             (room, accepted) = accepting => match (room, accepted) {
                 (Ok(room), Ok((socket, peer))) => {
+                    let Some(guest) = guests.admit(peer.ip()) else {
+                        // NOTE: closed without a word, which would cost more than it tells.
+                        Metrics::add(&service.metrics.turned_away);
+                        continue;
+                    };
                     let (service, tls) = (Arc::clone(&service), tls.clone());
                     let connection = connection(service, tls, socket, peer, stopper.subscribe());
-                    tokio::spawn(hold(room, connection));
+                    tokio::spawn(hold((room, guest), connection));
                 }
                 // Out of descriptors, or a client that is gone again: others come.
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -141,9 +150,9 @@ async fn serve(
     Ok(())
 }
 
-async fn hold(room: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
+async fn hold(place: (OwnedSemaphorePermit, Guest), work: impl Future<Output = ()>) {
     work.await;
-    drop(room);
+    drop(place);
 }
 
 async fn connection(

@@ -11,6 +11,8 @@ pub struct Metrics {
     pub accepted: AtomicU64,
     /// Connections that were let go since they took nothing.
     pub stalled: AtomicU64,
+    /// Connections that were one too many from their address.
+    pub turned_away: AtomicU64,
     /// TLS handshakes that failed.
     pub handshakes_failed: AtomicU64,
     /// Requests answered with 2xx or 3xx.
@@ -35,6 +37,7 @@ impl Metrics {
             ("connections", "gauge", "Open connections", &self.connections),
             ("connections_total", "counter", "Accepted connections", &self.accepted),
             ("stalled_total", "counter", "Connections that took nothing", &self.stalled),
+            ("turned_away_total", "counter", "Too many of an address", &self.turned_away),
             ("handshakes_failed_total", "counter", "Failed TLS", &self.handshakes_failed),
             ("requests_total", "counter", "Requests answered", &self.requests),
             ("refused_total", "counter", "Requests refused", &self.refused),

@@ -16,6 +16,7 @@
 mod block;
 mod body;
 mod feeder;
+mod guests;
 mod listener;
 mod metrics;
 mod pages;
