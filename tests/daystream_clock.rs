@@ -72,3 +72,13 @@ fn a_thousand_walks_of_the_clock() {
         }
     }
 }
+
+#[test]
+fn a_clock_beyond_what_a_folder_can_be_named_by_is_refused() {
+    let dir = log::folder();
+    let hand = Hand::at(253_402_300_800);
+    let mut writer = Writer::open(dir.path(), log::options(&hand)).unwrap();
+    assert_eq!(log::reason(&log::write(&mut writer, 1, 1).unwrap_err()), "CLOCK");
+    hand.set(1_507_507_200);
+    log::write(&mut writer, 1, 1).unwrap();
+}

@@ -6,8 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use log::{Dice, lines, open, reason, write};
-use pgsqlite::daystream::{Error, Identity, Writer};
+use log::{Dice, Hand, lines, open, reason, write};
+use pgsqlite::daystream::{Error, Identity, Reader, ReaderOptions, Start, Writer, WriterOptions};
 use pgsqlite::error::Coded;
 
 const SEGMENT: &str = "2017-10-09/1507507200.0.tsv";
@@ -214,4 +214,35 @@ fn a_tail_that_was_durable_is_damage() {
         assert_eq!(details[2], ("damage", "LOST".to_owned()), "cut at {cut}");
         assert_eq!(std::fs::read(&path).unwrap(), &bytes[..cut], "cut at {cut}");
     }
+}
+
+/// What is wrong, by its word.
+fn damage_of(error: &Error) -> String {
+    let details = error.code().details;
+    details.into_iter().find(|(key, _)| *key == "damage").unwrap().1
+}
+
+#[test]
+fn a_segment_that_lost_its_end_is_damage() {
+    let dir = log::folder();
+    let clock = Hand::at(1_507_507_200);
+    let small = WriterOptions { segment_bytes: 1, ..log::options(&clock) };
+    let mut writer = Writer::open(dir.path(), small).unwrap();
+    for xid in 1..=3 {
+        log::write(&mut writer, xid, 2).unwrap();
+    }
+    writer.sync().unwrap();
+    let path = |seq: u32| dir.path().join(format!("2017-10-09/1507507200.{seq}.tsv"));
+    let cut = |seq, length| {
+        let file = std::fs::OpenOptions::new().write(true).open(path(seq)).unwrap();
+        file.set_len(length).unwrap();
+    };
+    let mut reader = Reader::open(dir.path(), Start::Begin, ReaderOptions::default()).unwrap();
+    log::rest(&mut reader).unwrap();
+    // The one being read.
+    cut(6, 10);
+    assert_eq!(damage_of(&log::rest(&mut reader).unwrap_err()), "SHORTER");
+    // A closed one.
+    cut(3, 100);
+    assert_eq!(damage_of(&log::lines(dir.path()).1.unwrap()), "INCOMPLETE");
 }
