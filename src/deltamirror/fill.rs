@@ -25,9 +25,10 @@ use crate::sqlite::Db;
 
 /// What makes PostgreSQL print values as the stream does, and give all rows or say that it will
 /// not: the stream has them whatever the policies of a table let this role see.
-const SETTINGS: &str = "SET row_security = off; \
-    SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
-    SET lc_monetary = 'C'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+const SETTINGS: &str = "SET row_security = off; SET DateStyle = 'ISO'; \
+    SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1; \
+    SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET statement_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
     WHERE name = 'transaction_timeout'";
 

@@ -237,8 +237,8 @@ impl Db {
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
-    /// Whether the main database's file is not what its name leads to: it was removed, or another one
-    /// put in its place. False where that cannot be told.
+    /// Whether the main database's file is not what its name leads to: it was removed, or another
+    /// one put in its place. False where that cannot be told.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         let mut moved: c_int = 0;
