@@ -6,8 +6,9 @@ mod support;
 use mirror::live::Road;
 use mirror::{reason, rows};
 use pgsqlite::deltamirror::{
-    CompareOptions, DifferenceKind, Event, FollowState, InitOptions, compare, init,
+    CompareOptions, DifferenceKind, Event, FollowState, Follower, InitOptions, compare, init,
 };
+use pgsqlite::deltastream::{self, Plugin, SetupOptions};
 use pgsqlite::error::{Class, Coded};
 use pgsqlite::libpq::Conninfo;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -199,6 +200,65 @@ fn changes_of_definition_stop_the_table_and_resync_goes_on() {
         let resync = InitOptions { resync: true, ..InitOptions::default() };
         road.init_with("m.db", &resync).expect("resync");
     }
+}
+
+/// A slot was lost, or the server restored from a backup: what an operator does, and that a mirror
+/// that was forgotten does not go on with a gap.
+#[test]
+fn a_stream_made_anew_is_taken_only_with_all_tables() {
+    let setup = "create table t (id int primary key); create table u (id int primary key);
+        insert into t values (1); insert into u values (1)";
+    let road = Road::new("live_anew", setup, &[]);
+    road.init("m.db", &[]).expect("init");
+    let follower = road.follow("m.db");
+    road.sql("insert into t values (2)");
+    road.assert_equal("m.db");
+    drop(follower);
+    // One that follows all the while notices, too.
+    road.init("while.db", &[]).expect("init");
+    let (send, receive) = mpsc::channel();
+    let on_event = move |event| {
+        if let Event::Ended { error } = event {
+            let _ = send.send(error);
+        }
+    };
+    let _follower = road.follow_with("while.db", Box::new(on_event));
+    road.stop_capture();
+    deltastream::drop_slot(&road.conninfo(), "live_anew", None).expect("drop");
+    std::fs::remove_dir_all(road.stream()).expect("remove");
+    road.sql("insert into t values (3); insert into u values (3); delete from t where id = 1");
+    deltastream::setup(&SetupOptions {
+        conninfo: road.conninfo(),
+        slot: "live_anew".to_owned(),
+        stream: Some(road.stream()),
+        tables: Vec::new(),
+        publication: None,
+        plugin: Plugin::Pgoutput,
+    })
+    .expect("setup");
+    road.capture();
+    road.sql("insert into t values (10)");
+    let ended = receive.recv_timeout(Duration::from_secs(20)).expect("ends").expect("error");
+    assert_eq!(reason(&ended), "OTHERSTREAM", "{ended}");
+    let start = |road: &Road| {
+        let options = pgsqlite::deltamirror::Options::default();
+        Follower::start(road.file("m.db"), road.source(), options, Box::new(|_| {}))
+    };
+    assert_eq!(reason(&start(&road).expect_err("a gap")), "OTHERSTREAM");
+    assert_eq!(reason(&road.init("m.db", &[]).expect_err("a gap")), "OTHERSTREAM");
+    let resync = |tables: &[&str]| {
+        let tables = tables.iter().map(|table| (*table).to_owned()).collect();
+        let options = InitOptions { resync: true, tables, ..InitOptions::default() };
+        road.init_with("m.db", &options)
+    };
+    assert_eq!(reason(&resync(&["t"]).expect_err("half of it")), "OTHERSTREAM");
+    // LSNs of a server that was restored are lower than those that the mirror has seen.
+    road.db("m.db").exec("update _deltamirror_stream set lsn = 'FFFF/0'").expect("LSN");
+    assert_eq!(resync(&["t", "u"]).expect("all of it").len(), 2);
+    let _follower = start(&road).expect("follow");
+    road.sql("insert into t values (4); insert into u values (4)");
+    road.assert_equal("m.db");
+    assert_eq!(rows(&road.db("m.db"), "select id from t"), ["2", "3", "4", "10"]);
 }
 
 #[test]

@@ -4,7 +4,8 @@ mod mirror;
 mod support;
 
 use mirror::*;
-use pgsqlite::deltamirror::{Error, Event, Follower, Options, apply};
+use pgsqlite::daystream::Identity;
+use pgsqlite::deltamirror::{Error, Event, Follower, Options, apply, status};
 use pgsqlite::error::{Class, Coded};
 use pgsqlite::sqlite::{Access, Db};
 use std::sync::atomic::AtomicBool;
@@ -163,6 +164,36 @@ fn a_stream_of_another_server_or_database_is_refused() {
     assert_eq!(rows(&db, "select count(*) from t"), ["0"]);
     bed.writer.save_identity(&identity(7)).expect("identity");
     bed.apply(&db).expect("apply");
+}
+
+#[test]
+fn a_stream_that_was_made_anew_is_refused() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    let made = |bed: &mut Bed, made| {
+        let identity = Identity { made, ..identity(7) };
+        bed.writer.save_identity(&identity).expect("identity");
+    };
+    // A file and a stream from before streams told.
+    db.exec("ALTER TABLE _deltamirror_stream DROP COLUMN made").expect("drop");
+    bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+    bed.apply(&db).expect("apply");
+    // The stream tells now.
+    made(&mut bed, 5);
+    bed.transaction(2, &["_table|t|_action|insert|id|2"]);
+    bed.apply(&db).expect("apply");
+    assert_eq!(rows(&db, "select made from _deltamirror_stream"), ["5"]);
+    bed.transaction(3, &["_table|t|_action|insert|id|3"]);
+    made(&mut bed, 6);
+    let error = bed.apply(&db).expect_err("another stream");
+    assert_eq!((reason(&error), error.class()), ("OTHERSTREAM", Class::Drift));
+    assert_eq!(reason(&status(&db, Some(&bed.source())).expect_err("status")), "OTHERSTREAM");
+    assert_eq!(rows(&db, "select id from t"), ["1", "2"]);
+    made(&mut bed, 5);
+    bed.apply(&db).expect("apply");
+    assert_eq!(rows(&db, "select id from t"), ["1", "2", "3"]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub const PUBLICATION: &str = "daystream-publication";
 pub const TABLES: &str = "daystream-tables";
 /// The server's timeline.
 pub const TIMELINE: &str = "daystream-timeline";
+/// When the stream was made, microseconds since the Unix epoch.
+pub const MADE: &str = "daystream-made";
 /// End of the transaction before the first one in the answer, as `CLOCK.SEQ`.
 pub const BEFORE: &str = "daystream-before";
 /// To HEAD: end of the last transaction there is.
@@ -65,7 +67,7 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Whose changes a stream holds, as header fields.
 #[must_use]
-pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 7] {
+pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 8] {
     [
         (SYSTEM_ID, identity.system_id.to_string()),
         (DATABASE, encode(&identity.database)),
@@ -74,6 +76,7 @@ pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 7] {
         (PUBLICATION, encode(&identity.publication)),
         (TABLES, encode(&identity.tables_list())),
         (TIMELINE, identity.timeline.to_string()),
+        (MADE, identity.made.to_string()),
     ]
 }
 

@@ -33,12 +33,31 @@ pub struct Identity {
     pub tables: Vec<String>,
     /// Timeline of the server when the stream was last connected.
     pub timeline: u32,
+    /// When the stream was made, microseconds since the Unix epoch: what tells it from another one
+    /// of the same slot. 0: not known.
+    pub made: u64,
     /// Everything before this LSN is in the stream or was of no interest; made durable here before
     /// it is confirmed to the server.
     pub confirmed: Option<Lsn>,
 }
 
+/// What tells a state file from the one that replaced it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateMark {
+    file: u64,
+    /// Seconds and nanoseconds of its last change.
+    changed: (i64, i64),
+}
+
 impl Identity {
+    /// The mark of the state file in `dir` as it is now; `None` when there is none to be seen.
+    #[must_use]
+    pub fn mark(dir: &Path) -> Option<StateMark> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = dir.join(layout::STATE).symlink_metadata().ok()?;
+        Some(StateMark { file: meta.ino(), changed: (meta.ctime(), meta.ctime_nsec()) })
+    }
+
     /// Reads the identity of the stream in `dir`; `None` when it has none yet.
     ///
     /// # Errors
@@ -115,6 +134,7 @@ impl Identity {
             b"publication" => self.publication = value,
             b"tables" => self.tables = Identity::tables_of(&value)?,
             b"timeline" => self.timeline = value.parse().ok()?,
+            b"made" => self.made = value.parse().ok()?,
             b"confirmed" => self.confirmed = Some(value.parse().ok()?),
             _ => return Some(false),
         }
@@ -125,6 +145,7 @@ impl Identity {
         let system_id = self.system_id.to_string();
         let timeline = self.timeline.to_string();
         let tables = Some(self.tables_list()).filter(|names| !names.is_empty());
+        let made = (self.made > 0).then(|| self.made.to_string());
         let confirmed = self.confirmed.map(|lsn| lsn.to_string());
         let end = end.map(|end| end.to_string());
         let fields = [
@@ -135,6 +156,7 @@ impl Identity {
             ("publication", Some(&self.publication)),
             ("tables", tables.as_deref()),
             ("timeline", Some(&timeline)),
+            ("made", made.as_deref()),
             ("confirmed", confirmed.as_deref()),
             ("end", end.as_deref()),
         ];

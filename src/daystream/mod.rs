@@ -56,7 +56,7 @@ pub use error::{Damage, Error};
 pub use feed::Feed;
 pub use filter::TableFilter;
 pub use follow::Woken;
-pub use identity::Identity;
+pub use identity::{Identity, StateMark};
 pub use intake::{Intake, Taken, take_in};
 pub use layout::Segment;
 pub use position::{Position, PositionError};

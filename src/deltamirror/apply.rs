@@ -23,7 +23,7 @@ use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::{Error, StreamSource};
-use crate::daystream::{Feed, Position, Transaction};
+use crate::daystream::{Feed, Position, StateMark, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
 
@@ -118,6 +118,8 @@ pub(super) struct Applier<'db> {
     mark: Option<Stmt<'db>>,
     advance: Option<Stmt<'db>>,
     heart: Heart,
+    /// The stream's state file when it was looked at last.
+    seen: Option<StateMark>,
 }
 
 impl<'db> Applier<'db> {
@@ -154,6 +156,7 @@ impl<'db> Applier<'db> {
             mark: None,
             advance: None,
             heart: Heart::default(),
+            seen: None,
         })
     }
 
@@ -173,10 +176,13 @@ impl<'db> Applier<'db> {
     /// A reader that begins behind what is applied.
     ///
     /// # Errors
-    /// [`Error::OtherServer`], [`Error::Daystream`].
+    /// [`Error::OtherServer`], [`Error::OtherStream`], [`Error::Daystream`].
     pub(super) fn reader(&mut self, of: &StreamSource, stop: &AtomicBool) -> Result<Feed, Error> {
-        of.check_server(&self.stream)?;
+        of.check_same_stream(&self.stream)?;
         of.name().clone_into(&mut self.stream.stream);
+        if let Some(made) = of.made() {
+            self.stream.made = made;
+        }
         of.after(self.stream.position, stop)
     }
 
@@ -194,7 +200,7 @@ impl<'db> Applier<'db> {
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Ended, Error> {
         loop {
-            let result = self.transaction(reader, until, patience, on_commit);
+            let result = self.transaction(source, reader, until, patience, on_commit);
             let result = match result {
                 Ok(Step::Next) => continue,
                 Ok(Step::Ended(ended)) => {
@@ -210,13 +216,14 @@ impl<'db> Applier<'db> {
                 Err(error) => self.recover(error, patience, on_commit),
             };
             result?;
-            *reader = source.after(self.stream.position, patience.stop)?;
+            *reader = self.reader(source, patience.stop)?;
         }
     }
 
     /// Applies the next transaction.
     fn transaction(
         &mut self,
+        source: &StreamSource,
         reader: &mut Feed,
         until: Option<Position>,
         patience: Patience<'_>,
@@ -239,10 +246,10 @@ impl<'db> Applier<'db> {
                     return Ok(Step::Ended(Ended::Until));
                 }
                 if self.heart.begins(&entry) {
-                    return self.beat(reader, patience, on_commit);
+                    return self.beat(source, reader, patience, on_commit);
                 }
                 repeated = self.has(&transaction);
-                if !repeated && self.batch.is_none() && !self.begin(patience)? {
+                if !repeated && self.batch.is_none() && !self.begin(source, patience)? {
                     return Ok(Step::Moved);
                 }
                 self.tables.begin(transaction.lsn);
@@ -268,6 +275,7 @@ impl<'db> Applier<'db> {
     /// it waits for them, else it has got here, and is written down now and then.
     fn beat(
         &mut self,
+        source: &StreamSource,
         reader: &mut Feed,
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
@@ -285,7 +293,7 @@ impl<'db> Applier<'db> {
                 on_commit(&Committed { beat, stream, counts, commit_times: &[] });
                 return Ok(Step::Next);
             }
-            if !self.begin(patience)? {
+            if !self.begin(source, patience)? {
                 return Ok(Step::Moved);
             }
         }

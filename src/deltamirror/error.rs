@@ -87,6 +87,16 @@ pub enum Error {
         /// The stream's.
         got: String,
     },
+    /// The stream is not the one that the mirror was made from, nor a copy of it.
+    #[error(
+        "the stream {stream} is not the one that the mirror was made from: it was made anew, or is \
+         of another slot, and what was changed in between is not in it; fill all tables of the \
+         mirror anew from it (init -resync 1 -tables), or make a new mirror"
+    )]
+    OtherStream {
+        /// The stream.
+        stream: String,
+    },
     /// The table's definition in PostgreSQL is not what the mirror's table was made from.
     #[error(
         "the definition of table {table} changed at {place}: {detail}; nothing of that \
@@ -259,6 +269,7 @@ impl Coded for Error {
             Error::OtherServer { stream, wanted, got, .. } => {
                 code("OTHERSERVER").with("stream", stream).with("wanted", wanted).with("got", got)
             }
+            Error::OtherStream { stream } => code("OTHERSTREAM").with("stream", stream),
             Error::Drift { table, place, .. } => placed(code("DRIFT").with("table", table), place),
             Error::Row(row) => {
                 placed(code(row.reason.word()).with("table", &row.table), &row.place)
@@ -299,6 +310,7 @@ impl Coded for Error {
     fn class(&self) -> Class {
         match self {
             Error::OtherServer { .. }
+            | Error::OtherStream { .. }
             | Error::Drift { .. }
             | Error::Replaced { .. }
             | Error::NoPublication { .. } => Class::Drift,

@@ -82,7 +82,7 @@ impl Session {
         stream: &StreamState,
     ) -> Result<Session, Error> {
         if let Some(source) = source {
-            source.check_server(stream)?;
+            source.check_same_stream(stream)?;
             return Session::open(conninfo, source);
         }
         let (conn, system_id, database) = connect(conninfo)?;

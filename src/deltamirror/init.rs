@@ -106,8 +106,12 @@ pub fn init(
     let session = Session::open(conninfo, source)?;
     let published = session.tables(&options.tables)?;
     let begin = source.safe_start()?;
-    let known = prepare_state(db, source, begin, patience)?;
+    let (known, changes_stream) = prepare_state(db, source, begin, patience)?;
     let wanted = missing(db, &published, &known, options.resync)?;
+    let is_wanted = |state: &TableState| wanted.iter().any(|p| p.table.name == state.source);
+    if changes_stream && !known.iter().all(is_wanted) {
+        return Err(Error::OtherStream { stream: source.name().to_owned() });
+    }
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -117,7 +121,7 @@ pub fn init(
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
     let wanted = session.tables(&names)?;
     missing(db, &wanted, &known, options.resync)?;
-    let mut run = Run { db, source, session, snapshot, begin, patience, progress };
+    let mut run = Run { db, source, changes_stream, session, snapshot, begin, patience, progress };
     let mut filled = Vec::with_capacity(wanted.len());
     for published in &wanted {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -131,21 +135,25 @@ pub fn init(
 }
 
 /// Makes the mirror's own tables and notes the stream, when that was not done before. Returns the
-/// tables that are there.
+/// tables that are there, and whether they were made from another stream.
 fn prepare_state(
     db: &Db,
     source: &StreamSource,
     begin: Position,
     patience: Patience<'_>,
-) -> Result<Vec<TableState>, Error> {
+) -> Result<(Vec<TableState>, bool), Error> {
     if let Some(stream) = patience.retry(|| state::stream(db))? {
-        source.check_server(&stream)?;
-        return state::tables(db);
+        let another = match source.check_same_stream(&stream) {
+            Err(Error::OtherStream { .. }) => true,
+            checked => checked.map(|()| false)?,
+        };
+        return Ok((state::tables(db)?, another));
     }
     patience.begin(db)?;
     let made = state::create(db).and_then(|()| {
         let stream = StreamState {
             stream: source.name().to_owned(),
+            made: source.made().unwrap_or_default(),
             system_id: source.system_id().unwrap_or_default(),
             database: source.database().unwrap_or_default(),
             position: begin,
@@ -163,7 +171,7 @@ fn prepare_state(
     made?;
     patience.commit(db)?;
     failpoint::pass(failpoint::MIRROR_INIT_STATE);
-    Ok(Vec::new())
+    Ok((Vec::new(), false))
 }
 
 /// The tables that are to be filled; checks that all of them can live in this file.
@@ -209,6 +217,9 @@ fn quoted_name(name: &schema::TableName) -> String {
 struct Run<'a> {
     db: &'a Db,
     source: &'a StreamSource,
+    /// The mirror was made from another stream, and goes over to this one when all its tables are
+    /// filled from it.
+    changes_stream: bool,
     session: Session,
     snapshot: Snapshot,
     /// A position safely before the snapshot.
@@ -235,6 +246,24 @@ impl Run<'_> {
         let tables = state::tables(self.db)?;
         let all = tables.iter().all(|table| table.snapshot == self.snapshot);
         match state::stream(self.db)? {
+            Some(_) if self.changes_stream && !all => {
+                Err(Error::OtherStream { stream: self.source.name().to_owned() })
+            }
+            Some(stream) if self.changes_stream => {
+                // Positions and LSNs begin anew: after the server was restored, with lower ones.
+                let (stream_name, made) = (self.source.name(), self.source.made());
+                state::write_stream(
+                    self.db,
+                    &StreamState {
+                        stream: stream_name.to_owned(),
+                        made: made.unwrap_or_default(),
+                        position: self.begin,
+                        lsn: deltaflood::Lsn(0),
+                        generation: stream.generation + 1,
+                        ..stream
+                    },
+                )
+            }
             Some(mut stream) if all && stream.position < self.begin => {
                 stream.position = self.begin;
                 state::write_stream(self.db, &stream)
@@ -299,7 +328,7 @@ impl Run<'_> {
         let Some(stream) = stream else {
             return Err(Error::State { what: "the row of the stream is gone".to_owned() });
         };
-        if stream.position <= self.begin {
+        if stream.position <= self.begin || self.changes_stream {
             return Ok(());
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;

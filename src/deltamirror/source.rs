@@ -6,7 +6,9 @@ use super::Error;
 use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::remote::{self, Link};
-use crate::daystream::{self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start};
+use crate::daystream::{
+    self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start, StateMark,
+};
 use crate::limits;
 
 /// A stream that a mirror reads.
@@ -84,6 +86,12 @@ impl StreamSource {
         identity.filter(|i| !i.plugin.is_empty()).map(|identity| identity.tables.clone())
     }
 
+    /// When the stream was made ([`Identity::made`]); `None` when it does not tell.
+    #[must_use]
+    pub fn made(&self) -> Option<u64> {
+        self.identity.as_ref().map(|identity| identity.made).filter(|made| *made > 0)
+    }
+
     /// Compares what the stream tells of its server with what is known; what either does not tell
     /// is not compared.
     pub(super) fn check(
@@ -112,6 +120,21 @@ impl StreamSource {
         self.check("database", &self.database(), &state.database)
     }
 
+    /// Refuses a stream that is not the mirror's: its positions and LSNs say nothing of what the
+    /// mirror has. What either does not tell is not compared.
+    ///
+    /// # Errors
+    /// [`Error::OtherServer`], [`Error::OtherStream`].
+    pub(super) fn check_same_stream(&self, state: &StreamState) -> Result<(), Error> {
+        self.check_server(state)?;
+        match self.made() {
+            Some(made) if state.made > 0 && state.made != made => {
+                Err(Error::OtherStream { stream: self.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A reader that begins behind `position`.
     ///
     /// # Errors
@@ -125,6 +148,27 @@ impl StreamSource {
         Ok(feed)
     }
 
+    /// Sees that the folder holds the stream that was opened: it may have been removed since, and
+    /// another one made in its place. `seen` is the state file that was read last.
+    ///
+    /// # Errors
+    /// [`Error::OtherStream`], `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`.
+    pub(super) fn check_place(&self, seen: &mut Option<StateMark>) -> Result<(), Error> {
+        let (Source::Folder(dir), Some(made)) = (&self.source, self.made()) else { return Ok(()) };
+        let now = Identity::mark(dir);
+        if now.is_some() && now == *seen {
+            return Ok(());
+        }
+        match Identity::load(dir)? {
+            Some(identity) if identity.made == made => {
+                *seen = now;
+                Ok(())
+            }
+            Some(_) => Err(Error::OtherStream { stream: self.name.clone() }),
+            None => Err(daystream::Error::NotFound { dir: dir.clone() }.into()),
+        }
+    }
+
     /// Another host may have another stream by the name now than it had before.
     fn check_same(&self, feed: &Feed) -> Result<(), Error> {
         let place =
@@ -132,6 +176,9 @@ impl StreamSource {
         let (Some(known), Some(now)) = (self.identity.as_ref(), feed.identity()) else {
             return Ok(());
         };
+        if known.made > 0 && now.made > 0 && known.made != now.made {
+            return Err(Error::OtherStream { stream: self.name.clone() });
+        }
         let ((wanted, wanted_database), (got, got_database)) = (place(known), place(now));
         let (what, wanted, got) = match wanted == got {
             false => ("system", wanted, got),

@@ -6,7 +6,7 @@
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
 //! ```
-//! These tables are a format (`doc/daystream.md`): columns may be added, none is renamed or given
+//! These tables are a format (`doc/deltamirror.n`): columns may be added, none is renamed or given
 //! another meaning. LSNs are text in PostgreSQL's form, lists are those of the change line.
 
 use deltaflood::{Lsn, list};
@@ -26,6 +26,10 @@ use crate::sqlite::{Db, Stmt, Value};
 pub struct StreamState {
     /// Folder or URL of the stream.
     pub stream: String,
+    /// When the stream was made ([`Identity::made`]); 0 when it did not tell.
+    ///
+    /// [`Identity::made`]: crate::daystream::Identity::made
+    pub made: u64,
     /// Identifier of the PostgreSQL system; empty when the stream does not tell.
     pub system_id: String,
     /// Its database; empty when the stream does not tell.
@@ -80,7 +84,8 @@ const CREATE: &str = "
 CREATE TABLE IF NOT EXISTS _deltamirror_stream (
   stream TEXT PRIMARY KEY NOT NULL, system_id TEXT NOT NULL, database TEXT NOT NULL,
   clock INTEGER NOT NULL, seq INTEGER NOT NULL, lsn TEXT NOT NULL, commit_time INTEGER NOT NULL,
-  transactions INTEGER NOT NULL, changes INTEGER NOT NULL, generation INTEGER NOT NULL);
+  transactions INTEGER NOT NULL, changes INTEGER NOT NULL, generation INTEGER NOT NULL,
+  made INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS _deltamirror_table (
   name TEXT PRIMARY KEY NOT NULL, source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
   state TEXT NOT NULL, definition TEXT NOT NULL, base_types TEXT NOT NULL,
@@ -101,6 +106,24 @@ pub fn create(db: &Db) -> Result<(), Error> {
     Ok(db.exec(CREATE)?)
 }
 
+/// Adds the columns that files made by earlier versions do not have.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn add_columns(db: &Db) -> Result<(), Error> {
+    if !has_made(db)? {
+        let sql = "ALTER TABLE main._deltamirror_stream ADD COLUMN made INTEGER NOT NULL DEFAULT 0";
+        db.exec(sql)?;
+    }
+    Ok(())
+}
+
+fn has_made(db: &Db) -> Result<bool, Error> {
+    let sql =
+        "SELECT count(*) FROM pragma_table_info('_deltamirror_stream', 'main') WHERE name = 'made'";
+    Ok(db.query_int(sql, &[])? == Some(1))
+}
+
 /// Whether the database holds the mirror's tables.
 ///
 /// # Errors
@@ -118,10 +141,11 @@ pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
     if !is_there(db)? {
         return Ok(None);
     }
-    let mut stmt = db.prepare(
+    let made = if has_made(db)? { "made" } else { "0" };
+    let mut stmt = db.prepare(&format!(
         "SELECT stream, system_id, database, clock, seq, lsn, commit_time, transactions, \
-         changes, generation FROM main._deltamirror_stream",
-    )?;
+         changes, generation, {made} FROM main._deltamirror_stream"
+    ))?;
     if !stmt.step()? {
         return Ok(None);
     }
@@ -135,6 +159,7 @@ pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
         transactions: int(&stmt, 7)?,
         changes: int(&stmt, 8)?,
         generation: int(&stmt, 9)?,
+        made: unsigned(&stmt, 10)?,
     }))
 }
 
@@ -143,10 +168,12 @@ pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
+    add_columns(db)?;
     db.exec("DELETE FROM main._deltamirror_stream")?;
     db.execute(
         "INSERT INTO main._deltamirror_stream (stream, system_id, database, clock, seq, lsn, \
-         commit_time, transactions, changes, generation) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+         commit_time, transactions, changes, generation, made) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
         &[
             state.stream.as_str().into(),
             state.system_id.as_str().into(),
@@ -158,6 +185,7 @@ pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
             state.transactions.into(),
             state.changes.into(),
             state.generation.into(),
+            Value::Int(state.made as i64),
         ],
     )?;
     Ok(())

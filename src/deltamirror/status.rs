@@ -89,12 +89,12 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
     let opened;
     let (source, end) = match source {
         Some(source) => {
-            source.check_server(&stream)?;
+            source.check_same_stream(&stream)?;
             (Some(source), Some(source.end()?))
         }
         None => {
             opened = StreamSource::open(Source::parse(&stream.stream)).ok();
-            let known = opened.as_ref().filter(|source| source.check_server(&stream).is_ok());
+            let known = opened.as_ref().filter(|source| source.check_same_stream(&stream).is_ok());
             (known, known.and_then(|source| source.end().ok()))
         }
     };

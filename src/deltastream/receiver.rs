@@ -193,6 +193,9 @@ impl Receiver<'_> {
         if identity.confirmed.is_none() {
             identity.confirmed = Some(self.have);
         }
+        if identity.made == 0 {
+            identity.made = session::now_made();
+        }
         let from = std::mem::replace(&mut identity.timeline, session.system.timeline);
         if self.identity.as_ref() != Some(&identity) {
             self.save(&identity)?;

@@ -6,6 +6,7 @@ use super::pgoutput::TypeNames;
 use super::slot::Slot;
 use super::{Error, Options, plugin};
 use crate::daystream::Identity;
+use crate::daystream::heartbeat::now_us;
 use crate::libpq::{Conn, Conninfo, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
 use std::sync::Arc;
@@ -303,6 +304,11 @@ impl Session {
             _ => error,
         }
     }
+}
+
+/// The name of a stream that is made now: see [`Identity::made`].
+pub(super) fn now_made() -> u64 {
+    u64::try_from(now_us()).unwrap_or(1)
 }
 
 fn setting(link: &Replication, name: &str) -> Result<String, Error> {

@@ -118,6 +118,7 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
             publication: done.publication.clone(),
             tables,
             timeline: system.timeline,
+            made: session::now_made(),
             confirmed: Some(done.consistent_point),
         },
     };

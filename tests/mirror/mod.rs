@@ -101,6 +101,7 @@ pub fn prepare(db: &Db) {
     state::create(db).expect("state");
     let stream = StreamState {
         stream: "stream".into(),
+        made: 0,
         system_id: "7".into(),
         database: "d".into(),
         position: Position::MIN,

@@ -218,6 +218,7 @@ async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
             publication: text(wire::PUBLICATION),
             tables: Identity::tables_of(&text(wire::TABLES)).unwrap_or_default(),
             timeline: u32::try_from(number(wire::TIMELINE)).unwrap_or_default(),
+            made: number(wire::MADE),
             confirmed: None,
         });
     let hello = Hello {

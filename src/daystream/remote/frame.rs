@@ -127,6 +127,7 @@ impl Line {
             let tables = identity.tables_list();
             self.maybe("tables", Some(tables).filter(|tables| !tables.is_empty()));
             self.pair("timeline", identity.timeline);
+            self.maybe("made", Some(identity.made).filter(|made| *made > 0));
         }
         self.maybe("before", hello.before);
         self.maybe("end", hello.end);
@@ -160,6 +161,7 @@ impl Fields {
                 publication: word("publication"),
                 tables: Identity::tables_of(self.get("tables").unwrap_or_default())?,
                 timeline: self.parsed("timeline")?.unwrap_or_default(),
+                made: self.parsed("made")?.unwrap_or_default(),
                 confirmed: None::<Lsn>,
             }),
         };
@@ -186,6 +188,7 @@ mod tests {
             database: "a\tb\né".to_owned(),
             tables: vec!["public.a b".to_owned(), "public.\"C\"".to_owned()],
             timeline: 2,
+            made: 1_700_000_000_000_001,
             ..Identity::default()
         };
         let hello = Hello { identity: Some(identity), before: Some(last), ..Hello::default() };

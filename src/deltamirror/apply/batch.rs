@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::{Applier, Committed, load};
 use crate::daystream::Position;
-use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
-use crate::deltamirror::state::StreamState;
+use crate::deltamirror::state::{self, StreamState};
 use crate::deltamirror::tables::Counts;
+use crate::deltamirror::{Error, StreamSource};
 use crate::failpoint;
 use crate::sqlite::{self, Value};
 
@@ -23,7 +23,12 @@ pub(super) struct Batch {
 impl Applier<'_> {
     /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
     /// anew, and the feed must be moved.
-    pub(super) fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
+    pub(super) fn begin(
+        &mut self,
+        source: &StreamSource,
+        patience: Patience<'_>,
+    ) -> Result<bool, Error> {
+        source.check_place(&mut self.seen)?;
         if self.db.is_replaced() {
             let file = self.db.file().unwrap_or_default().display().to_string();
             return Err(Error::Replaced { file });
@@ -156,10 +161,13 @@ impl Applier<'_> {
     fn write_position(&mut self, stream: &StreamState) -> Result<(), Error> {
         let advance = match &mut self.advance {
             Some(advance) => advance,
-            slot => slot.insert(self.db.prepare(
-                "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
-                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7",
-            )?),
+            slot => {
+                state::add_columns(self.db)?;
+                slot.insert(self.db.prepare(
+                    "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
+                     commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7, made = ?8",
+                )?)
+            }
         };
         let lsn = stream.lsn.to_string();
         advance.execute(&[
@@ -170,6 +178,7 @@ impl Applier<'_> {
             stream.transactions.into(),
             stream.changes.into(),
             stream.stream.as_str().into(),
+            Value::Int(stream.made as i64),
         ])?;
         Ok(())
     }
