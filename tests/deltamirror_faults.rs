@@ -5,6 +5,7 @@ mod support;
 
 use mirror::*;
 use pgsqlite::daystream::Identity;
+use pgsqlite::daystream::{Keep, Storage, WriterOptions, retain};
 use pgsqlite::deltamirror::{Error, Event, Follower, Options, apply, status};
 use pgsqlite::error::{Class, Coded};
 use pgsqlite::sqlite::{Access, Db};
@@ -194,6 +195,26 @@ fn a_stream_that_was_made_anew_is_refused() {
     made(&mut bed, 5);
     bed.apply(&db).expect("apply");
     assert_eq!(rows(&db, "select id from t"), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_retention_removed_before_the_first_run_is_a_gap() {
+    let mut bed = Bed::with(WriterOptions { segment_bytes: 1, ..WriterOptions::default() });
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    for n in 1..=3u32 {
+        bed.transaction(n, &[&format!("_table|t|_action|insert|id|{n}")]);
+    }
+    let keep = Keep { bytes: Some(0), ..Keep::default() };
+    let removed = retain(&bed.dir.path().join("stream"), keep, 0, &Storage::default());
+    assert_eq!(removed.expect("retain").segments, 2);
+    let error = bed.apply(&db).expect_err("a gap");
+    assert_eq!(
+        (error.code().stage, reason(&error), error.class()),
+        ("DAYSTREAM", "GAP", Class::Drift)
+    );
+    assert_eq!(rows(&db, "select count(*) from t"), ["0"]);
 }
 
 #[test]

@@ -140,8 +140,10 @@ impl StreamSource {
     /// # Errors
     /// `DAYSTREAM GAP`, ... The stream may be empty.
     pub(super) fn after(&self, position: Position, stop: &AtomicBool) -> Result<Feed, Error> {
-        // The first line of all may stand at the least position.
-        let start = if position == Position::MIN { Start::Begin } else { Start::After(position) };
+        // The first line of all may stand at the least position. Not Start::Begin, which is content
+        // with what retention has left.
+        let least = position == Position::MIN;
+        let start = if least { Start::At(position) } else { Start::After(position) };
         let options = ReaderOptions::default();
         let feed = Feed::open(&self.source, start, options, self.link, stop)?;
         self.check_same(&feed)?;

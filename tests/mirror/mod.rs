@@ -25,10 +25,13 @@ pub struct Bed {
 
 impl Bed {
     pub fn new() -> Bed {
+        Bed::with(WriterOptions::default())
+    }
+
+    pub fn with(options: WriterOptions) -> Bed {
         sqlite::testing::load().expect("sqlite");
         let dir = tempfile::tempdir().expect("folder");
-        let mut writer =
-            Writer::open(dir.path().join("stream"), WriterOptions::default()).expect("writer");
+        let mut writer = Writer::open(dir.path().join("stream"), options).expect("writer");
         writer.save_identity(&identity(7)).expect("identity");
         writer.flush().expect("flush");
         Bed { dir, writer, lsn: 0x1000 }
