@@ -430,6 +430,27 @@ fn a_file_that_is_removed_or_replaced_is_not_written_to_any_more() {
 }
 
 #[test]
+fn a_panic_of_the_follower_ends_it_with_an_error() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    let (send, receive) = std::sync::mpsc::channel();
+    let on_event = move |event| match event {
+        Event::Applied { .. } => panic!("a defect, on purpose"),
+        event => drop(send.send(event)),
+    };
+    let follower =
+        Follower::start(bed.file(), bed.source(), Options::default(), Box::new(on_event));
+    let follower = follower.expect("follow");
+    bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+    let event = receive.recv_timeout(ms(20_000)).expect("an event");
+    let Event::Ended { error: Some(error) } = event else { panic!("{event:?}") };
+    assert_eq!(reason(&error), "DEFECT");
+    assert_eq!(follower.status().state.word(), "failed");
+}
+
+#[test]
 fn what_the_user_did_to_a_table_is_noticed() {
     let mut bed = Bed::new();
     let db = bed.db();

@@ -3,6 +3,7 @@
 //! A failure that may pass (a locked database, a full disk) is reported and tried again, with
 //! growing pauses; any other ends the thread and is reported as its last event.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -172,7 +173,13 @@ impl Follower {
         let work = Work { shared: Arc::clone(&shared), source, options, on_event };
         let thread = std::thread::Builder::new().name("deltamirror".to_owned());
         let thread = thread
-            .spawn(move || work.run(&file, ready))
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| work.run(&file, ready));
+                if std::panic::catch_unwind(run).is_err() {
+                    // NOTE: whoever waits for the end must hear of it, whatever ended it.
+                    work.end(Some(Error::Defect { what: "a panic while following".to_owned() }));
+                }
+            })
             .map_err(io("cannot start a thread to follow the stream"))?;
         let follower = Follower { shared, thread: Some(thread) };
         match started.recv() {
@@ -201,7 +208,7 @@ impl Follower {
     /// Waits until the thread has ended. Call [`Follower::stop`] first.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by its last event missing.
+            // A panic of the thread has been told by its last event.
             let _ = thread.join();
         }
     }
@@ -244,6 +251,11 @@ impl Work {
         // Readers later find everything in the file itself; what fails here fails nobody.
         let _ = db.exec("PRAGMA wal_checkpoint(PASSIVE)");
         drop(db);
+        self.end(error);
+    }
+
+    /// Tells of the end.
+    fn end(&self, error: Option<Error>) {
         let failed = error.as_ref().map(Coded::report);
         let mut guard = self.shared.lock();
         guard.0.state = if failed.is_some() { FollowState::Failed } else { FollowState::Stopped };
