@@ -262,6 +262,42 @@ fn a_stream_made_anew_is_taken_only_with_all_tables() {
 }
 
 #[test]
+fn what_the_user_made_on_a_table_is_there_after_it_was_filled_anew() {
+    let setup = "create table t (id int primary key, a text, b int, c int unique);
+        alter table t replica identity full; insert into t values (1, 'x', 1, 1)";
+    let road = Road::new("live_own", setup, &[]);
+    road.init("m.db", &[]).expect("init");
+    let db = road.db("m.db");
+    db.exec(
+        "create index own on t (a); create table log (id);
+         create trigger tells after insert on t begin insert into log values (new.id); end",
+    )
+    .expect("own");
+    let made = "select name from sqlite_master where type in ('index', 'trigger') order by 1";
+    let before = rows(&db, made);
+    let resync = InitOptions { resync: true, tables: vec!["t".into()], ..InitOptions::default() };
+    road.sql("alter table t drop column b; insert into t values (2, 'y', 2)");
+    road.init_with("m.db", &resync).expect("resync");
+    assert_eq!(rows(&db, made), before);
+    assert_eq!(rows(&db, "select count(*) from log"), ["0"]);
+    let follower = road.follow("m.db");
+    road.sql("insert into t values (3, 'z', 3)");
+    road.settle("m.db");
+    assert_eq!(rows(&db, "select id from log"), ["3"]);
+    drop(follower);
+    // One that cannot be made again is said, and the table stays as it is.
+    road.sql("alter table t drop column a; insert into t values (4, 4)");
+    let error = road.init_with("m.db", &resync).expect_err("its index");
+    assert_eq!(reason(&error), "OWN");
+    assert!(error.to_string().contains("index \"own\" of table t"), "{error}");
+    assert_eq!(rows(&db, "select id, a from t"), ["1 'x'", "2 'y'", "3 'z'"]);
+    db.exec("drop index own").expect("drop");
+    road.init_with("m.db", &resync).expect("resync");
+    let _follower = road.follow("m.db");
+    road.assert_equal("m.db");
+}
+
+#[test]
 fn what_cannot_be_mirrored_is_said_before_anything_is_made() {
     let setup = "create table t (id int primary key); create table other (id int primary key);
         create table \"T\" (id int primary key); create view v as select 1 as one";

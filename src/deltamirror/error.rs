@@ -223,6 +223,21 @@ pub enum Error {
         /// What is odd.
         what: String,
     },
+    /// An index or a trigger of the user's does not fit the table any more.
+    #[error(
+        "the {kind} \"{name}\" of table {table}, which is not the mirror's, cannot be made again: \
+         nothing of the table was changed; drop it and fill the table again"
+    )]
+    Own {
+        /// `index` or `trigger`.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The table's name in SQLite.
+        table: String,
+        /// SQLite's word.
+        source: crate::sqlite::Error,
+    },
     /// Stopped by the caller.
     #[error("stopped")]
     Stopped,
@@ -296,6 +311,9 @@ impl Coded for Error {
             Error::Standby => code("STANDBY"),
             Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
             Error::State { .. } => code("STATE"),
+            Error::Own { kind, name, table, .. } => code("OWN")
+                .with("table", table)
+                .with(if kind == "index" { "index" } else { "trigger" }, name),
             Error::Stopped => code("STOPPED"),
             Error::Defect { .. } => code("DEFECT"),
             Error::Io { .. } => code("IO"),

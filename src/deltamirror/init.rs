@@ -4,7 +4,7 @@
 //! mirror's position and noted in one SQLite transaction, so that a run that is killed leaves whole
 //! tables or none: run again, it keeps those that are ready. Tables can be added to a mirror that
 //! is live, and one can be filled anew (`resync`), while readers see the old rows until the last
-//! moment.
+//! moment. What the user made on it, indexes and triggers, is there again then.
 //!
 //! Not guaranteed: a transaction whose commit is in the log more than
 //! [`limits::MIRROR_START_SLACK_S`] before it becomes visible to others (a synchronous standby that
@@ -17,6 +17,7 @@ use super::Error;
 use super::busy::{Patience, roll_back};
 use super::definition::Definition;
 use super::fill::Session;
+use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
 use super::state::{self, StreamState, TableState, TableStatus};
@@ -290,6 +291,7 @@ impl Run<'_> {
     fn fill_in_transaction(&mut self, published: &Published) -> Result<Filled, Error> {
         let table = &published.table;
         let name = ddl::sqlite_name(&table.name);
+        let own = own::of(self.db, &name)?;
         self.db.exec(&format!("DROP TABLE IF EXISTS main.{}", quote_identifier(&name)))?;
         state::forget_table(self.db, &name)?;
         for statement in ddl::statements(table)? {
@@ -312,6 +314,7 @@ impl Run<'_> {
         state::write_table(self.db, &state)?;
         state::raise_generation(self.db)?;
         self.catch_up(state)?;
+        own::make(self.db, &name, &own)?;
         Ok(Filled { table: name, rows })
     }
 

@@ -33,6 +33,7 @@ mod heart;
 mod init;
 mod latency;
 mod once;
+mod own;
 mod row;
 mod snapshot;
 mod source;
