@@ -326,9 +326,13 @@ fn what_cannot_be_mirrored_is_said_before_anything_is_made() {
     assert_eq!(reason(&wrong(&another.info()).expect_err("other database")), "OTHERSERVER");
     let stop = AtomicBool::new(true);
     let (db, source) = (road.db("s.db"), road.source());
-    let stopped =
-        pgsqlite::deltamirror::init(&db, &road.info(), &source, &options, &stop, &mut |_| {});
-    assert!(stopped.is_err());
+    let one = InitOptions { tables: vec!["t".into()], ..InitOptions::default() };
+    let stopped = init(&db, &road.info(), &source, &one, &stop, &mut |_| {});
+    assert_eq!(reason(&stopped.expect_err("stopped")), "STOPPED");
+    road.sql("drop publication live_refused; create publication live_refused");
+    assert_eq!(code(&road, &[]), "NOTABLES");
+    road.sql("drop publication live_refused");
+    assert_eq!(code(&road, &["t"]), "NOPUBLICATION");
 }
 
 #[test]

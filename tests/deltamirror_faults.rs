@@ -81,6 +81,7 @@ fn every_row_that_does_not_fit_has_its_reason() {
     let stops = |reason: &str| (reason.to_owned(), None);
     assert_eq!(line("_table|t|_action|insert|id|3|zz|4"), stops("DRIFT"));
     assert_eq!(line("_table|t|_unchanged|zz|_action|update|id|1"), stops("DRIFT"));
+    assert_eq!(line("_table|t|_action|insert|id|3|a"), stops("BADLINE"));
 }
 
 #[test]
@@ -109,6 +110,23 @@ fn a_value_beyond_sqlites_limit_is_named_and_the_beginning_of_its_line_kept() {
         length(line) * 2 - length(cast(line as blob)) < 100, message like '%(the first % bytes)' \
         from _deltamirror_error where line like '%insert%' order by id";
     assert_eq!(rows(&db, kept), ["'TOOBIG' 1 1 1", "'TOOBIG' 1 1 1", "'TOOBIG' 1 0 1"]);
+}
+
+#[test]
+fn a_row_that_sqlite_does_not_store_is_too_big() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    let big = "x".repeat(100_000);
+    bed.transaction(1, &[&format!("_table|t|_action|insert|id|1|a|{big}")]);
+    bed.transaction(2, &["_table|t|_action|insert|id|2"]);
+    db.set_length_limit(50_000);
+    let error = bed.apply(&db).expect_err("too big");
+    assert_eq!((reason(&error), error.class()), ("TOOBIG", Class::Poison));
+    db.set_length_limit(1_000_000);
+    bed.apply(&db).expect("apply");
+    assert_eq!(rows(&db, "select id, length(a) from t"), ["1 100000", "2 NULL"]);
 }
 
 #[test]

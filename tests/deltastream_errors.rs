@@ -4,10 +4,12 @@ mod support;
 
 use deltaflood::Verb;
 use pgsqlite::daystream::{Identity, Writer, WriterOptions};
+use pgsqlite::deltamirror::Snapshot;
 use pgsqlite::deltastream::{
     Capture, Error, Plugin, SetupOptions, drop_slot, run, setup, status_of,
 };
 use pgsqlite::error::{Class, Coded};
+use pgsqlite::libpq::{Conn, Conninfo};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -222,6 +224,12 @@ fn a_server_without_logical_wal_is_refused_and_a_lost_server_is_waited_for() {
     std::fs::write(cluster.data().join("standby.signal"), "").expect("standby.signal");
     cluster.start();
     assert_eq!(run_code(&source), "STREAM STANDBY");
+    // A copy is not taken from one, either: its snapshots do not tell what is in progress.
+    let conninfo = Conninfo::parse(&source.conninfo()).expect("conninfo");
+    let conn = Conn::connect(&conninfo).expect("connect");
+    let error = Snapshot::take(&conn).expect_err("a standby");
+    let code = error.code();
+    assert_eq!((code.stage, code.reason), ("MIRROR", "STANDBY"));
 }
 
 #[test]
