@@ -76,6 +76,60 @@ fn a_detached_partition_is_not_sent() {
     unsaid("blind_detach", &partitions("blind_detach"), sql, &["t extra id=11"]);
 }
 
+/// A table of two columns, published as itself.
+fn plain(publication: &str) -> String {
+    format!(
+        "create table t (id int primary key, v text);
+         insert into t values (1, 'a'), (2, 'a');
+         create publication {publication} for table t"
+    )
+}
+
+#[test]
+fn a_rewrite_that_leaves_the_type_is_not_sent() {
+    let sql = "alter table t alter v type text using v || '!'";
+    let found = ["t different id=1", "t different id=100", "t different id=2"];
+    unsaid("blind_rewrite", &plain("blind_rewrite"), sql, &found);
+}
+
+#[test]
+fn a_last_column_made_anew_is_not_sent() {
+    let sql = "alter table t drop column v; alter table t add column v text default 'b'";
+    let found = ["t different id=1", "t different id=100", "t different id=2"];
+    unsaid("blind_column", &plain("blind_column"), sql, &found);
+}
+
+#[test]
+fn another_row_filter_is_not_sent() {
+    let road = Road::new("blind_filter", "create table t (id int primary key)", &["t"]);
+    let version = road.client().query_one("show server_version_num", &[]).expect("version");
+    if version.get::<_, String>(0).parse::<u32>().expect("number") < 150_000 {
+        return;
+    }
+    road.sql("insert into t select generate_series(1, 3)");
+    road.init("m.db", &[]).expect("init");
+    let _follower = road.follow("m.db");
+    road.sql("alter publication blind_filter set table t where (id > 1)");
+    road.sql("insert into t values (0), (4)");
+    road.settle("m.db");
+    assert_eq!(differences(&road), ["t extra id=1"]);
+}
+
+#[test]
+fn a_table_taken_out_of_the_publication_is_not_sent() {
+    let setup = "create table t (id int primary key); create table u (id int primary key)";
+    let road = Road::new("blind_taken", setup, &["t", "u"]);
+    road.init("m.db", &[]).expect("init");
+    let _follower = road.follow("m.db");
+    road.sql("alter publication blind_taken drop table t; insert into t values (1)");
+    road.settle("m.db");
+    let error = road.compare_with("m.db", &CompareOptions::default()).expect_err("not sent");
+    assert_eq!(mirror::reason(&error), "DRIFT");
+    assert!(error.to_string().contains("no longer published"), "{error}");
+    let rest = CompareOptions { tables: vec!["u".into()], ..CompareOptions::default() };
+    assert!(road.compare_with("m.db", &rest).expect("compare").is_equal());
+}
+
 #[test]
 fn a_renamed_value_of_an_enum_is_not_sent() {
     let setup = "create type v as enum ('a', 'b');
