@@ -138,6 +138,12 @@ impl Conn {
         self.status_code() > pq_sys::ConnStatusType::CONNECTION_BAD as u32
     }
 
+    /// Whether the connection was lost, or could not be made.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.status_code() == pq_sys::ConnStatusType::CONNECTION_BAD as u32
+    }
+
     /// libpq's number for the state of the connection: 0 good, 1 bad, others while connecting.
     #[must_use]
     pub fn status_code(&self) -> u32 {

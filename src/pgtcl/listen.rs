@@ -12,12 +12,23 @@ use crate::libpq::Conn;
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, InterpRef, Obj};
 use std::rc::Rc;
 
-/// The channel that a word means: as the server reads an identifier.
+/// The longest name of the server (manual, "Identifiers and Key Words"); it cuts off the rest.
+const NAME_BYTES_MAX: usize = 63;
+
+/// The channel that a word means: as the server reads an identifier. Notifications come under that
+/// name, so a difference would lose them.
 fn channel_name(word: &str) -> String {
-    match word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    let mut name = match word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
-        None => word.to_lowercase(),
+        // Of letters beyond ASCII a server in UTF-8 changes none.
+        None => word.to_ascii_lowercase(),
+    };
+    let mut end = name.len().min(NAME_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
     }
+    name.truncate(end);
+    name
 }
 
 /// Sends LISTEN or UNLISTEN.
@@ -29,7 +40,7 @@ fn send(conn: &Conn, verb: &str, channel: &str) -> CmdResult<()> {
 }
 
 /// `pg_listen conn channel ?callback?`: runs the callback for each NOTIFY on the channel; without
-/// one (or with an empty one) no more.
+/// one no more. An empty callback listens too.
 pub(super) fn listen(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let (name, channel, callback) = match words {
         [_, name, channel] => (name, channel, None),
@@ -41,7 +52,6 @@ pub(super) fn listen(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let channel = channel_name(&channel.as_text()?);
     let conn = connection.idle_conn()?;
     let here = InterpRef::new(interp);
-    let callback = callback.filter(|callback| !callback.internal().is_empty());
     match callback {
         Some(callback) => {
             if !connection.listens_to(&channel) {

@@ -2,7 +2,8 @@
 //! nothing is printed.
 //!
 //! libpq tells a notice in the midst of a call; the handler runs when the command that was called
-//! is done, before it returns. At most [`NOTICES_MAX`] notices wait for that; the oldest go first.
+//! is done, before it returns, or when the event loop has read it. At most [`NOTICES_MAX`] notices
+//! wait for that; the oldest go first.
 
 use super::Connection;
 use super::handles::connection;

@@ -6,8 +6,8 @@
 //! that looks once the event loop runs. Not guaranteed: that a loss is seen before the socket tells
 //! it (a peer that vanished without a word is noticed by the next statement, or by keepalives).
 
-use super::Connection;
 use super::query::Pending;
+use super::{Connection, notice};
 use crate::libpq::{Conn, Notification, TransactionStatus};
 use crate::tcl::event::{Readable, Timer};
 use crate::tcl::{Interp, InterpRef, Obj, guard};
@@ -188,10 +188,14 @@ impl Connection {
         while let Some(notification) = conn.notification() {
             self.tell_listeners(&notification);
         }
+        notice::deliver();
         self.serve_waiter(&conn);
-        if !conn.is_ok() {
+        if conn.is_lost() {
             self.unwatch_socket();
             self.tell_loss();
+        } else if self.watch.wanted.get() {
+            // One that was just being made could not be watched before.
+            self.watch_socket();
         }
     }
 
@@ -223,7 +227,7 @@ impl Connection {
 
     /// A loss from now on is to be told; one that has happened is not.
     pub(super) fn expect_loss(&self) {
-        let lost = self.with_conn(|conn| !conn.is_ok()).unwrap_or(true);
+        let lost = self.with_conn(|conn| conn.is_lost()).unwrap_or(true);
         self.watch.loss_told.set(lost);
     }
 
