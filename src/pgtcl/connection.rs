@@ -317,9 +317,8 @@ impl Connection {
     /// # Errors
     /// None in practice.
     pub(super) fn hand_out(self: &Rc<Self>, interp: Interp, result: PgResult) -> CmdResult {
-        let status = result.status();
         let handle = self.add_result(interp, result)?;
-        self.begin_copy(status, Some(&handle));
+        self.begin_copy(&handle.pg_result(), Some(&handle));
         Ok(match self.autoclear.get() {
             Autoclear::Never => handle.name().clone(),
             Autoclear::Unread => handle.tracked_name(Text::Keeps),

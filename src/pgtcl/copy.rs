@@ -1,13 +1,13 @@
 //! COPY through the channel of a connection: `puts` sends rows, `gets` receives them (PostgreSQL
 //! manual, COPY and "Functions Associated with the COPY Command").
 //!
-//! Rows may be of any length. A line that is only `\.` ends a COPY from the client. What came of a
-//! COPY is shown by the result handle of the statement that began it: its status, its error, its
-//! row count.
+//! Rows may be of any length. A line that is only `\.` ends a COPY from the client; in binary form,
+//! where these bytes may be a value's, only behind the trailer. What came of a COPY is shown by the
+//! result handle of the statement that began it: its status, its error, its row count.
 
 use super::failure::request_failed;
 use super::{Connection, QueryResult};
-use crate::libpq::{self, Conn, CopyData, CopyRead, Status};
+use crate::libpq::{self, Conn, CopyData, CopyRead, PgResult, Status};
 use crate::tcl::channel::Driver;
 use crate::tcl::{CmdResult, Failure, Interp};
 use std::any::Any;
@@ -22,6 +22,8 @@ const EIO: i32 = 5;
 const COPY_WAIT: Duration = Duration::from_secs(1);
 /// The line that ends a COPY from the client.
 const END_LINE: &[u8] = b"\\.\n";
+/// What ends the rows in binary form.
+const TRAILER: [u8; 2] = [0xFF, 0xFF];
 
 /// What COPY a connection is in.
 #[derive(Default)]
@@ -39,8 +41,9 @@ struct Incoming {
     handle: Weak<QueryResult>,
     /// The beginning of a line that may be the end line: empty, `\` or `\.`.
     held: Vec<u8>,
-    /// What was sent so far ends with a line end.
-    line_start: bool,
+    /// The last two bytes that were sent; a line end before there were any.
+    last: [u8; 2],
+    binary: bool,
 }
 
 struct Outgoing {
@@ -74,8 +77,7 @@ impl Incoming {
         for (length, is_end) in [(3, true), (2, false), (1, false)] {
             let Some(at) = data.len().checked_sub(length) else { continue };
             let (before, tail) = data.split_at(at);
-            if END_LINE.starts_with(tail) && before.last().map_or(self.line_start, |b| *b == b'\n')
-            {
+            if END_LINE.starts_with(tail) && self.may_end_behind(before) {
                 data = before;
                 ended = is_end;
                 if !is_end {
@@ -84,11 +86,26 @@ impl Incoming {
                 break;
             }
         }
-        if let Some(last) = data.last() {
-            self.line_start = *last == b'\n';
+        if !data.is_empty() {
+            self.last = self.last_behind(data);
             taken(conn, || conn.put_copy_data(data))?;
         }
         Ok(ended)
+    }
+
+    /// The last two of all bytes, with these.
+    fn last_behind(&self, data: &[u8]) -> [u8; 2] {
+        match data {
+            [.., one, two] => [*one, *two],
+            [one] => [self.last[1], *one],
+            [] => self.last,
+        }
+    }
+
+    /// Whether an end line may stand behind these bytes.
+    fn may_end_behind(&self, data: &[u8]) -> bool {
+        let last = self.last_behind(data);
+        if self.binary { last == TRAILER } else { last[1] == b'\n' }
     }
 }
 
@@ -140,10 +157,13 @@ fn taken(
 
 impl Connection {
     /// Opens the channel for a COPY that a statement has begun; `handle` will show its end.
-    pub(super) fn begin_copy(&self, status: Status, handle: Option<&Rc<QueryResult>>) {
+    pub(super) fn begin_copy(&self, result: &PgResult, handle: Option<&Rc<QueryResult>>) {
         let handle = handle.map(Rc::downgrade).unwrap_or_default();
-        let phase = match status {
-            Status::CopyIn => Phase::In(Incoming { handle, held: Vec::new(), line_start: true }),
+        let phase = match result.status() {
+            Status::CopyIn => {
+                let (held, last) = (Vec::new(), *b"\n\n");
+                Phase::In(Incoming { handle, held, last, binary: result.is_binary() })
+            }
             Status::CopyOut => Phase::Out(Outgoing { handle, row: None, ended: false }),
             _ => return,
         };
@@ -160,17 +180,15 @@ impl Connection {
         .upgrade();
         while let Some(result) = conn.get_result() {
             let status = result.status();
-            let is_last = matches!(status, Status::CopyIn | Status::CopyOut) || status.is_error();
+            self.begin_copy(&result, handle.as_ref());
             if let Some(handle) = &handle {
                 handle.replace(result);
             }
-            if is_last {
-                // The next COPY of several statements begins, or the statements end with this
-                // error.
-                self.begin_copy(status, handle.as_ref());
-                if status.is_error() {
-                    conn.drain();
-                }
+            // The next COPY of several statements begins, or the statements end with this error.
+            if status.is_error() {
+                conn.drain();
+            }
+            if status.is_copy() || status.is_error() {
                 return;
             }
         }

@@ -52,7 +52,7 @@ pub(super) fn execute(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
     let conn = connection.statement_conn()?;
     let result = conn.exec(&call.sql.as_text()?).map_err(|error| request_failed(&conn, error))?;
     let status = result.status();
-    connection.begin_copy(status, None);
+    connection.begin_copy(&result, None);
     if let Some(oid) = call.oid {
         interp.set_var(oid, None, &Obj::from(u64::from(result.oid_value())))?;
     }

@@ -37,14 +37,14 @@ impl Pending {
     pub(super) fn collect(&self, connection: &Connection, conn: &Conn) -> bool {
         while !conn.is_busy() {
             let Some(result) = conn.get_result() else { return true };
-            let status = result.status();
+            let is_copy = result.status().is_copy();
+            connection.begin_copy(&result, None);
             let mut kept = self.result.borrow_mut();
             if !kept.as_ref().is_some_and(|kept| kept.status().is_error()) {
                 kept.replace(result);
             }
             drop(kept);
-            if matches!(status, Status::CopyIn | Status::CopyOut) {
-                connection.begin_copy(status, None);
+            if is_copy {
                 return true;
             }
         }

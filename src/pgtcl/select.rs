@@ -154,7 +154,7 @@ pub(super) fn select(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         return Ok(Flow::Body(Body::new("pg_select", body.clone(), rows)));
     }
     let result = statement.exec(&conn)?;
-    connection.begin_copy(result.status(), None);
+    connection.begin_copy(&result, None);
     if result.status() != Status::TuplesOk {
         return Err(result_failed(&result));
     }
@@ -324,7 +324,7 @@ impl Streamed {
         if let Ok(conn) = self.connection.conn() {
             while let Some(result) = conn.get_result() {
                 if matches!(result.status(), Status::CopyIn | Status::CopyOut) {
-                    self.connection.begin_copy(result.status(), None);
+                    self.connection.begin_copy(&result, None);
                     break;
                 }
             }
@@ -351,8 +351,8 @@ impl Iteration for Streamed {
                         self.set_count(interp, 0)?;
                     }
                 }
-                status => {
-                    self.connection.begin_copy(status, None);
+                _ => {
+                    self.connection.begin_copy(&result, None);
                     return Err(result_failed(&result));
                 }
             }
