@@ -7,7 +7,7 @@ use tcl_sys as sys;
 
 /// A value that is not yet one of Tcl's, or one that stands for many.
 pub enum Cell<'a> {
-    /// Text in UTF-8; what is not becomes U+FFFD.
+    /// Text in UTF-8; a byte that is not becomes the character of its number.
     Text(&'a [u8]),
     /// A byte array.
     Bytes(&'a [u8]),

@@ -72,7 +72,7 @@ impl Obj {
         Obj::utf8(text.as_bytes())
     }
 
-    /// A string from bytes that should be UTF-8; what is not becomes U+FFFD.
+    /// A string from UTF-8; a byte that is none becomes the character of its number.
     #[must_use]
     pub fn utf8(utf8: &[u8]) -> Obj {
         let internal = text::from_utf8(utf8, sys::is_tcl9());

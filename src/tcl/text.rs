@@ -107,14 +107,28 @@ fn is_plain(bytes: &[u8]) -> bool {
     rest.iter().all(|byte| (1..0x80).contains(byte))
 }
 
-/// UTF-8 to the form of the running Tcl; bytes that are no UTF-8 become U+FFFD. Borrows when
-/// nothing needs a change.
+/// Text with bytes that are no UTF-8: each becomes the character of its number, as Tcl itself reads
+/// it. They come when a script has set another `client_encoding`.
+fn with_strange_bytes(utf8: &[u8]) -> String {
+    let mut text = String::with_capacity(utf8.len() + 8);
+    for chunk in utf8.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| char::from(*byte)));
+    }
+    text
+}
+
+/// UTF-8 to the form of the running Tcl; a byte that is no UTF-8 becomes the character of its
+/// number. Borrows when nothing needs a change.
 #[must_use]
 pub fn from_utf8(utf8: &[u8], tcl9: bool) -> Cow<'_, [u8]> {
     if is_plain(utf8) {
         return Cow::Borrowed(utf8);
     }
-    let text = String::from_utf8_lossy(utf8);
+    let text = match std::str::from_utf8(utf8) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(with_strange_bytes(utf8)),
+    };
     let plain = |b: u8| b != 0 && (tcl9 || b < 0xF0);
     if text.bytes().all(plain) {
         return match text {
@@ -164,6 +178,14 @@ mod tests {
     fn plain_text_is_borrowed_both_ways() {
         assert!(matches!(to_utf8("aé€".as_bytes()), Ok(Cow::Borrowed("aé€"))));
         assert!(matches!(from_utf8("aé€".as_bytes(), false), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_characters_of_their_number() {
+        for tcl9 in [false, true] {
+            let text = from_utf8(b"caf\xE9 \xC3\xA9\x80\xE2\x82", tcl9);
+            assert_eq!(&*text, "café é\u{80}â\u{82}".as_bytes());
+        }
     }
 
     #[test]
