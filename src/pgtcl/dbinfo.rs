@@ -50,6 +50,11 @@ pub(super) fn dbinfo(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("param", _) => {
             return Err(Failure::wrong_args("pg_dbinfo param connHandle paramName").into());
         }
+        // A safe interpreter may use the connection that was shared with it, and no more.
+        ("password", [name]) if interp.is_safe() => {
+            let code = ["PGSQLITE", "CONNECTION", "SAFE", "name", &name.text_lossy()];
+            return Err(Failure::new("a safe interpreter is not told passwords", &code).into());
+        }
         (option, [name]) => fact(plain_connection(interp, name)?.as_ref(), option)?,
         (option, _) => {
             return Err(Failure::wrong_args(&format!("pg_dbinfo {option} connHandle")).into());
