@@ -18,8 +18,8 @@ enum How {
 use How::{Connection as OnConnection, Plain};
 
 const COMMANDS: &[(&str, How)] = &[
-    ("quote", OnConnection(quote::quote)),
-    ("escape_bytea", OnConnection(quote::escape_bytea)),
+    ("quote", OnConnection(quote::quote_by_handle)),
+    ("escape_bytea", OnConnection(quote::escape_bytea_by_handle)),
     ("unescape_bytea", Plain(quote::unescape_bytea)),
     ("disconnect", OnConnection(connect::disconnect)),
     ("exec", OnConnection(exec::exec)),

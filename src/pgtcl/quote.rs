@@ -33,6 +33,15 @@ pub(super) fn quote(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     Ok(Obj::from(format!("'{escaped}'")).into())
 }
 
+/// `$conn quote ?-null? string`: as the command, but the string must be there, or the handle would
+/// be taken for it.
+pub(super) fn quote_by_handle(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    if words.len() < 3 {
+        return Err(Failure::wrong_args("pg_quote ?-null? ?connection? string").into());
+    }
+    quote(interp, words)
+}
+
 fn bytes(value: &Obj) -> CmdResult<&[u8]> {
     value.as_bytes().ok_or_else(|| {
         let code = ["TCL", "VALUE", "BYTES"];
@@ -53,6 +62,14 @@ pub(super) fn escape_bytea(interp: Interp, words: &[Obj]) -> Result<Flow, Except
         _ => return Err(Failure::wrong_args("pg_escape_bytea ?connection? binaryString").into()),
     };
     Ok(Obj::from(escaped).into())
+}
+
+/// `$conn escape_bytea bytes`: as [`quote_by_handle`].
+pub(super) fn escape_bytea_by_handle(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    if words.len() < 3 {
+        return Err(Failure::wrong_args("pg_escape_bytea ?connection? binaryString").into());
+    }
+    escape_bytea(interp, words)
 }
 
 /// `pg_unescape_bytea string`: the bytes of a `bytea` value as the server writes it.

@@ -227,7 +227,7 @@ fn assign(interp: Interp, handle: &QueryResult, array: &Obj) -> CmdResult {
             interp.set_var(array, Some(&element), value)?;
         }
     }
-    Ok(array.clone())
+    Ok(Obj::empty())
 }
 
 /// Sets `arr(first column's value,column SUFFIX)`, of the columns after the first.
@@ -243,7 +243,7 @@ fn assign_by_index(interp: Interp, handle: &QueryResult, array: &Obj, suffix: &s
             interp.set_var(array, Some(&element), value)?;
         }
     }
-    Ok(array.clone())
+    Ok(Obj::empty())
 }
 
 /// `{name typeOid typeSize}` of each column.

@@ -128,7 +128,8 @@ fn option_of<'a>(
             return Err(Failure::new(message, &["TCL", "LOOKUP", "INDEX", "option", &word]).into());
         }
     };
-    if !options.binding.is_none() {
+    let again = matches!((&binding, &options.binding), (Binding::Variables, Binding::Variables));
+    if !options.binding.is_none() && !again {
         let message = "Can't combine multiple parameter flags (-variables, -paramarray, -params)";
         return Err(Failure::new(message, &["TCL", "WRONGARGS"]).into());
     }

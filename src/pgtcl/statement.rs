@@ -7,6 +7,8 @@ use crate::tcl::{CmdResult, Failure, Interp, Obj};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
+const VARIABLES_ALONE: &str = "-variables can not be used with positional or named parameters";
+
 /// Where parameters come from.
 #[derive(Default)]
 pub(super) enum Binding {
@@ -24,6 +26,16 @@ pub(super) enum Binding {
 impl Binding {
     pub(super) fn is_none(&self) -> bool {
         matches!(self, Binding::None)
+    }
+
+    /// The parameters of two options: -variables goes with no other; else the later one counts.
+    fn and(self, later: Binding) -> CmdResult<Binding> {
+        match (&self, &later) {
+            (Binding::Variables, Binding::Array(_)) | (Binding::Array(_), Binding::Variables) => {
+                Err(Failure::new(VARIABLES_ALONE, &["TCL", "WRONGARGS"]).into())
+            }
+            _ => Ok(later),
+        }
     }
 }
 
@@ -66,6 +78,10 @@ impl<'a> Statement<'a> {
     pub(super) fn bind(interp: Interp, sql: &'a Obj, binding: Binding) -> CmdResult<Statement<'a>> {
         match binding {
             Binding::None => Ok(Statement { sql: Sql::of(sql)?, params: None }),
+            // COMPAT: an empty list is no list, and several statements are allowed.
+            Binding::Positional(values) if values.is_empty() => {
+                Self::bind(interp, sql, Binding::None)
+            }
             Binding::Positional(values) => {
                 let null = |value: &Obj| value.internal() == b"NULL";
                 let params = values.into_iter().map(|v| if null(&v) { None } else { Some(v) });
@@ -157,11 +173,11 @@ impl<'a> Call<'a> {
             let [word, tail @ ..] = rest else { return Err(wrong().into()) };
             match (word.internal(), tail, connection) {
                 (b"-variables", _, _) => {
-                    binding = Binding::Variables;
+                    binding = binding.and(Binding::Variables)?;
                     rest = tail;
                 }
                 (b"-paramarray", [array, tail @ ..], _) => {
-                    binding = Binding::Array(array.clone());
+                    binding = binding.and(Binding::Array(array.clone()))?;
                     rest = tail;
                 }
                 ([b'-', second, ..], _, _) if *second != b'-' => return Err(wrong().into()),
@@ -184,7 +200,7 @@ fn with_positional(binding: Binding, params: &[Obj]) -> CmdResult<Binding> {
     }
     let message = match binding {
         Binding::None => return Ok(Binding::Positional(params.to_vec())),
-        Binding::Variables => "-variables can not be used with positional or named parameters",
+        Binding::Variables => VARIABLES_ALONE,
         _ => "Can't use both positional and named parameters",
     };
     Err(Failure::new(message, &["TCL", "WRONGARGS"]).into())
