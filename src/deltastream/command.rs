@@ -136,6 +136,7 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     let mut capture = Capturing::new(&conninfo, &slot, stream);
     capture.publication = options.text("-publication")?;
     capture.plugin = plugin(options)?;
+    check_publication(capture.plugin, capture.publication.as_ref())?;
     capture.oversize_skip = match options.text("-oversize")?.as_deref() {
         None | Some("error") => false,
         Some("skip") => true,
@@ -178,6 +179,15 @@ fn plugin(options: &Options) -> CmdResult<Option<Plugin>> {
     }
 }
 
+/// A publication named for a plugin that takes no notice of it would not choose anything.
+fn check_publication(plugin: Option<Plugin>, publication: Option<&String>) -> CmdResult<()> {
+    if plugin == Some(Plugin::Deltaflood) && publication.is_some() {
+        let message = "the plugin deltaflood knows no publications: name tables by -tables";
+        return Err(Failure::new(message, &["PGSQLITE", "USAGE", "CONFLICT"]).into());
+    }
+    Ok(())
+}
+
 fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let known = ["-conninfo", "-slot", "-stream", "-tables", "-publication", "-plugin"];
     let options = Options::parse(words, &known)?;
@@ -189,6 +199,7 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         publication: options.text("-publication")?,
         plugin: plugin(&options)?.unwrap_or_default(),
     };
+    check_publication(Some(wanted.plugin), wanted.publication.as_ref())?;
     let done = setup(&wanted)?;
     let dict = Obj::dict([
         ("slot", Obj::text(&wanted.slot)),
