@@ -33,6 +33,26 @@ pub fn open_existing(file: &Path) -> Result<Db, Error> {
     Ok(db)
 }
 
+/// Sees whether [`open`] could open the file, and makes none: before what has to be undone when it
+/// cannot.
+///
+/// # Errors
+/// [`Error::Io`] when a file that is there, or the folder of a new one, cannot be written;
+/// [`Error::Sqlite`].
+pub fn check(file: &Path) -> Result<(), Error> {
+    let new = !file.exists();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let (place, what) = if new {
+        (folder.unwrap_or(Path::new(".")), "no file can be made in the folder that -db names")
+    } else {
+        (file, "the file that -db names cannot be written")
+    };
+    let rights = if new { rustix::fs::Access::EXEC_OK } else { rustix::fs::Access::empty() };
+    rustix::fs::access(place, rights | rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| Error::Io { what, source: errno.into() })?;
+    if new { Ok(()) } else { open_existing(file).map(drop) }
+}
+
 /// Opens a file that must be there, to look at it.
 ///
 /// # Errors

@@ -165,6 +165,8 @@ impl Live {
 
     /// Everything, until stopped or until a part fails.
     fn go(&self, interp: Interp) -> CmdResult<()> {
+        // Before there is a slot: one that nobody reads keeps WAL.
+        connection::check(&self.file)?;
         self.set_up(interp)?;
         if self.over() {
             return Ok(());
