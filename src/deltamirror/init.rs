@@ -294,11 +294,17 @@ impl Run<'_> {
         let own = own::of(self.db, &name)?;
         self.db.exec(&format!("DROP TABLE IF EXISTS main.{}", quote_identifier(&name)))?;
         state::forget_table(self.db, &name)?;
-        for statement in ddl::statements(table)? {
-            self.db.exec(&statement)?;
+        let statements = ddl::statements(table)?;
+        let (create, indexes) = statements.split_at(1.min(statements.len()));
+        for statement in create {
+            self.db.exec(statement)?;
         }
         failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
         let rows = self.copy(published, &name)?;
+        // Sorted in one go.
+        for statement in indexes {
+            self.db.exec(statement)?;
+        }
         failpoint::pass(failpoint::MIRROR_INIT_COPIED);
         let state = TableState {
             name: name.clone(),
