@@ -80,6 +80,10 @@ pub const IMPORT_CACHE_BYTES: u64 = 24 << 20;
 /// Export: bytes of rows that are handed to libpq at once.
 pub const EXPORT_CHUNK_BYTES: usize = 64 << 10;
 
+/// Size of a table in PostgreSQL, in bytes, from which the first fill of a mirror loads it without
+/// the file's WAL: for less the few more fsyncs of changing the journal cost more than they save.
+pub const MIRROR_WAL_TABLE_BYTES: u64 = 4 << 20;
+
 /// How long a mirror waits for a locked SQLite database, in milliseconds, unless told otherwise.
 pub const MIRROR_BUSY_MS: u64 = 5_000;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, first_fill};
+use crate::error::{Class, Coded};
 use crate::limits;
 use crate::sqlite::{Access, Db};
 
@@ -29,6 +30,12 @@ pub fn open(file: &Path) -> Result<Db, Error> {
 pub fn open_existing(file: &Path) -> Result<Db, Error> {
     let db = Db::open(file, Access::Write)?;
     db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
+    if let Err(error) = first_fill::repair(&db) {
+        // Others use it as it is; it can be followed as it is.
+        if error.class() != Class::Retry {
+            return Err(error);
+        }
+    }
     tune(&db)?;
     Ok(db)
 }

@@ -213,6 +213,18 @@ impl Session {
         Ok((0..result.ntuples()).map(|row| (text(row, 0), text(row, 1))).collect())
     }
 
+    /// How large a table is on the server, its parts and long values included, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn bytes(&self, table: &Table) -> Result<u64, Error> {
+        let sql = "SELECT pg_catalog.sum(pg_catalog.pg_table_size(relid))::pg_catalog.int8 FROM ( \
+              SELECT $1::pg_catalog.oid::pg_catalog.regclass AS relid \
+              UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid)) part";
+        let result = self.conn.query_params(sql, &[Some(table.oid.to_string().as_bytes())])?;
+        Ok(result.text(0, 0).and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+    }
+
     /// Begins the transaction, keeps the definitions of the tables still, and takes the snapshot.
     /// The locks come first: what they wait for is done when the snapshot is taken, and a snapshot
     /// does not protect against TRUNCATE and ALTER TABLE. They are waited for at most

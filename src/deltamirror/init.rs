@@ -17,6 +17,7 @@ use super::Error;
 use super::busy::{Patience, roll_back};
 use super::definition::Definition;
 use super::fill::Session;
+use super::first_fill::{self, Unlogged};
 use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
@@ -114,6 +115,7 @@ pub fn init(
         return Err(Error::OtherStream { stream: source.name().to_owned() });
     }
     if wanted.is_empty() {
+        patience.retry(|| first_fill::end(db))?;
         return Ok(Vec::new());
     }
     session.wait_for_writers(&wanted, options.writers, stop, progress)?;
@@ -148,6 +150,7 @@ fn prepare_state(
             Err(Error::OtherStream { .. }) => true,
             checked => checked.map(|()| false)?,
         };
+        patience.retry(|| first_fill::repair(db))?;
         return Ok((state::tables(db)?, another));
     }
     patience.begin(db)?;
@@ -164,7 +167,8 @@ fn prepare_state(
             changes: 0,
             generation: 1,
         };
-        state::write_stream(db, &stream)
+        state::write_stream(db, &stream)?;
+        first_fill::begin(db)
     });
     if made.is_err() {
         roll_back(db);
@@ -244,6 +248,7 @@ impl Run<'_> {
     }
 
     fn advance_in_transaction(&self) -> Result<(), Error> {
+        first_fill::end(self.db)?;
         let tables = state::tables(self.db)?;
         let all = tables.iter().all(|table| table.snapshot == self.snapshot);
         match state::stream(self.db)? {
@@ -275,8 +280,9 @@ impl Run<'_> {
 
     /// Makes and fills one table, in one SQLite transaction.
     fn fill(&mut self, published: &Published) -> Result<Filled, Error> {
+        let unlogged = Unlogged::begin(self.db, self.session.bytes(&published.table)?)?;
         self.patience.begin(self.db)?;
-        let filled = self.fill_in_transaction(published);
+        let filled = self.fill_in_transaction(published, unlogged.as_ref());
         if filled.is_err() {
             roll_back(self.db);
         }
@@ -284,11 +290,18 @@ impl Run<'_> {
         failpoint::pass(failpoint::MIRROR_INIT_COMMIT_BEFORE);
         self.patience.commit(self.db)?;
         failpoint::pass(failpoint::MIRROR_INIT_COMMIT_AFTER);
+        if let Some(unlogged) = unlogged {
+            unlogged.finish()?;
+        }
         (self.progress)(&Progress::Ready { table: &filled.table, rows: filled.rows });
         Ok(filled)
     }
 
-    fn fill_in_transaction(&mut self, published: &Published) -> Result<Filled, Error> {
+    fn fill_in_transaction(
+        &mut self,
+        published: &Published,
+        unlogged: Option<&Unlogged<'_>>,
+    ) -> Result<Filled, Error> {
         let table = &published.table;
         let name = ddl::sqlite_name(&table.name);
         let own = own::of(self.db, &name)?;
@@ -300,7 +313,7 @@ impl Run<'_> {
             self.db.exec(statement)?;
         }
         failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
-        let rows = self.copy(published, &name)?;
+        let rows = self.copy(published, &name, unlogged)?;
         // Sorted in one go.
         for statement in indexes {
             self.db.exec(statement)?;
@@ -324,9 +337,19 @@ impl Run<'_> {
         Ok(Filled { table: name, rows })
     }
 
-    fn copy(&mut self, published: &Published, name: &str) -> Result<u64, Error> {
+    fn copy(
+        &mut self,
+        published: &Published,
+        name: &str,
+        unlogged: Option<&Unlogged<'_>>,
+    ) -> Result<u64, Error> {
         let progress = &mut self.progress;
-        let mut report = |rows| progress(&Progress::Rows { table: name, rows });
+        let mut report = |rows| {
+            if let Some(unlogged) = unlogged {
+                unlogged.go_on();
+            }
+            progress(&Progress::Rows { table: name, rows });
+        };
         self.session.copy(self.db, published, ("main", name), self.patience.stop, &mut report)
     }
 

@@ -28,6 +28,7 @@ pub mod connection;
 mod definition;
 mod error;
 mod fill;
+mod first_fill;
 mod follow;
 mod heart;
 mod init;

@@ -5,6 +5,7 @@
 //! _deltamirror_table    one row per table: where it comes from, its definition, its snapshot
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
+//! _deltamirror_filling  the journal that the file had; there until the first fill is over
 //! ```
 //! These tables are a format (`doc/deltamirror.n`): columns may be added, none is renamed or given
 //! another meaning. LSNs are text in PostgreSQL's form, lists are those of the change line.
