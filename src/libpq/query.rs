@@ -406,6 +406,13 @@ impl Conn {
         unsafe { pq_sys::PQisBusy(self.as_raw()) == 1 }
     }
 
+    /// Looks at what has been read already, without reading: the end of a statement behind its last
+    /// result lets the next one be sent.
+    pub fn parse_input(&self) {
+        // libpq does it whatever it then answers.
+        let _ = self.is_busy();
+    }
+
     /// The next result of what was sent; `None` when there are no more. Waits when
     /// [`Conn::is_busy`].
     #[must_use]

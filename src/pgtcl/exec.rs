@@ -47,9 +47,16 @@ pub(super) fn getresult(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
     next_result(interp, &connection)
 }
 
+/// COMPAT: scripts send the next statement without asking whether there are more results. What ends
+/// a statement has mostly come with its last result, and is taken with it.
 fn next_result(interp: Interp, connection: &Rc<Connection>) -> Result<Flow, Exception> {
     let conn = connection.results_conn()?;
     let Some(result) = conn.get_result() else { return Ok(Obj::empty().into()) };
+    if result.status().is_error() {
+        conn.drain(); // no other result comes behind an error, but its end in a message of its own
+    } else {
+        conn.parse_input();
+    }
     Ok(Flow::Value(connection.hand_out(interp, result)?))
 }
 
