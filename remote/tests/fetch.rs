@@ -350,3 +350,18 @@ fn retention_under_followers_is_no_gap_or_a_told_one() {
     assert!(before.starts_with(&seen) && seen.ends_with(b"\tcommit\n"));
     assert!(seen.len() < before.len());
 }
+
+#[test]
+fn no_room_for_a_large_transaction_is_told_with_the_folder() {
+    let (root, stream) = root();
+    let mut writer = open(&stream);
+    write(&mut writer, 1, 2).unwrap();
+    write(&mut writer, 2, 80_000).unwrap();
+    writer.sync().unwrap();
+    let server = Server::start(root.path(), &[]);
+    let got = command(&server.url("flights"), &[]).env("TMPDIR", "/nonexistent").output().unwrap();
+    let told = text(&got.stderr);
+    assert!(told.starts_with("PGSQLITE DAYSTREAM LOCAL path /nonexistent\t"), "{told}");
+    assert!(told.contains("TMPDIR") && got.status.code() == Some(1), "{told}");
+    assert_eq!(text(&got.stdout).lines().count(), 3);
+}

@@ -149,13 +149,13 @@ impl Assembler {
             } else if feed == 0 && self.line.is_empty() && !self.overlong {
                 return Err(broken("an empty line within a transaction"));
             } else {
-                self.take(piece)?;
+                self.take(piece).map_err(no_room)?;
                 self.line_ends(sink)?;
             }
             rest = after;
         }
         if !rest.is_empty() {
-            self.take(rest)?;
+            self.take(rest).map_err(no_room)?;
         }
         Ok(())
     }
@@ -219,6 +219,14 @@ impl Assembler {
         }
         Err(broken("a transaction whose sums are wrong"))
     }
+}
+
+/// A transaction that is too large for memory has no other place.
+fn no_room(error: io::Error) -> Failure {
+    let dir = std::env::temp_dir();
+    let name = dir.display();
+    let why = format!("cannot keep a large transaction in a file in {name}: {error}; set TMPDIR");
+    Failure::Fault(Fault::new(Reason::Local, why).with("path", name))
 }
 
 fn broken(what: &str) -> Failure {
