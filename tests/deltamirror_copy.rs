@@ -246,6 +246,10 @@ fn a_stream_made_anew_is_taken_only_with_all_tables() {
     };
     assert_eq!(reason(&start(&road).expect_err("a gap")), "OTHERSTREAM");
     assert_eq!(reason(&road.init("m.db", &[]).expect_err("a gap")), "OTHERSTREAM");
+    // What is missing can be seen all the same.
+    let short = CompareOptions { wait: mirror::ms(100), ..CompareOptions::default() };
+    let comparison = road.compare_with("m.db", &short).expect("compare");
+    assert_eq!(comparison.tables.iter().map(|table| table.different).collect::<Vec<_>>(), [3, 1]);
     let resync = |tables: &[&str]| {
         let tables = tables.iter().map(|table| (*table).to_owned()).collect();
         let options = InitOptions { resync: true, tables, ..InitOptions::default() };

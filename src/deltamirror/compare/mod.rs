@@ -129,6 +129,7 @@ impl Comparison {
 ///
 /// # Errors
 /// [`Error::Drift`] when a table's definition is another one, [`Error::OtherServer`],
+/// [`Error::OtherStream`] for a `source` that is not the mirror's,
 /// [`Error::NotMirrored`], [`Error::NotInitialised`], [`Error::InTransaction`], and those of both
 /// databases.
 pub fn compare(
@@ -146,7 +147,9 @@ pub fn compare(
         return Err(Error::NotInitialised { file });
     };
     let states = wanted(state::tables(db)?, &options.tables)?;
+    // Of another stream in the place of the mirror's nothing can be learned, as of none.
     let known = StreamSource::open(Source::parse(&stream.stream)).ok();
+    let known = known.filter(|known| known.check_same_stream(&stream).is_ok());
     let source = source.or(known.as_ref());
     let mut open: Vec<Open> = states.into_iter().map(Open::new).collect();
     let mut run = Run { conninfo, db, source, stop, left: options.wait };
