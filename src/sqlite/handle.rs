@@ -56,6 +56,9 @@ pub enum HandleError {
         /// The name asked for.
         name: String,
     },
+    /// The package itself is not there.
+    #[error("the Tcl package sqlite3 cannot be loaded: install it (Debian: libsqlite3-tcl)")]
+    NoPackage,
     /// A command, but not one that the `sqlite3` package made.
     #[error("command \"{name}\" is not an sqlite3 handle")]
     Foreign {
@@ -100,6 +103,7 @@ pub enum HandleError {
 impl HandleError {
     fn name(&self) -> &str {
         match self {
+            HandleError::NoPackage => "sqlite3",
             HandleError::NotFound { name }
             | HandleError::Foreign { name }
             | HandleError::Closed { name }
@@ -113,7 +117,7 @@ impl HandleError {
 impl Coded for HandleError {
     fn code(&self) -> Code {
         let reason = match self {
-            HandleError::NotFound { .. } => "NOTFOUND",
+            HandleError::NotFound { .. } | HandleError::NoPackage => "NOTFOUND",
             HandleError::Foreign { .. } => "FOREIGN",
             HandleError::Closed { .. } => "CLOSED",
             HandleError::OtherInterp { .. } => "OTHERINTERP",
@@ -185,7 +189,7 @@ pub fn prepare(host: &mut dyn Host) -> Result<(), HandleError> {
         return Ok(());
     }
     if host.command("::sqlite3").is_none() {
-        return Err(HandleError::NotFound { name: NAME.to_owned() });
+        return Err(HandleError::NoPackage);
     }
     learn(host, NAME, None).map(|_| ())
 }
