@@ -236,7 +236,7 @@ pub enum Error {
         /// The table's name in SQLite.
         table: String,
         /// SQLite's word.
-        source: crate::sqlite::Error,
+        source: Box<crate::sqlite::Error>,
     },
     /// Stopped by the caller.
     #[error("stopped")]

@@ -46,7 +46,7 @@ pub(super) fn make(db: &Db, table: &str, own: &[Own]) -> Result<(), Error> {
             kind: kind.clone(),
             name: name.clone(),
             table: table.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
     }
     Ok(())
