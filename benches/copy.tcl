@@ -55,6 +55,22 @@ proc copy_c {} {
     return $taken
 }
 
+# The first fill of a mirror: the table and what the stream's changes go on from.
+proc copy_init {} {
+    global copy_server copy_folder copy_conninfo
+    set stream $copy_folder/stream
+    if {![file exists $stream]} {
+        exec [measure::program deltastream] setup -conninfo $copy_conninfo -slot bench \
+            -stream $stream -tables flights 2>@1
+    }
+    set file $copy_folder/init.db
+    file delete $file $file-wal $file-shm
+    set taken [measure::command $copy_server [list [measure::program deltamirror] init \
+        -conninfo $copy_conninfo -stream $stream -db $file]]
+    copy_check $file
+    return $taken
+}
+
 # DuckDB's own copy, when the Python named by PGSQLITE_BENCH_DUCKDB has it with its extensions.
 proc copy_duckdb {} {
     global copy_server copy_folder copy_conninfo
@@ -96,6 +112,7 @@ set copy_sides {
     "pg_sqlite copy -exclusive 0" { copy_script copy 0 -exclusive 0 }
     "pg_sqlite copy -parallel 2" { copy_script copy 0 -parallel 2 }
     "pg_sqlite import_postgres_result -rowbyrow" { copy_script ours }
+    "deltamirror init" { copy_init }
     "Pgtcl pg_select, db eval insert" { copy_script loop }
     "psql copy csv | sqlite3 .import" { copy_import }
     "psql copy to /dev/null (floor)" {
