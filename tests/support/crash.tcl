@@ -129,6 +129,14 @@ proc ::crash::kill {name {signal KILL}} {
     }
 }
 
+# Whether the slot is read.
+proc ::crash::connected {} {
+    variable server
+    variable slot
+    expr {[::cluster::sql $server crash [subst {
+        select active from pg_replication_slots where slot_name = '$slot'}]] eq "t"}
+}
+
 # Every process that should run does; else an error with the end of its log.
 proc ::crash::tend {} {
     variable running
