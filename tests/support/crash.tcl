@@ -240,6 +240,10 @@ proc ::crash::write_no_more {} {
     catch {exec kill -TERM {*}[::cluster::children [process writer]]}
     ::wait::until {![alive writer]} 30000 "the writer's end"
     collect writer
+    # What a client that was killed has asked for is committed all the same, a moment later.
+    variable server
+    ::wait::until {[::cluster::sql $server {select count(*) from pg_stat_activity
+        where application_name = 'pgbench'}] == 0} 30000 "the end of the writer's sessions"
 }
 
 proc ::crash::read_on {} {
