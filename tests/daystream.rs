@@ -418,7 +418,7 @@ fn a_reader_is_taken_up_anywhere_where_another_was() {
         reader.next().map(|entry| entry.map(|entry| entry.change.xid))
     };
     assert_eq!(reason(&resume(within).unwrap_err()), "GAP");
-    assert_eq!(resume(between).unwrap().is_some(), true);
+    assert!(resume(between).unwrap().is_some());
     write(&mut writer, 21, 1).unwrap();
     writer.flush().unwrap();
     assert_eq!(resume(end).unwrap(), Some(Some(21)));

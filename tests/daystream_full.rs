@@ -55,7 +55,7 @@ fn a_full_disk_stops_the_capture_and_with_space_it_goes_on() {
             .expect("ballast");
         // Small transactions, and in every second cycle a large one that cannot fit.
         let rows = if cycle % 2 == 0 { 1000 } else { 30_000 };
-        let failed = wait_for("the disk to be full", std::time::Duration::from_secs(60), || {
+        wait_for("the disk to be full", std::time::Duration::from_secs(60), || {
             if capture.is_finished() {
                 return Some(());
             }
@@ -68,7 +68,6 @@ fn a_full_disk_stops_the_capture_and_with_space_it_goes_on() {
             end = source.wal_lsn();
             None
         });
-        let () = failed;
         let error = capture.join().expect_err("the disk is full");
         assert_eq!(error.code().reason, "IO", "{}", error.report());
         assert_eq!(error.class(), Class::Retry, "{}", error.report());

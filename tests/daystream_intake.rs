@@ -131,8 +131,8 @@ fn the_lines_of_another_stream_get_new_stamps() {
     let text = lines.join(&b'\n');
     let mut text = text.as_slice().to_vec();
     text.push(b'\n');
-    let mut other = log::Hand::at(1_600_000_000);
-    let options = log::options(&mut other);
+    let other = log::Hand::at(1_600_000_000);
+    let options = log::options(&other);
     let mut writer = pgsqlite::daystream::Writer::open(to.path(), options).unwrap();
     take_in(text.as_slice(), &mut writer).unwrap();
     assert_eq!(all(to.path()), [(1, 3), (2, 1)]);

@@ -24,7 +24,7 @@ fn hammer(road: &Road, stop: &AtomicBool, count: &AtomicU64, number: u32) {
         n += 1;
         let id = number * 1_000_000 + n;
         let other = number * 1_000_000 + n.wrapping_mul(7919) % n.max(1);
-        let end = if n % 7 == 0 { "rollback" } else { "commit" };
+        let end = if n.is_multiple_of(7) { "rollback" } else { "commit" };
         client
             .batch_execute(&format!(
                 "begin; insert into a values ({id}, 'x', {n}) on conflict do nothing;

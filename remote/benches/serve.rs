@@ -110,7 +110,7 @@ fn followers(count: usize, seconds: u64) {
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
     let root = log::folder();
-    let mut writer = Writer::open(&root.path().join("flights"), WriterOptions::default()).unwrap();
+    let mut writer = Writer::open(root.path().join("flights"), WriterOptions::default()).unwrap();
     write(&mut writer, 1, 1).unwrap();
     writer.sync().unwrap();
     let server = Server::start(root.path(), &[]);

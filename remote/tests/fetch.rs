@@ -343,8 +343,8 @@ fn retention_under_followers_is_no_gap_or_a_told_one() {
     // The slow one comes to where there is nothing any more, and says so.
     let got = slow.wait_with_output().unwrap();
     let told = text(&got.stderr);
-    let code = format!("PGSQLITE DAYSTREAM GAP wanted 1507507200.");
-    assert!(told.lines().last().unwrap().starts_with(&code), "{told}");
+    let code = "PGSQLITE DAYSTREAM GAP wanted 1507507200.";
+    assert!(told.lines().last().unwrap().starts_with(code), "{told}");
     assert_eq!(got.status.code(), Some(1));
     let seen = [&begun[..], &got.stdout].concat();
     assert!(before.starts_with(&seen) && seen.ends_with(b"\tcommit\n"));

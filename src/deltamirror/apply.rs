@@ -265,7 +265,7 @@ impl<'db> Applier<'db> {
                 return self.finish(&transaction, time, repeated, patience, on_commit);
             }
             lines += 1;
-            if lines % 4096 == 0 && patience.stop.load(Ordering::Relaxed) {
+            if lines.is_multiple_of(4096) && patience.stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
         }

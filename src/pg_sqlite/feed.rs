@@ -97,7 +97,7 @@ impl<'a, B: Batches> Feed<'a, B> {
 
     fn report(&mut self) -> Result<()> {
         if let Some(progress) = &mut self.progress
-            && self.rows % progress.every == 0
+            && self.rows.is_multiple_of(progress.every)
             && self.rows > self.reported
         {
             self.reported = self.rows;

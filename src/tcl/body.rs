@@ -71,7 +71,7 @@ fn step(interp: Interp, mut body: Box<Body>) -> c_int {
                 sys::Tcl_NREvalObj(interp.raw(), script, 0)
             }
         }
-        Ok(false) => finish(interp, body),
+        Ok(false) => finish(interp, *body),
         Err(exception) => {
             body.rows.abandon(interp);
             exception.raise(interp)
@@ -79,7 +79,7 @@ fn step(interp: Interp, mut body: Box<Body>) -> c_int {
     }
 }
 
-fn finish(interp: Interp, mut body: Box<Body>) -> c_int {
+fn finish(interp: Interp, mut body: Body) -> c_int {
     interp.reset_result();
     match body.rows.finish(interp) {
         Ok(value) => {
@@ -99,7 +99,7 @@ unsafe extern "C" fn ran(data: *mut *mut c_void, interp: *mut sys::Interp, resul
     };
     let outcome = guard::caught(move || match result {
         sys::TCL_OK | sys::TCL_CONTINUE => step(interp, body),
-        sys::TCL_BREAK => finish(interp, body),
+        sys::TCL_BREAK => finish(interp, *body),
         other => {
             let mut body = body;
             if other == sys::TCL_ERROR && !body.name.is_empty() {

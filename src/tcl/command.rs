@@ -27,6 +27,9 @@ impl<T: Into<Obj>> From<T> for Flow {
 }
 
 type Run = dyn Fn(Interp, &[Obj]) -> Result<Flow, Exception>;
+
+/// What a command of an object does.
+type RunOn<T> = fn(Interp, &Rc<T>, &[Obj]) -> Result<Flow, Exception>;
 type OnDelete = dyn FnOnce(Interp);
 
 struct Entry {
@@ -115,7 +118,7 @@ pub fn register_object<T, D>(
     interp: Interp,
     name: &Obj,
     object: &Rc<T>,
-    run: fn(Interp, &Rc<T>, &[Obj]) -> Result<Flow, Exception>,
+    run: RunOn<T>,
     on_delete: D,
 ) -> CmdResult<Command>
 where

@@ -62,10 +62,12 @@ unsafe extern "C" fn ready(data: *mut c_void, _mask: c_int) {
 /// A callback after some time; cancelled when dropped.
 pub struct Timer(Rc<TimerState>);
 
+type Once = Box<dyn FnOnce(Interp)>;
+
 struct TimerState {
     token: Cell<*mut sys::TimerToken>,
     interp: InterpRef,
-    callback: Cell<Option<Box<dyn FnOnce(Interp)>>>,
+    callback: Cell<Option<Once>>,
 }
 
 impl Timer {

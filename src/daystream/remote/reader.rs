@@ -110,7 +110,8 @@ impl RemoteReader {
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let line = loop {
             if self.left == 0 {
-                if !self.knows_next()? || self.left == 0 {
+                let knows = self.knows_next()?;
+                if !knows || self.left == 0 {
                     self.told_end = self.at_end;
                     return Ok(None);
                 }

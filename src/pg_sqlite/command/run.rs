@@ -44,11 +44,11 @@ impl Calls {
     }
 
     fn run(&self, interp: Interp, rows: u64) -> CmdResult<()> {
-        if self.poll.is_some_and(|every| rows % every == 0) {
+        if self.poll.is_some_and(|every| rows.is_multiple_of(every)) {
             event::serve_one(false);
         }
         if let Some((every, callback)) = &self.progress
-            && rows % *every == 0
+            && rows.is_multiple_of(*every)
         {
             let mut words = callback.as_list(interp)?;
             words.push(Obj::from(rows));
