@@ -150,7 +150,7 @@ impl Session {
     /// stream's.
     ///
     /// # Errors
-    /// `STREAM AHEAD`, `STREAM TIMELINE`, `STREAM REWOUND`.
+    /// `STREAM AHEAD`, `STREAM SLOTINUSE`, `STREAM TIMELINE`, `STREAM REWOUND`.
     pub(super) fn check_position(
         &self,
         have: Lsn,
@@ -162,6 +162,12 @@ impl Session {
             self.check_timeline(identity.timeline, have)?;
         }
         if self.slot.confirmed > have {
+            // Whoever reads it moves it, and is what is to be known first.
+            if let Some(pid) = self.slot.active_pid {
+                let slot = self.slot.name.clone();
+                let message = format!("the process {pid} of the server reads it");
+                return Err(Error::SlotInUse { slot, message });
+            }
             let (slot, confirmed) = (self.slot.name.clone(), self.slot.confirmed);
             return Err(Error::Ahead { slot, confirmed, have });
         }
