@@ -243,3 +243,27 @@ fn a_large_transaction_and_undone_parts_of_one() {
     let comparison = road.compare("m.db");
     assert!(comparison.is_equal(), "{comparison:?}");
 }
+
+#[test]
+fn a_stream_that_is_away_for_a_while_is_followed_on() {
+    let setup = "create table t (id int primary key); insert into t values (1)";
+    let road = Road::new("live_away", setup, &[]);
+    road.init("m.db", &[]).expect("init");
+    let (send, receive) = mpsc::channel();
+    let on_event = move |event| {
+        if let Event::Retrying { error, .. } = event {
+            let _ = send.send(reason(&error));
+        }
+    };
+    let follower = road.follow_with("m.db", Box::new(on_event));
+    road.sql("insert into t values (2)");
+    road.settle("m.db");
+    road.stop_capture();
+    std::fs::rename(road.stream(), road.file("away")).expect("rename");
+    assert_eq!(receive.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("NOTFOUND"));
+    std::fs::rename(road.file("away"), road.stream()).expect("rename");
+    road.capture();
+    road.sql("insert into t values (3)");
+    road.assert_equal("m.db");
+    assert_eq!(follower.status().state, FollowState::Waiting);
+}

@@ -1,7 +1,7 @@
 //! What can go wrong with a log.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use deltaflood::Kind;
 
@@ -288,6 +288,25 @@ impl Error {
             return Error::Refused { path, why: "it is a symbolic link" };
         }
         Error::Io { path, operation, source }
+    }
+
+    /// The error of a folder that cannot be watched.
+    pub(super) fn watch(dir: &Path, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::NotFound { dir: dir.to_owned() },
+            _ => Error::io(dir, "watch", source),
+        }
+    }
+
+    /// Whether a file or the folder itself was not there. To one who had the stream open: it is
+    /// being removed or made anew, or its file system is away.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Error::NotFound { .. } => true,
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
     }
 
     /// The word of the code's reason.

@@ -365,7 +365,7 @@ impl Reader {
             None => Ok(true),
             Some(watch) => {
                 let drained = watch.drain();
-                let (_, names) = drained.map_err(|e| Error::io(&self.dir, "watch", e))?;
+                let (_, names) = drained.map_err(|error| Error::watch(&self.dir, error))?;
                 self.look |= names;
                 self.rewatch |= names;
                 Ok(self.look)
@@ -384,7 +384,7 @@ impl Reader {
         timeout: Option<Duration>,
         wake: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error> {
-        let new = self.watch_folders().map_err(|error| Error::io(&self.dir, "watch", error))?;
+        let new = self.watch_folders().map_err(|error| Error::watch(&self.dir, error))?;
         if new {
             self.look = true;
             return Ok(Woken::Change);
@@ -393,7 +393,7 @@ impl Reader {
         let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
         let time = timeout.map_or(slow, |timeout| timeout.min(slow));
         let woken = follow::sleep(self.watch.as_ref().map(Watch::as_fd), wake, time);
-        let woken = woken.map_err(|error| Error::io(&self.dir, "watch", error))?;
+        let woken = woken.map_err(|error| Error::watch(&self.dir, error))?;
         if woken != Woken::Timeout {
             return Ok(woken);
         }
@@ -411,7 +411,7 @@ impl Reader {
     /// Those of the system.
     pub fn watch(&mut self) -> Result<Option<RawFd>, Error> {
         let watching = self.watch_folders();
-        if watching.map_err(|error| Error::io(&self.dir, "watch", error))? {
+        if watching.map_err(|error| Error::watch(&self.dir, error))? {
             self.look = true;
             return Ok(None);
         }

@@ -186,17 +186,13 @@ impl<'db> Applier<'db> {
         of.after(self.stream.position, stop)
     }
 
-    /// Sees that the stream was not made anew while there was nothing to read. A new segment that
-    /// has the name of the one that is open does not show as one. A folder that is not there may
-    /// come back.
+    /// Sees that the stream is there and was not made anew while there was nothing to read: a new
+    /// segment that has the name of the one that is open does not show as one.
     ///
     /// # Errors
-    /// [`Error::OtherStream`].
+    /// [`Error::OtherStream`], `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`.
     pub(super) fn check_stream(&mut self, source: &StreamSource) -> Result<(), Error> {
-        match source.check_place(&mut self.seen) {
-            Err(error @ Error::OtherStream { .. }) => Err(error),
-            _ => Ok(()),
-        }
+        source.check_place(&mut self.seen)
     }
 
     /// Applies transactions until there are no more, or the one that ends beyond `until`. The

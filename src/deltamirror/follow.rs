@@ -1,7 +1,8 @@
 //! Following a stream: a thread with a connection of its own applies each transaction as it comes.
 //!
-//! A failure that may pass (a locked database, a full disk) is reported and tried again, with
-//! growing pauses; any other ends the thread and is reported as its last event.
+//! A failure that may pass (a locked database, a full disk, a stream whose folder has gone) is
+//! reported and tried again, with growing pauses; any other ends the thread and is reported as its
+//! last event.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -293,7 +294,7 @@ impl Work {
             let began = self.shared.lock().0.position;
             let error = match self.follow_once(db) {
                 Ok(()) | Err(Error::Stopped) => return Ok(()),
-                Err(error) if error.class() == Class::Retry => error,
+                Err(error) if may_pass(&error) => error,
                 Err(error) => return Err(error),
             };
             let mut guard = self.shared.lock();
@@ -377,4 +378,10 @@ impl Work {
             errors: new.errors,
         });
     }
+}
+
+/// Whether it may pass by itself. The stream's folder was there when the follower began.
+fn may_pass(error: &Error) -> bool {
+    let gone = matches!(error, Error::Daystream(inner) if inner.is_gone());
+    gone || error.class() == Class::Retry
 }
