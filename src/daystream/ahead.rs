@@ -200,7 +200,10 @@ impl Reader {
         if !names_changed && !cursor.closed {
             return Ok(Next::Wait);
         }
-        let Some(next) = layout::next(&self.dir, cursor.segment.first)? else {
+        let next = layout::next(&self.dir, cursor.segment.first)?;
+        // NOTE: the first segment of another stream may have the open one's name.
+        self.origin.check(&self.dir)?;
+        let Some(next) = next else {
             self.look = false;
             return Ok(Next::Wait);
         };
@@ -249,6 +252,7 @@ impl Reader {
         let bytes = self.options.buffer_bytes;
         self.rewatch = true;
         self.cursor = Cursor::open(&self.dir, segment, bytes, window)?;
+        self.origin.check(&self.dir)?;
         if let Some(cursor) = &mut self.cursor {
             cursor.go(Place { offset: 0, before });
         }

@@ -153,6 +153,15 @@ pub enum Error {
         /// The last position that was removed.
         removed: Position,
     },
+    /// The stream was removed and another one made in its place since it was opened.
+    #[error(
+        "the daystream in {dir} was made anew: it is another one than the one that was opened, and \
+         what changed between the two is in neither"
+    )]
+    Changed {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Somebody else removes or compresses segments.
     #[error("daystream {dir}: another process is removing or compressing its segments")]
     Upkeep {
@@ -298,13 +307,14 @@ impl Error {
         }
     }
 
-    /// Whether a file or the folder itself was not there. To one who had the stream open: it is
-    /// being removed or made anew, or its file system is away.
+    /// Whether a file or the folder itself was not there, here or on the stream's host. To one who
+    /// had the stream open: it is being removed or made anew, or its file system is away.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         match self {
             Error::NotFound { .. } => true,
             Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Error::Remote { fault, .. } => fault.reason == super::remote::Reason::NotFound,
             _ => false,
         }
     }
@@ -321,6 +331,7 @@ impl Error {
             Error::Foreign { .. } => "FOREIGN",
             Error::Corrupt { .. } => "CORRUPT",
             Error::Gap { .. } => "GAP",
+            Error::Changed { .. } => "CHANGED",
             Error::Upkeep { .. } => "UPKEEP",
             Error::ReaderName { .. } => "READERNAME",
             Error::ReaderHeld { .. } => "READERHELD",
@@ -348,6 +359,7 @@ impl Coded for Error {
             | Error::Empty { dir }
             | Error::Locked { dir }
             | Error::Upkeep { dir }
+            | Error::Changed { dir }
             | Error::Foreign { dir } => code.with("dir", dir.display()),
             Error::Permission { path, .. }
             | Error::Refused { path, .. }
@@ -395,7 +407,7 @@ impl Coded for Error {
             }
             // Read again from the beginning of the transaction, it may be whole.
             Error::InputLines { .. } | Error::ReaderHeld { .. } => Class::Retry,
-            Error::Gap { .. } => Class::Drift,
+            Error::Gap { .. } | Error::Changed { .. } => Class::Drift,
             Error::Remote { fault, .. } => fault.class(),
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull

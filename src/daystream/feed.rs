@@ -91,6 +91,15 @@ impl Feed {
         }
     }
 
+    /// When the stream was made ([`Identity::made`]); `None` when it, or its server, does not tell.
+    #[must_use]
+    pub fn made(&self) -> Option<u64> {
+        match self {
+            Feed::Folder(reader) => reader.made(),
+            Feed::Url(reader) => reader.identity().map(|identity| identity.made).filter(|&m| m > 0),
+        }
+    }
+
     /// As [`Reader::wait`].
     ///
     /// # Errors

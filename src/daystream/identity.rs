@@ -43,7 +43,7 @@ pub struct Identity {
 
 /// What tells a state file from the one that replaced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StateMark {
+pub(super) struct StateMark {
     file: u64,
     /// Seconds and nanoseconds of its last change.
     changed: (i64, i64),
@@ -51,8 +51,7 @@ pub struct StateMark {
 
 impl Identity {
     /// The mark of the state file in `dir` as it is now; `None` when there is none to be seen.
-    #[must_use]
-    pub fn mark(dir: &Path) -> Option<StateMark> {
+    pub(super) fn mark(dir: &Path) -> Option<StateMark> {
         use std::os::unix::fs::MetadataExt;
         let meta = dir.join(layout::STATE).symlink_metadata().ok()?;
         Some(StateMark { file: meta.ino(), changed: (meta.ctime(), meta.ctime_nsec()) })

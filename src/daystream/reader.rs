@@ -14,7 +14,6 @@
 //! the stream will get again, at a later position: know it by its LSN.
 
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,12 +23,13 @@ use super::ahead::Cursor;
 use super::content::Content;
 use super::error::Damage;
 use super::filter::TableFilter;
-use super::follow::{self, Watch, Woken};
+use super::follow::Watch;
+use super::origin::Origin;
 use super::scan::{Boundary, Found};
 use super::seek::{self, Place};
 use super::window::Line;
 use super::{Error, Position, Segment, layout, retained, stamp};
-use crate::limits::{FOLLOW_POLL_MS, LOG_READER_BUFFER_BYTES};
+use crate::limits::LOG_READER_BUFFER_BYTES;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,11 +128,13 @@ pub struct Reader {
     pub(super) transaction: Transaction,
     /// Position of the last line of the last transaction that was given out or passed over.
     pub(super) last: Option<Position>,
-    watch: Option<Watch>,
+    /// Which stream it is.
+    pub(super) origin: Origin,
+    pub(super) watch: Option<Watch>,
     /// Names may have changed since they were last listed.
     pub(super) look: bool,
     /// When they were last listed without a report.
-    listed_at: Instant,
+    pub(super) listed_at: Instant,
     /// The day folders to watch may have changed.
     pub(super) rewatch: bool,
 }
@@ -150,6 +152,7 @@ impl Reader {
     ) -> Result<Reader, Error> {
         let mut reader = Reader::closed(dir.into(), start, options)?;
         reader.seek()?;
+        reader.origin.check(&reader.dir)?;
         Ok(reader)
     }
 
@@ -160,8 +163,10 @@ impl Reader {
         options: ReaderOptions,
     ) -> Result<Reader, Error> {
         check_folder(&dir)?;
+        let origin = Origin::of(&dir);
         Ok(Reader {
             dir,
+            origin,
             options,
             start,
             cursor: None,
@@ -182,11 +187,19 @@ impl Reader {
         self.last
     }
 
+    /// When the stream was made ([`Identity::made`](super::Identity::made)); `None` when it does
+    /// not tell.
+    #[must_use]
+    pub const fn made(&self) -> Option<u64> {
+        self.origin.made()
+    }
+
     /// The next line of a complete transaction; `None` when there is none for now. A later call
     /// goes on where the stream has grown: [`Reader::wait`].
     ///
     /// # Errors
-    /// `CORRUPT` with segment and byte, `GAP`, and those of the file system.
+    /// `CORRUPT` with segment and byte, `GAP`, `CHANGED` and `NOTFOUND` when the stream was made
+    /// anew or removed since it was opened, and those of the file system.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let Some((range, position, end)) = self.advance()? else {
@@ -296,6 +309,7 @@ impl Reader {
         let Some(last) = self.last else { return Ok(()) };
         self.start = Start::After(last);
         self.seek()?;
+        self.origin.check(&self.dir)?;
         self.last = self.last.max(Some(last));
         (self.look, self.rewatch) = (true, true);
         Ok(())
@@ -357,100 +371,6 @@ impl Reader {
         self.last = place.before;
         self.cursor = Some(cursor);
         Ok(())
-    }
-
-    /// Whether folders may have new names since they were listed last.
-    pub(super) fn names_changed(&mut self) -> Result<bool, Error> {
-        match &mut self.watch {
-            None => Ok(true),
-            Some(watch) => {
-                let drained = watch.drain();
-                let (_, names) = drained.map_err(|error| Error::watch(&self.dir, error))?;
-                self.look |= names;
-                self.rewatch |= names;
-                Ok(self.look)
-            }
-        }
-    }
-
-    /// Sleeps until there may be more to read, the descriptor `wake` is readable, or `timeout` is
-    /// over (`None`: no limit). Call it when [`Reader::next`] has said `None`; a wait that ends
-    /// without need is possible.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        wake: Option<BorrowedFd<'_>>,
-    ) -> Result<Woken, Error> {
-        let new = self.watch_folders().map_err(|error| Error::watch(&self.dir, error))?;
-        if new {
-            self.look = true;
-            return Ok(Woken::Change);
-        }
-        let slow = Duration::from_millis(FOLLOW_POLL_MS);
-        let slow = self.options.quiet.map_or(slow, |quiet| quiet.min(slow));
-        let time = timeout.map_or(slow, |timeout| timeout.min(slow));
-        let woken = follow::sleep(self.watch.as_ref().map(Watch::as_fd), wake, time);
-        let woken = woken.map_err(|error| Error::watch(&self.dir, error))?;
-        if woken != Woken::Timeout {
-            return Ok(woken);
-        }
-        self.look = true;
-        let over = timeout.is_some_and(|timeout| timeout <= slow);
-        Ok(if over { Woken::Timeout } else { Woken::Change })
-    }
-
-    /// For event loops: a descriptor that is readable when there may be more to read. Call it when
-    /// [`Reader::next`] has said `None`; `None` here means to call that again at once. The
-    /// descriptor stays the same. File systems that do not report need a look, by
-    /// [`Reader::look_again`], every [`FOLLOW_POLL_MS`].
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn watch(&mut self) -> Result<Option<RawFd>, Error> {
-        let watching = self.watch_folders();
-        if watching.map_err(|error| Error::watch(&self.dir, error))? {
-            self.look = true;
-            return Ok(None);
-        }
-        Ok(self.watch.as_ref().map(Watch::descriptor))
-    }
-
-    /// Before [`Reader::next`] is called because the descriptor is readable, or time has passed:
-    /// takes the kernel's reports.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn look_again(&mut self) -> Result<(), Error> {
-        self.names_changed()?;
-        // NOTE: now and then, for file systems that do not report. At each line, listing the names
-        // would be half of a follower's work.
-        if self.listed_at.elapsed() >= Duration::from_millis(FOLLOW_POLL_MS / 2) {
-            self.look = true;
-            self.listed_at = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// Watches the open segment's day and the newest; whether a watch is new, so that something may
-    /// have happened before it was there.
-    fn watch_folders(&mut self) -> std::io::Result<bool> {
-        let mut new = false;
-        if self.watch.is_none() {
-            self.watch = Some(Watch::new(&self.dir)?);
-            new = true;
-        }
-        if let Some(watch) = &mut self.watch
-            && self.rewatch
-        {
-            let newest = layout::days(&self.dir).ok().and_then(|mut days| days.pop());
-            let current = self.cursor.as_ref().map(|cursor| cursor.segment.day.clone());
-            new |= watch.watch_days(&self.dir, current.into_iter().chain(newest).collect())?;
-            self.rewatch = false;
-        }
-        Ok(new)
     }
 }
 

@@ -64,6 +64,7 @@ impl Reader {
             // NOTE: the next segment is looked for, and what was removed is told.
             None => {}
         }
+        reader.origin.check(&reader.dir)?;
         Ok(reader)
     }
 }

@@ -23,7 +23,7 @@ use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::{Error, StreamSource};
-use crate::daystream::{Feed, Position, StateMark, Transaction};
+use crate::daystream::{Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
 
@@ -118,8 +118,6 @@ pub(super) struct Applier<'db> {
     mark: Option<Stmt<'db>>,
     advance: Option<Stmt<'db>>,
     heart: Heart,
-    /// The stream's state file when it was looked at last.
-    seen: Option<StateMark>,
 }
 
 impl<'db> Applier<'db> {
@@ -156,7 +154,6 @@ impl<'db> Applier<'db> {
             mark: None,
             advance: None,
             heart: Heart::default(),
-            seen: None,
         })
     }
 
@@ -186,15 +183,6 @@ impl<'db> Applier<'db> {
         of.after(self.stream.position, stop)
     }
 
-    /// Sees that the stream is there and was not made anew while there was nothing to read: a new
-    /// segment that has the name of the one that is open does not show as one.
-    ///
-    /// # Errors
-    /// [`Error::OtherStream`], `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`.
-    pub(super) fn check_stream(&mut self, source: &StreamSource) -> Result<(), Error> {
-        source.check_place(&mut self.seen)
-    }
-
     /// Applies transactions until there are no more, or the one that ends beyond `until`. The
     /// reader can be used again only when there were no more.
     ///
@@ -209,7 +197,7 @@ impl<'db> Applier<'db> {
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Ended, Error> {
         loop {
-            let result = self.transaction(source, reader, until, patience, on_commit);
+            let result = self.transaction(reader, until, patience, on_commit);
             let result = match result {
                 Ok(Step::Next) => continue,
                 Ok(Step::Ended(ended)) => {
@@ -232,7 +220,6 @@ impl<'db> Applier<'db> {
     /// Applies the next transaction.
     fn transaction(
         &mut self,
-        source: &StreamSource,
         reader: &mut Feed,
         until: Option<Position>,
         patience: Patience<'_>,
@@ -255,10 +242,10 @@ impl<'db> Applier<'db> {
                     return Ok(Step::Ended(Ended::Until));
                 }
                 if self.heart.begins(&entry) {
-                    return self.beat(source, reader, patience, on_commit);
+                    return self.beat(reader, patience, on_commit);
                 }
                 repeated = self.has(&transaction);
-                if !repeated && self.batch.is_none() && !self.begin(source, patience)? {
+                if !repeated && self.batch.is_none() && !self.begin(patience)? {
                     return Ok(Step::Moved);
                 }
                 self.tables.begin(transaction.lsn);
@@ -284,7 +271,6 @@ impl<'db> Applier<'db> {
     /// it waits for them, else it has got here, and is written down now and then.
     fn beat(
         &mut self,
-        source: &StreamSource,
         reader: &mut Feed,
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
@@ -302,7 +288,7 @@ impl<'db> Applier<'db> {
                 on_commit(&Committed { beat, stream, counts, commit_times: &[] });
                 return Ok(Step::Next);
             }
-            if !self.begin(source, patience)? {
+            if !self.begin(patience)? {
                 return Ok(Step::Moved);
             }
         }

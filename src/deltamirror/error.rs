@@ -260,7 +260,7 @@ pub enum Error {
     Sqlite(#[from] crate::sqlite::Error),
     /// The stream failed.
     #[error("the stream failed")]
-    Daystream(#[from] crate::daystream::Error),
+    Daystream(#[source] crate::daystream::Error),
     /// PostgreSQL failed.
     #[error("PostgreSQL failed")]
     Postgres(#[from] crate::libpq::Error),
@@ -275,6 +275,18 @@ pub enum Error {
         /// Why.
         source: crate::pg_sqlite::Error,
     },
+}
+
+impl From<crate::daystream::Error> for Error {
+    fn from(error: crate::daystream::Error) -> Error {
+        use crate::daystream::Error as Stream;
+        match error {
+            Stream::Changed { dir } => {
+                Error::OtherStream { stream: dir.to_string_lossy().into_owned() }
+            }
+            error => Error::Daystream(error),
+        }
+    }
 }
 
 impl Coded for Error {

@@ -343,7 +343,6 @@ impl Work {
                 Woken::Wake => self.shared.wake.clear(),
                 Woken::Change | Woken::Timeout => {}
             }
-            applier.check_stream(&self.source)?;
         }
     }
 

@@ -6,9 +6,7 @@ use super::Error;
 use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::remote::{self, Link};
-use crate::daystream::{
-    self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start, StateMark,
-};
+use crate::daystream::{self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start};
 use crate::limits;
 
 /// A stream that a mirror reads.
@@ -150,37 +148,22 @@ impl StreamSource {
         Ok(feed)
     }
 
-    /// Sees that the folder holds the stream that was opened: it may have been removed since, and
-    /// another one made in its place. `seen` is the state file that was read last.
-    ///
-    /// # Errors
-    /// [`Error::OtherStream`], `DAYSTREAM NOTFOUND`, `DAYSTREAM STATE`.
-    pub(super) fn check_place(&self, seen: &mut Option<StateMark>) -> Result<(), Error> {
-        let (Source::Folder(dir), Some(made)) = (&self.source, self.made()) else { return Ok(()) };
-        let now = Identity::mark(dir);
-        if now.is_some() && now == *seen {
-            return Ok(());
-        }
-        match Identity::load(dir)? {
-            Some(identity) if identity.made == made => {
-                *seen = now;
-                Ok(())
-            }
-            Some(_) => Err(Error::OtherStream { stream: self.name.clone() }),
-            None => Err(daystream::Error::NotFound { dir: dir.clone() }.into()),
-        }
-    }
-
-    /// Another host may have another stream by the name now than it had before.
+    /// The folder, or the other host, may have another stream by the name now than it had before.
     fn check_same(&self, feed: &Feed) -> Result<(), Error> {
+        match (&self.source, self.made(), feed.made()) {
+            (_, Some(known), Some(now)) if known != now => {
+                return Err(Error::OtherStream { stream: self.name.clone() });
+            }
+            (Source::Folder(dir), Some(_), None) => {
+                return Err(daystream::Error::NotFound { dir: dir.clone() }.into());
+            }
+            _ => {}
+        }
         let place =
             |identity: &Identity| (identity.system_id.to_string(), identity.database.clone());
         let (Some(known), Some(now)) = (self.identity.as_ref(), feed.identity()) else {
             return Ok(());
         };
-        if known.made > 0 && now.made > 0 && known.made != now.made {
-            return Err(Error::OtherStream { stream: self.name.clone() });
-        }
         let ((wanted, wanted_database), (got, got_database)) = (place(known), place(now));
         let (what, wanted, got) = match wanted == got {
             false => ("system", wanted, got),

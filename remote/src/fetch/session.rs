@@ -202,6 +202,9 @@ fn greet<W: Write>(
     let place = |identity: &Option<Identity>| {
         identity.as_ref().map(|identity| (identity.system_id, identity.database.clone()))
     };
+    let made = |identity: &Option<Identity>| {
+        identity.as_ref().map(|identity| identity.made).filter(|made| *made > 0)
+    };
     match &session.identity {
         None => {
             session.identity = Some(hello.identity.clone());
@@ -209,6 +212,10 @@ fn greet<W: Write>(
         }
         Some(known) if place(known) != place(&hello.identity) && known.is_some() => {
             let message = "the stream is no longer that of the same database";
+            return Err(fault(Reason::Changed, message));
+        }
+        Some(known) if made(known).is_some_and(|known| made(&hello.identity) != Some(known)) => {
+            let message = "the stream was made anew; what changed in between is not in it";
             return Err(fault(Reason::Changed, message));
         }
         Some(_) => {}

@@ -66,6 +66,8 @@ pub struct Feeder {
     wanted: Wanted,
     access: Access,
     stop: Stop,
+    /// When the stream was made: who began with one is not given another one's lines.
+    made: Option<u64>,
     mode: Mode,
     /// End of the last transaction that was given out whole, or passed over.
     at: Option<Position>,
@@ -109,7 +111,7 @@ impl Feeder {
         {
             check_ahead(&stream, position)?;
         }
-        let mark = reader.mark();
+        let (made, mark) = (reader.made(), reader.mark());
         stream.parked.put(answer, reader);
         let feeder = Feeder {
             stream,
@@ -117,6 +119,7 @@ impl Feeder {
             wanted,
             access,
             stop,
+            made,
             mode: Mode::Files,
             at: before,
             inside: false,
@@ -128,6 +131,11 @@ impl Feeder {
             began: Instant::now(),
         };
         Ok((feeder, before))
+    }
+
+    /// When the stream was made.
+    pub const fn made(&self) -> Option<u64> {
+        self.made
     }
 
     /// Takes the first part, unless that takes long.
@@ -197,12 +205,12 @@ impl Feeder {
             Some(reading) => reading,
             None => {
                 let (stream, wanted) = (Arc::clone(&self.stream), self.wanted.clone());
-                let (answer, at, inside) = (self.answer, self.at, self.inside);
+                let (answer, at, inside, made) = (self.answer, self.at, self.inside, self.made);
                 let mark = self.mark.take();
                 self.reading.insert(spawn_blocking(move || {
                     let reader = match stream.parked.take(answer) {
                         Some(reader) => Ok(reader),
-                        None => reopen(&stream, at, mark, &wanted),
+                        None => reopen(&stream, at, mark, &wanted, made),
                     };
                     let slice = reader.and_then(|r| read(r, at, inside, slice_bytes(&wanted)));
                     slice.map_err(|error| fault_of(&error))
@@ -239,7 +247,10 @@ impl Feeder {
         let stream = Arc::clone(&self.stream);
         let follower = spawn_blocking(move || stream.follow()).await;
         let follower = follower.map_err(|_| Fault::new(Reason::Server, "a thread is gone"))?;
-        self.mode = Mode::Ring(follower.map_err(|error| fault_of(&error))?);
+        let follower = follower.map_err(|error| fault_of(&error))?;
+        check_made(&self.stream, self.made, follower.ring.made())
+            .map_err(|error| fault_of(&error))?;
+        self.mode = Mode::Ring(follower);
         Ok(None)
     }
 
@@ -309,19 +320,32 @@ fn options(wanted: &Wanted) -> ReaderOptions {
     }
 }
 
-/// Opens a reader where an answer is, in mid-transaction or not.
+/// Opens a reader where an answer is, in mid-transaction or not, of the stream made then.
 fn reopen(
     stream: &Stream,
     at: Option<Position>,
     mark: Option<Mark>,
     wanted: &Wanted,
+    made: Option<u64>,
 ) -> Result<Reader, Error> {
-    match mark {
+    let reader = match mark {
         Some(mark) => Reader::resume(&stream.dir, mark, options(wanted)),
         None => {
             let start = at.map_or(Start::Begin, Start::After);
             Reader::open(&stream.dir, start, options(wanted))
         }
+    }?;
+    check_made(stream, made, reader.made())?;
+    Ok(reader)
+}
+
+/// Refuses another stream than the one that the answer began with.
+fn check_made(stream: &Stream, wanted: Option<u64>, got: Option<u64>) -> Result<(), Error> {
+    match (wanted, got) {
+        (Some(wanted), Some(got)) if wanted != got => {
+            Err(Error::Changed { dir: stream.dir.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

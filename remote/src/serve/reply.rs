@@ -12,6 +12,9 @@ use pgsqlite::error::Coded;
 use super::body::Body;
 use crate::wire::{TSV, fault_line, position_text};
 
+/// What is said to one whose stream is another one now.
+const CHANGED: &str = "the stream was made anew; what changed in between is not in it";
+
 /// An answer.
 pub type Reply = Response<Body>;
 
@@ -27,6 +30,7 @@ pub fn fault_of(error: &Error) -> Fault {
             .with("segment", segment)
             .with("byte", byte)
             .with("damage", damage.word()),
+        Error::Changed { .. } => Fault::new(Reason::Changed, CHANGED),
         _ => Fault::new(
             Reason::Server,
             format!("the server cannot read the stream ({})", error.reason()),
@@ -47,7 +51,7 @@ pub const fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::Gap => StatusCode::GONE,
-        Reason::Ahead => StatusCode::CONFLICT,
+        Reason::Ahead | Reason::Changed => StatusCode::CONFLICT,
         Reason::Token => StatusCode::UNAUTHORIZED,
         Reason::Request | Reason::Url => StatusCode::BAD_REQUEST,
         Reason::Busy => StatusCode::SERVICE_UNAVAILABLE,

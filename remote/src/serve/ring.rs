@@ -31,6 +31,7 @@ pub enum Next {
 /// The newest transactions of a stream.
 #[derive(Debug)]
 pub struct Ring {
+    made: Option<u64>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     followers: AtomicUsize,
@@ -55,6 +56,7 @@ impl Ring {
         let reader = Reader::open(dir, Start::End, ReaderOptions::default())?;
         let state = State { floor: reader.position(), ..State::default() };
         let ring = Arc::new(Ring {
+            made: reader.made(),
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
             followers: AtomicUsize::new(0),
@@ -82,6 +84,11 @@ impl Ring {
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is in it is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the stream was made.
+    pub const fn made(&self) -> Option<u64> {
+        self.made
     }
 
     /// Hears of each change from now on, for as long as it is kept.

@@ -144,6 +144,11 @@ impl Service {
         let identity = Identity::load(&stream.dir).map_err(|error| fault_of(&error))?;
         let answer = self.streams.next_answer();
         let (feeder, before) = Feeder::open(Arc::clone(&stream), answer, wanted, access, stop)?;
+        let made = identity.as_ref().map(|identity| identity.made).filter(|made| *made > 0);
+        if made != feeder.made() {
+            // NOTE: it was removed or made anew between the two looks; the head must be true.
+            return Err(Fault::new(Reason::Server, "the stream is being made anew"));
+        }
         let lines = Lines { feeder, before, identity, zstd };
         if head.method != Method::HEAD {
             return Ok(Found::Lines(Box::new(lines)));

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::{Applier, Committed, load};
 use crate::daystream::Position;
+use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
 use crate::deltamirror::state::{self, StreamState};
 use crate::deltamirror::tables::Counts;
-use crate::deltamirror::{Error, StreamSource};
 use crate::failpoint;
 use crate::sqlite::{self, Value};
 
@@ -23,12 +23,7 @@ pub(super) struct Batch {
 impl Applier<'_> {
     /// Begins an SQLite transaction; false when the mirror is not where it was left: it was read
     /// anew, and the feed must be moved.
-    pub(super) fn begin(
-        &mut self,
-        source: &StreamSource,
-        patience: Patience<'_>,
-    ) -> Result<bool, Error> {
-        source.check_place(&mut self.seen)?;
+    pub(super) fn begin(&mut self, patience: Patience<'_>) -> Result<bool, Error> {
         if self.db.is_replaced() {
             let file = self.db.file().unwrap_or_default().display().to_string();
             return Err(Error::Replaced { file });

@@ -1,0 +1,131 @@
+//! A stream that is removed and made anew while it is read: nobody goes over from one to the other.
+
+mod log;
+
+use std::path::Path;
+use std::time::Duration;
+
+use log::{Hand, options, reason, rest};
+use pgsqlite::daystream::{Identity, Reader, ReaderOptions, Start, Writer, WriterOptions};
+
+const BEGAN: i64 = 1_507_507_200;
+
+/// A stream made at `made`, with small segments.
+fn make(dir: &Path, clock: &Hand, made: u64) -> Writer {
+    std::fs::create_dir_all(dir).unwrap();
+    let writer = Writer::open(dir, WriterOptions { segment_bytes: 500, ..options(clock) }).unwrap();
+    let identity = Identity { system_id: 7, slot: "s".into(), made, ..Identity::default() };
+    writer.save_identity(&identity).unwrap();
+    writer
+}
+
+/// Writes a transaction that readers find.
+fn put(writer: &mut Writer, xid: u32, lines: u32) {
+    log::write(writer, xid, lines).unwrap();
+    writer.sync().unwrap();
+}
+
+fn open(dir: &Path, start: Start) -> Reader {
+    Reader::open(dir, start, ReaderOptions::default()).unwrap()
+}
+
+/// What a follower gives out before it fails, and the word of its error.
+fn follow_to_error(reader: &mut Reader) -> (usize, &'static str) {
+    let mut given = 0;
+    for _ in 0..100 {
+        match reader.next() {
+            Ok(Some(_)) => given += 1,
+            Ok(None) => match reader.wait(Some(Duration::from_secs(1)), None) {
+                Ok(_) => {}
+                Err(error) => return (given, reason(&error)),
+            },
+            Err(error) => return (given, reason(&error)),
+        }
+    }
+    panic!("{given} lines and no error");
+}
+
+#[test]
+fn a_follower_at_the_end_ends() {
+    // The new stream's first segment has another name than the old one, or the same.
+    for later in [10, 0] {
+        let root = log::folder();
+        let dir = root.path().join("stream");
+        let clock = Hand::at(BEGAN);
+        let mut writer = make(&dir, &clock, 1);
+        put(&mut writer, 1, 2);
+        let mut reader = open(&dir, Start::Begin);
+        assert_eq!(rest(&mut reader).unwrap(), [(1, 2)]);
+        reader.wait(Some(Duration::ZERO), None).unwrap();
+        assert_eq!(rest(&mut reader).unwrap(), []);
+        drop(writer);
+        std::fs::remove_dir_all(&dir).unwrap();
+        clock.set(BEGAN + later);
+        let mut writer = make(&dir, &clock, 2);
+        put(&mut writer, 2, 2);
+        assert_eq!(follow_to_error(&mut reader), (0, "CHANGED"), "{later} s later");
+        assert_eq!(rest(&mut open(&dir, Start::Begin)).unwrap(), [(2, 2)]);
+    }
+}
+
+#[test]
+fn a_reader_in_the_middle_ends() {
+    let root = log::folder();
+    let dir = root.path().join("stream");
+    let clock = Hand::at(BEGAN);
+    let mut writer = make(&dir, &clock, 1);
+    for xid in 1..20 {
+        clock.set(BEGAN + i64::from(xid));
+        put(&mut writer, xid, 5);
+    }
+    let mut reader = open(&dir, Start::Begin);
+    reader.next().unwrap().unwrap();
+    let mark = reader.mark().unwrap();
+    drop(writer);
+    std::fs::remove_dir_all(&dir).unwrap();
+    clock.set(BEGAN + 100);
+    let mut writer = make(&dir, &clock, 2);
+    put(&mut writer, 99, 2);
+    // The rest of the segment that is open, and no line of the new stream.
+    let (given, word) = follow_to_error(&mut reader);
+    assert!(given < 20, "{given}");
+    assert_eq!(word, "CHANGED");
+    // One who takes up where another was sees from which stream that is.
+    let resumed = Reader::resume(&dir, mark, ReaderOptions::default());
+    assert!(resumed.is_err() || resumed.unwrap().made() == Some(2));
+    assert_eq!(reader.made(), Some(1));
+}
+
+#[test]
+fn a_stream_that_is_gone_is_said_to_be() {
+    let root = log::folder();
+    let dir = root.path().join("stream");
+    let mut writer = make(&dir, &Hand::at(BEGAN), 1);
+    put(&mut writer, 1, 2);
+    let mut reader = open(&dir, Start::End);
+    drop(writer);
+    std::fs::rename(&dir, root.path().join("away")).unwrap();
+    assert_eq!(follow_to_error(&mut reader), (0, "NOTFOUND"));
+    // It is the same one when it is back.
+    std::fs::rename(root.path().join("away"), &dir).unwrap();
+    let mut writer = make(&dir, &Hand::at(BEGAN + 1), 1);
+    put(&mut writer, 2, 2);
+    assert_eq!(rest(&mut reader).unwrap(), [(2, 2)]);
+}
+
+#[test]
+fn a_state_file_that_is_replaced_changes_nothing() {
+    let root = log::folder();
+    let dir = root.path().join("stream");
+    let clock = Hand::at(BEGAN);
+    let mut writer = make(&dir, &clock, 1);
+    put(&mut writer, 1, 2);
+    let mut reader = open(&dir, Start::Begin);
+    for xid in 2..10 {
+        clock.set(BEGAN + i64::from(xid));
+        drop(writer);
+        writer = make(&dir, &clock, 1);
+        put(&mut writer, xid, 5);
+    }
+    assert_eq!(rest(&mut reader).unwrap().len(), 9);
+}
