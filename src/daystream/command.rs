@@ -117,6 +117,7 @@ const METHODS: &[(&str, Method<Stream>)] = &[
     ("next", next),
     ("foreach", foreach_here),
     ("position", position),
+    ("made", made),
     ("confirm", confirm),
     ("follow", follow_here),
     ("stop", stop),
@@ -198,6 +199,11 @@ fn foreach_here(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, E
 fn position(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [] = words else { return Err(usage("stream position")) };
     Ok(position_value(stream.walk.position()).into())
+}
+
+fn made(stream: &Rc<Stream>, _: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [] = words else { return Err(usage("stream made")) };
+    Ok(stream.walk.made().map_or_else(Obj::empty, Obj::unsigned).into())
 }
 
 fn confirm(stream: &Rc<Stream>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::Method;
-use pgsqlite::daystream::remote::{Fault, Hello, Reason};
+use pgsqlite::daystream::remote::{Fault, Hello, Reason, check_same};
 use pgsqlite::daystream::{Identity, Position, Start};
 use pgsqlite::error::Class;
 use tokio::time::timeout;
@@ -199,28 +199,14 @@ fn greet<W: Write>(
     session: &mut Session,
     output: &mut Output<W>,
 ) -> Result<(), Failure> {
-    let place = |identity: &Option<Identity>| {
-        identity.as_ref().map(|identity| (identity.system_id, identity.database.clone()))
-    };
-    let made = |identity: &Option<Identity>| {
-        identity.as_ref().map(|identity| identity.made).filter(|made| *made > 0)
-    };
     match &session.identity {
         None => {
             session.identity = Some(hello.identity.clone());
             output.hello(hello)?;
+            Ok(())
         }
-        Some(known) if place(known) != place(&hello.identity) && known.is_some() => {
-            let message = "the stream is no longer that of the same database";
-            return Err(fault(Reason::Changed, message));
-        }
-        Some(known) if made(known).is_some_and(|known| made(&hello.identity) != Some(known)) => {
-            let message = "the stream was made anew; what changed in between is not in it";
-            return Err(fault(Reason::Changed, message));
-        }
-        Some(_) => {}
+        Some(first) => check_same(first.as_ref(), hello.identity.as_ref()).map_err(Failure::Fault),
     }
-    Ok(())
 }
 
 /// What was compressed, as lines.

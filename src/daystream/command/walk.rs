@@ -148,6 +148,12 @@ impl Walk {
         self.ended.get().unwrap_or_else(reader)
     }
 
+    /// When the stream was made; `None` when it does not tell.
+    #[must_use]
+    pub fn made(&self) -> Option<u64> {
+        self.reader.try_borrow().ok().and_then(|reader| reader.made())
+    }
+
     /// As [`Reader::watch`].
     ///
     /// # Errors

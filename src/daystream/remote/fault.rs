@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::daystream::Identity;
 use crate::error::{Class, Code};
 
 /// Why a stream cannot be read from another host.
@@ -155,6 +156,24 @@ impl Fault {
     pub const fn class(&self) -> Class {
         self.reason.class()
     }
+}
+
+/// Sees that a later answer is of the stream that the first one was of.
+///
+/// # Errors
+/// `CHANGED`: it is of another server or database, or was made anew.
+pub fn check_same(first: Option<&Identity>, now: Option<&Identity>) -> Result<(), Fault> {
+    let Some(first) = first else { return Ok(()) };
+    let same =
+        now.filter(|now| (now.system_id, &now.database) == (first.system_id, &first.database));
+    let message = match same {
+        None => "the stream is no longer that of the same database",
+        Some(now) if first.made > 0 && now.made != first.made => {
+            "the stream was made anew; what changed in between is not in it"
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Fault::new(Reason::Changed, message))
 }
 
 impl fmt::Display for Fault {

@@ -9,7 +9,7 @@ mod fault;
 mod frame;
 mod reader;
 
-pub use fault::{Fault, Reason};
+pub use fault::{Fault, Reason, check_same};
 pub use frame::{Frame, Hello, PREFIX};
 pub(super) use reader::bad_line;
 pub use reader::{Link, RemoteReader, ask};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deltaflood::{Change, ParseError};
 
 use super::client::Client;
-use super::{Fault, Frame, Hello, PREFIX, Reason};
+use super::{Fault, Frame, Hello, PREFIX, Reason, check_same};
 use crate::daystream::{
     Entry, Error, Identity, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
 };
@@ -276,7 +276,11 @@ impl RemoteReader {
                     return Ok(true);
                 }
                 Some(Frame::End) => self.at_end = true,
-                Some(Frame::Stream(hello)) => self.hello = *hello,
+                Some(Frame::Stream(hello)) => {
+                    let same = check_same(self.hello.identity.as_ref(), hello.identity.as_ref());
+                    same.map_err(|fault| self.error(fault))?;
+                    self.hello = *hello;
+                }
                 Some(Frame::Error(fault)) => return Err(self.error(fault)),
             }
         }
