@@ -21,18 +21,24 @@ proc ::serve::certificates {folder} {
         exec openssl req -x509 {*}$key -keyout $folder/$name.key -out $folder/$name.pem \
             -days 2 -subj /CN=$name 2>@1
     }
-    foreach {name days host} {
-        good 2 IP:127.0.0.1,DNS:localhost,IP:10.77.0.1
-        expired -1 IP:127.0.0.1
-        elsewhere 2 DNS:elsewhere.example
-    } {
+    # A certificate that has expired: since 3.4 OpenSSL has options for dates, and refuses to count
+    # days backwards, as was the way before.
+    set past {-days -1}
+    if {[string match *-not_after* [exec openssl x509 -help 2>@1]]} {
+        set past {-not_before 20200101000000Z -not_after 20200102000000Z}
+    }
+    foreach {name validity host} [list \
+        good {-days 2} IP:127.0.0.1,DNS:localhost,IP:10.77.0.1 \
+        expired $past IP:127.0.0.1 \
+        elsewhere {-days 2} DNS:elsewhere.example \
+    ] {
         set f [open $folder/$name.ext w]
         puts $f "subjectAltName=$host\nbasicConstraints=CA:FALSE"
         close $f
         exec openssl req {*}$key -keyout $folder/$name.key -out $folder/$name.csr \
             -subj /CN=$name 2>@1
         exec openssl x509 -req -in $folder/$name.csr -CA $folder/ca.pem -CAkey $folder/ca.key \
-            -CAcreateserial -days $days -extfile $folder/$name.ext -out $folder/$name.pem 2>@1
+            -CAcreateserial {*}$validity -extfile $folder/$name.ext -out $folder/$name.pem 2>@1
     }
     return $folder
 }
