@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Read;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,11 +66,26 @@ fn main() -> ExitCode {
         Err(fault) => return failed(&fault, frames, true),
     };
     if frames {
+        close_inherited();
         std::thread::spawn(end_with_parent);
     }
     match run(config, std::io::stdout().lock()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(fault) => failed(&fault, false, false),
+    }
+}
+
+/// Closes what came along from the package's process. Another thread of it may have been about to
+/// start a program, too (Tcl's `exec` and `open |`): that one's pipes came along, and who reads from
+/// them to their end waits for as long as they are open here.
+fn close_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let number = |name: std::ffi::OsString| name.to_str()?.parse::<RawFd>().ok();
+    let open: Vec<RawFd> =
+        entries.filter_map(|entry| number(entry.ok()?.file_name())).filter(|fd| *fd > 2).collect();
+    for fd in open {
+        // NOTE: the one that the list was read from is closed already.
+        let _ = nix::unistd::close(fd);
     }
 }
 
