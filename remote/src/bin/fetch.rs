@@ -76,8 +76,8 @@ fn main() -> ExitCode {
 }
 
 /// Closes what came along from the package's process. Another thread of it may have been about to
-/// start a program, too (Tcl's `exec` and `open |`): that one's pipes came along, and who reads from
-/// them to their end waits for as long as they are open here.
+/// start a program, too (Tcl's `exec` and `open |`): that one's pipes came along, and who reads
+/// from them to their end waits for as long as they are open here.
 fn close_inherited() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let number = |name: std::ffi::OsString| name.to_str()?.parse::<RawFd>().ok();
