@@ -38,11 +38,15 @@ impl Origin {
         if now == self.seen {
             return Ok(());
         }
-        match (self.made, now) {
-            (None, _) => self.made = made(dir).ok().flatten(),
-            (Some(_), None) => return Err(Error::NotFound { dir: dir.to_owned() }),
-            (Some(_), Some(_)) if made(dir)? == self.made => {}
-            (Some(_), Some(_)) => return Err(Error::Changed { dir: dir.to_owned() }),
+        let Some(known) = self.made else {
+            self.made = made(dir).ok().flatten();
+            self.seen = now;
+            return Ok(());
+        };
+        match Identity::load(dir)? {
+            Some(identity) if identity.made == known => {}
+            Some(_) => return Err(Error::Changed { dir: dir.to_owned() }),
+            None => return Err(Error::NotFound { dir: dir.to_owned() }),
         }
         self.seen = now;
         Ok(())
