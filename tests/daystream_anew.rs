@@ -2,7 +2,7 @@
 
 mod log;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::{Hand, options, reason, rest};
@@ -17,6 +17,15 @@ fn make(dir: &Path, clock: &Hand, made: u64) -> Writer {
     let identity = Identity { system_id: 7, slot: "s".into(), made, ..Identity::default() };
     writer.save_identity(&identity).unwrap();
     writer
+}
+
+/// A stream made at 1, in a folder that can go.
+fn first() -> (tempfile::TempDir, PathBuf, Hand, Writer) {
+    let root = log::folder();
+    let dir = root.path().join("stream");
+    let clock = Hand::at(BEGAN);
+    let writer = make(&dir, &clock, 1);
+    (root, dir, clock, writer)
 }
 
 /// Writes a transaction that readers find.
@@ -49,10 +58,7 @@ fn follow_to_error(reader: &mut Reader) -> (usize, &'static str) {
 fn a_follower_at_the_end_ends() {
     // The new stream's first segment has another name than the old one, or the same.
     for later in [10, 0] {
-        let root = log::folder();
-        let dir = root.path().join("stream");
-        let clock = Hand::at(BEGAN);
-        let mut writer = make(&dir, &clock, 1);
+        let (_root, dir, clock, mut writer) = first();
         put(&mut writer, 1, 2);
         let mut reader = open(&dir, Start::Begin);
         assert_eq!(rest(&mut reader).unwrap(), [(1, 2)]);
@@ -70,10 +76,7 @@ fn a_follower_at_the_end_ends() {
 
 #[test]
 fn a_reader_in_the_middle_ends() {
-    let root = log::folder();
-    let dir = root.path().join("stream");
-    let clock = Hand::at(BEGAN);
-    let mut writer = make(&dir, &clock, 1);
+    let (_root, dir, clock, mut writer) = first();
     for xid in 1..20 {
         clock.set(BEGAN + i64::from(xid));
         put(&mut writer, xid, 5);
@@ -98,9 +101,7 @@ fn a_reader_in_the_middle_ends() {
 
 #[test]
 fn a_stream_that_is_gone_is_said_to_be() {
-    let root = log::folder();
-    let dir = root.path().join("stream");
-    let mut writer = make(&dir, &Hand::at(BEGAN), 1);
+    let (root, dir, _, mut writer) = first();
     put(&mut writer, 1, 2);
     let mut reader = open(&dir, Start::End);
     drop(writer);
@@ -115,10 +116,7 @@ fn a_stream_that_is_gone_is_said_to_be() {
 
 #[test]
 fn a_state_file_that_is_replaced_changes_nothing() {
-    let root = log::folder();
-    let dir = root.path().join("stream");
-    let clock = Hand::at(BEGAN);
-    let mut writer = make(&dir, &clock, 1);
+    let (_root, dir, clock, mut writer) = first();
     put(&mut writer, 1, 2);
     let mut reader = open(&dir, Start::Begin);
     for xid in 2..10 {
