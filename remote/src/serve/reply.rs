@@ -12,9 +12,6 @@ use pgsqlite::error::Coded;
 use super::body::Body;
 use crate::wire::{TSV, fault_line, position_text};
 
-/// What is said to one whose stream is another one now.
-const CHANGED: &str = "the stream was made anew; what changed in between is not in it";
-
 /// An answer.
 pub type Reply = Response<Body>;
 
@@ -30,7 +27,7 @@ pub fn fault_of(error: &Error) -> Fault {
             .with("segment", segment)
             .with("byte", byte)
             .with("damage", damage.word()),
-        Error::Changed { .. } => Fault::new(Reason::Changed, CHANGED),
+        Error::Changed { .. } => Fault::made_anew(),
         _ => Fault::new(
             Reason::Server,
             format!("the server cannot read the stream ({})", error.reason()),

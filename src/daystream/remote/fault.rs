@@ -128,6 +128,13 @@ impl Fault {
         Fault { reason, details: Vec::new(), message: message.into() }
     }
 
+    /// `CHANGED`: another stream is where the one was that was being read.
+    #[must_use]
+    pub fn made_anew() -> Fault {
+        let message = "the stream was made anew; what changed in between is not in it";
+        Fault::new(Reason::Changed, message)
+    }
+
     /// The same with one more detail; one whose name is unknown, or that is there, is left out.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ToString) -> Fault {
@@ -166,14 +173,14 @@ pub fn check_same(first: Option<&Identity>, now: Option<&Identity>) -> Result<()
     let Some(first) = first else { return Ok(()) };
     let same =
         now.filter(|now| (now.system_id, &now.database) == (first.system_id, &first.database));
-    let message = match same {
-        None => "the stream is no longer that of the same database",
-        Some(now) if first.made > 0 && now.made != first.made => {
-            "the stream was made anew; what changed in between is not in it"
+    match same {
+        None => {
+            let message = "the stream is no longer that of the same database";
+            Err(Fault::new(Reason::Changed, message))
         }
-        Some(_) => return Ok(()),
-    };
-    Err(Fault::new(Reason::Changed, message))
+        Some(now) if first.made > 0 && now.made != first.made => Err(Fault::made_anew()),
+        Some(_) => Ok(()),
+    }
 }
 
 impl fmt::Display for Fault {
