@@ -136,7 +136,7 @@ proc ::serve::write {stream count {first 1}} {
 # Everything that is in the files of a stream.
 proc ::serve::lines {stream} {
     set text {}
-    foreach file [lsort -dictionary [glob $stream/*/*.tsv]] {
+    foreach file [support::segments $stream *.tsv] {
         set f [open $file rb]
         append text [read $f]
         close $f

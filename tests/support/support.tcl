@@ -11,6 +11,7 @@
 # support::psql TEXT         runs SQL there by psql, which shares no code with the package
 # support::folder name       an empty folder that is gone at the end
 # support::run|start         an installed program, see below
+# support::segments dir      the segments of a stream, compressed or not, the oldest first
 # support::double name       what tools/build-doubles builds for the running Tcl; {}: not to be had
 # Constraints: tcl86, tcl9, valgrind (slow), notValgrind, sqlite (the sqlite3 package is there),
 # thread.
@@ -70,6 +71,11 @@ proc ::support::folder {name} {
     set folder [file join $parent $name]
     file mkdir $folder
     return $folder
+}
+
+# A stream has files beside its days, readers/NAME.tsv: only what lies in a day's folder counts.
+proc ::support::segments {stream {pattern *}} {
+    lsort -dictionary [glob -nocomplain -directory $stream ????-??-??/$pattern]
 }
 
 # A test double's file; empty when this machine cannot build it.
