@@ -196,7 +196,14 @@ fn a_stream_that_was_made_anew_is_refused() {
         bed.writer.save_identity(&identity).expect("identity");
     };
     // A file and a stream from before streams told.
-    db.exec("ALTER TABLE _deltamirror_stream DROP COLUMN made").expect("drop");
+    db.exec(
+        "DROP TABLE _deltamirror_meta; DROP TABLE _deltamirror_wanted;
+         ALTER TABLE _deltamirror_stream DROP COLUMN chain;
+         ALTER TABLE _deltamirror_stream DROP COLUMN chain_clock;
+         ALTER TABLE _deltamirror_stream DROP COLUMN chain_seq;
+         ALTER TABLE _deltamirror_stream DROP COLUMN made",
+    )
+    .expect("drop");
     bed.transaction(1, &["_table|t|_action|insert|id|1"]);
     bed.apply(&db).expect("apply");
     // The stream tells now.

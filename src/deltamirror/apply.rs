@@ -22,7 +22,7 @@ use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
-use super::{Error, StreamSource};
+use super::{Error, StreamSource, format};
 use crate::daystream::{Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
@@ -124,12 +124,13 @@ impl<'db> Applier<'db> {
     /// Reads the mirror's state.
     ///
     /// # Errors
-    /// [`Error::NotInitialised`], [`Error::State`], [`Error::Sqlite`].
+    /// [`Error::NotInitialised`], [`Error::Format`], [`Error::State`], [`Error::Sqlite`].
     pub(super) fn open(
         db: &'db Db,
         options: Options,
         patience: Patience<'_>,
     ) -> Result<Applier<'db>, Error> {
+        format::upgrade(db, patience)?;
         let (stream, tables) = patience.retry(|| load(db, options.on_error))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();

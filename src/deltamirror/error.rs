@@ -145,6 +145,17 @@ pub enum Error {
         /// The file, or `the database`.
         file: String,
     },
+    /// A later version of this library has made the mirror, or has written to it.
+    #[error(
+        "the mirror is of format {found}, and this pgsqlite knows formats up to {known}: use the \
+         pgsqlite that wrote it, or a newer one"
+    )]
+    Format {
+        /// The mirror's version.
+        found: i64,
+        /// The latest that is known.
+        known: i64,
+    },
     /// The file is gone, or another one has its name: what is open has no name any more.
     #[error(
         "{file} was removed or replaced while changes were applied to it; nothing more is: start \
@@ -309,6 +320,7 @@ impl Coded for Error {
             Error::InTransaction => code("INTRANSACTION"),
             Error::NoFile => code("NOFILE"),
             Error::NotInitialised { file } => code("NOTINITIALISED").with("file", file),
+            Error::Format { found, .. } => code("FORMAT").with("version", found),
             Error::Replaced { file } => code("REPLACED").with("file", file),
             Error::TableExists { table } => code("TABLEEXISTS").with("table", table),
             Error::NotPublished { table, publication } => {

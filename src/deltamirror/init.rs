@@ -18,6 +18,7 @@ use super::busy::{Patience, roll_back};
 use super::definition::Definition;
 use super::fill::Session;
 use super::first_fill::{self, Unlogged};
+use super::format;
 use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
@@ -145,37 +146,48 @@ fn prepare_state(
     begin: Position,
     patience: Patience<'_>,
 ) -> Result<(Vec<TableState>, bool), Error> {
-    if let Some(stream) = patience.retry(|| state::stream(db))? {
+    format::upgrade(db, patience)?;
+    patience.retry(|| first_fill::repair(db))?;
+    patience.begin(db)?;
+    // NOTE: looked at in the transaction that makes it: of two at once, the one that has waited
+    // here finds what the other has made.
+    let prepared = prepare_in_transaction(db, source, begin);
+    if prepared.is_err() {
+        roll_back(db);
+    }
+    let prepared = prepared?;
+    patience.commit(db)?;
+    failpoint::pass(failpoint::MIRROR_INIT_STATE);
+    Ok(prepared)
+}
+
+fn prepare_in_transaction(
+    db: &Db,
+    source: &StreamSource,
+    begin: Position,
+) -> Result<(Vec<TableState>, bool), Error> {
+    if let Some(stream) = state::stream(db)? {
         let another = match source.check_same_stream(&stream) {
             Err(Error::OtherStream { .. }) => true,
             checked => checked.map(|()| false)?,
         };
-        patience.retry(|| first_fill::repair(db))?;
         return Ok((state::tables(db)?, another));
     }
-    patience.begin(db)?;
-    let made = state::create(db).and_then(|()| {
-        let stream = StreamState {
-            stream: source.name().to_owned(),
-            made: source.made().unwrap_or_default(),
-            system_id: source.system_id().unwrap_or_default(),
-            database: source.database().unwrap_or_default(),
-            position: begin,
-            lsn: deltaflood::Lsn(0),
-            commit_time: 0,
-            transactions: 0,
-            changes: 0,
-            generation: 1,
-        };
-        state::write_stream(db, &stream)?;
-        first_fill::begin(db)
-    });
-    if made.is_err() {
-        roll_back(db);
-    }
-    made?;
-    patience.commit(db)?;
-    failpoint::pass(failpoint::MIRROR_INIT_STATE);
+    format::create(db)?;
+    let stream = StreamState {
+        stream: source.name().to_owned(),
+        made: source.made().unwrap_or_default(),
+        system_id: source.system_id().unwrap_or_default(),
+        database: source.database().unwrap_or_default(),
+        position: begin,
+        lsn: deltaflood::Lsn(0),
+        commit_time: 0,
+        transactions: 0,
+        changes: 0,
+        generation: 1,
+    };
+    state::write_stream(db, &stream)?;
+    first_fill::begin(db)?;
     Ok((Vec::new(), false))
 }
 

@@ -1,14 +1,16 @@
 //! What the mirror keeps in the SQLite file, beside the data and in the same transactions.
 //!
 //! ```text
+//! _deltamirror_meta     the version of these tables
 //! _deltamirror_stream   one row: the stream, how far it is applied, whose rows these are
 //! _deltamirror_table    one row per table: where it comes from, its definition, its snapshot
+//! _deltamirror_wanted   tables that are wanted and not filled yet
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
 //! _deltamirror_filling  the journal that the file had; there until the first fill is over
 //! ```
-//! These tables are a format (`doc/deltamirror.n`): columns may be added, none is renamed or given
-//! another meaning. LSNs are text in PostgreSQL's form, lists are those of the change line.
+//! These tables are a format (`doc/deltamirror.n`) with versions ([`super::format`]). LSNs are text
+//! in PostgreSQL's form, lists are those of the change line.
 
 use deltaflood::{Lsn, list};
 
@@ -16,7 +18,7 @@ use super::definition::Definition;
 use super::error::BadRow;
 use super::heart::Passed;
 use super::snapshot::Snapshot;
-use super::{Error, Place};
+use super::{Error, Place, format};
 use crate::daystream::Position;
 use crate::daystream::heartbeat::Beat;
 use crate::schema::TableName;
@@ -81,68 +83,13 @@ pub struct TableState {
     pub rows: i64,
 }
 
-const CREATE: &str = "
-CREATE TABLE IF NOT EXISTS _deltamirror_stream (
-  stream TEXT PRIMARY KEY NOT NULL, system_id TEXT NOT NULL, database TEXT NOT NULL,
-  clock INTEGER NOT NULL, seq INTEGER NOT NULL, lsn TEXT NOT NULL, commit_time INTEGER NOT NULL,
-  transactions INTEGER NOT NULL, changes INTEGER NOT NULL, generation INTEGER NOT NULL,
-  made INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS _deltamirror_table (
-  name TEXT PRIMARY KEY NOT NULL, source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
-  state TEXT NOT NULL, definition TEXT NOT NULL, base_types TEXT NOT NULL,
-  primary_key TEXT NOT NULL, row_filter TEXT,
-  xmin INTEGER NOT NULL, xmax INTEGER NOT NULL, xip TEXT NOT NULL, lsn TEXT NOT NULL,
-  taken_at INTEGER NOT NULL, rows INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS _deltamirror_error (
-  id INTEGER PRIMARY KEY, clock INTEGER NOT NULL, seq INTEGER NOT NULL, lsn TEXT,
-  table_name TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
-  line TEXT NOT NULL);
-";
-
-/// Makes the tables where they are not there.
-///
-/// # Errors
-/// [`Error::Sqlite`].
-pub fn create(db: &Db) -> Result<(), Error> {
-    Ok(db.exec(CREATE)?)
-}
-
-/// Adds the columns that files made by earlier versions do not have.
-///
-/// # Errors
-/// [`Error::Sqlite`].
-pub fn add_columns(db: &Db) -> Result<(), Error> {
-    if !has_made(db)? {
-        let sql = "ALTER TABLE main._deltamirror_stream ADD COLUMN made INTEGER NOT NULL DEFAULT 0";
-        db.exec(sql)?;
-    }
-    Ok(())
-}
-
-fn has_made(db: &Db) -> Result<bool, Error> {
-    let sql =
-        "SELECT count(*) FROM pragma_table_info('_deltamirror_stream', 'main') WHERE name = 'made'";
-    Ok(db.query_int(sql, &[])? == Some(1))
-}
-
-/// Whether the database holds the mirror's tables.
-///
-/// # Errors
-/// [`Error::Sqlite`].
-pub fn is_there(db: &Db) -> Result<bool, Error> {
-    let sql = "SELECT count(*) FROM main.sqlite_master WHERE type = 'table' AND name = ?1";
-    Ok(db.query_int(sql, &["_deltamirror_stream".into()])? == Some(1))
-}
-
 /// The mirror's stream; `None` when there is no mirror.
 ///
 /// # Errors
-/// [`Error::State`], [`Error::Sqlite`].
+/// [`Error::Format`], [`Error::State`], [`Error::Sqlite`].
 pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
-    if !is_there(db)? {
-        return Ok(None);
-    }
-    let made = if has_made(db)? { "made" } else { "0" };
+    let Some(version) = format::version(db)? else { return Ok(None) };
+    let made = if version < 1 { "0" } else { "made" };
     let mut stmt = db.prepare(&format!(
         "SELECT stream, system_id, database, clock, seq, lsn, commit_time, transactions, \
          changes, generation, {made} FROM main._deltamirror_stream"
@@ -169,7 +116,6 @@ pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
-    add_columns(db)?;
     db.exec("DELETE FROM main._deltamirror_stream")?;
     db.execute(
         "INSERT INTO main._deltamirror_stream (stream, system_id, database, clock, seq, lsn, \
@@ -385,8 +331,7 @@ pub fn write_beat(db: &Db, passed: &Passed) -> Result<(), Error> {
 /// # Errors
 /// [`Error::State`], [`Error::Sqlite`].
 pub fn beat(db: &Db) -> Result<Option<Passed>, Error> {
-    let there = "SELECT count(*) FROM main.sqlite_master WHERE type = 'table' AND name = ?1";
-    if db.query_int(there, &["_deltamirror_beat".into()])? != Some(1) {
+    if !format::has_table(db, "_deltamirror_beat")? {
         return Ok(None);
     }
     let mut stmt = db.prepare(

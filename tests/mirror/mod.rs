@@ -7,7 +7,7 @@ use deltaflood::Lsn;
 use pgsqlite::daystream::{Commit, Identity, Position, Writer, WriterOptions};
 use pgsqlite::deltamirror::state::{self, StreamState, TableState, TableStatus};
 use pgsqlite::deltamirror::{
-    Applied, Definition, Error, OnError, Options, Snapshot, StreamSource, apply,
+    Applied, Definition, Error, OnError, Options, Snapshot, StreamSource, apply, format,
 };
 use pgsqlite::error::Coded;
 use pgsqlite::schema::TableName;
@@ -101,7 +101,7 @@ pub fn identity(system_id: u64) -> Identity {
 
 /// Makes the mirror's tables, at the stream's beginning.
 pub fn prepare(db: &Db) {
-    state::create(db).expect("state");
+    format::create(db).expect("state");
     let stream = StreamState {
         stream: "stream".into(),
         made: 0,

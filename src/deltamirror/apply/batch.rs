@@ -6,7 +6,7 @@ use super::{Applier, Committed, load};
 use crate::daystream::Position;
 use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
-use crate::deltamirror::state::{self, StreamState};
+use crate::deltamirror::state::StreamState;
 use crate::deltamirror::tables::Counts;
 use crate::failpoint;
 use crate::sqlite::{self, Value};
@@ -156,13 +156,10 @@ impl Applier<'_> {
     fn write_position(&mut self, stream: &StreamState) -> Result<(), Error> {
         let advance = match &mut self.advance {
             Some(advance) => advance,
-            slot => {
-                state::add_columns(self.db)?;
-                slot.insert(self.db.prepare(
-                    "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
-                     commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7, made = ?8",
-                )?)
-            }
+            slot => slot.insert(self.db.prepare(
+                "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
+                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7, made = ?8",
+            )?),
         };
         let lsn = stream.lsn.to_string();
         advance.execute(&[
