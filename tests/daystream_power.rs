@@ -9,14 +9,17 @@ use std::sync::{Arc, Mutex};
 use log::disk::Disk;
 use log::{Dice, Hand};
 use pgsqlite::daystream::{
-    Done, Error, Identity, Keep, Position, Reader, ReaderOptions, Start, Storage, Which, Writer,
-    WriterOptions, compress, retain, verify,
+    Done, Error, Identity, Keep, Operation, Position, Reader, ReaderOptions, Start, Storage, Which,
+    Writer, WriterOptions, compress, retain, verify,
 };
 
 const CLOCK: i64 = 1_507_593_000;
 /// The last transaction that is written before the power goes, and the last one after.
 const BEFORE: u32 = 60;
 const AFTER: u32 = 64;
+
+/// What an fsync says that fails.
+const FAULT: &str = "the disk is ill";
 
 /// What was done, and what the writer's owner was told in between.
 enum Step {
@@ -38,10 +41,29 @@ fn size(xid: u32) -> u32 {
     1 + xid * 7 % 40
 }
 
-/// Writes transactions, large ones in several writes, with and without fsync, given up ones, new
-/// segments and a new day between them, identities, retention, and compressed segments.
-fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(), Error> {
+/// Writes as [`stretch`] does, begun again after each death.
+fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) {
     let mut dice = Dice::new(5);
+    for _ in 0..100 {
+        match stretch(dir, clock, &storage, record, &mut dice) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => assert!(format!("{error:?}").contains(FAULT), "{error}"),
+        }
+    }
+    panic!("the work does not come to its end");
+}
+
+/// Writes transactions, large ones in several writes, with and without fsync, given up ones, new
+/// segments and a new day between them, identities, retention, and compressed segments. True when
+/// it has come to its end, false when it is killed.
+fn stretch(
+    dir: &Path,
+    clock: &Hand,
+    storage: &Storage,
+    record: &Record,
+    dice: &mut Dice,
+) -> Result<bool, Error> {
     let tell = |step| record.lock().unwrap().push(step);
     let options = WriterOptions {
         segment_bytes: 9_000,
@@ -50,6 +72,8 @@ fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(
         ..log::options(clock)
     };
     let mut writer = Writer::open(dir, options)?;
+    // As a capture does: its first word to the server is that it has what the writer found.
+    tell(Step::Durable(number(&writer)));
     for xid in number(&writer) + 1..=BEFORE {
         if dice.below(4) == 0 {
             for _ in 0..dice.below(40) {
@@ -61,7 +85,7 @@ fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(
             writer.abandon()?;
         }
         log::write(&mut writer, xid, size(xid))?;
-        match dice.below(3) {
+        match dice.below(4) {
             0 => {}
             1 => writer.flush()?,
             _ => {
@@ -75,14 +99,17 @@ fn work(dir: &Path, clock: &Hand, storage: Storage, record: &Record) -> Result<(
             tell(Step::Saved(xid));
         }
         if dice.below(12) == 0 {
-            retain(dir, Keep { bytes: Some(30_000), days: None }, 0, &storage)?;
+            retain(dir, Keep { bytes: Some(30_000), days: None }, 0, storage)?;
         }
         if dice.below(8) == 0 {
-            compress(dir, Which::Closed, &storage, &|| true)?;
+            compress(dir, Which::Closed, storage, &|| true)?;
         }
         clock.set(clock.seconds() + dice.below(50) as i64);
+        if dice.below(12) == 0 {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The transactions that a reader gives out; each must be as it was written.
@@ -140,8 +167,13 @@ fn every_legal_image_of_a_power_loss_has_what_was_acknowledged_and_goes_on() {
     let trace = Arc::clone(&record);
     let storage =
         Storage::with_trace(Arc::new(move |done| trace.lock().unwrap().push(Step::Done(done))));
+    let dice = Mutex::new(Dice::new(11));
+    let storage = storage.and_fault(Arc::new(move |operation| {
+        let fails = operation == Operation::Sync && dice.lock().unwrap().below(12) == 0;
+        if fails { Err(std::io::Error::other(FAULT)) } else { Ok(()) }
+    }));
     let clock = Hand::at(CLOCK);
-    work(&root, &clock, storage, &record).unwrap();
+    work(&root, &clock, storage, &record);
     let images: u64 = if std::env::var_os("PGSQLITE_TEST_ALL").is_some() { 10_000 } else { 500 };
     let only = std::env::var("PGSQLITE_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     let record = record.lock().unwrap();
@@ -170,5 +202,7 @@ fn every_legal_image_of_a_power_loss_has_what_was_acknowledged_and_goes_on() {
     let compressed =
         record.iter().filter(|step| matches!(step, Step::Done(Done::Rename(_, to)) if packed(to)));
     assert!(compressed.count() > 5, "segments were compressed");
+    let failed = record.iter().filter(|step| matches!(step, Step::Done(Done::SyncFailed(_))));
+    assert!(failed.count() > 3, "fsyncs failed");
     assert!(durable > 50 && saved > 40, "{durable} {saved}");
 }

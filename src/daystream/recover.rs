@@ -3,7 +3,11 @@
 //! DURABILITY: only an incomplete tail (see the module `tail`) of the last segment is cut off; any
 //! other damage is an error and nothing is changed. A segment that the cut leaves without any line
 //! is removed, because its name promises a first line that will not come.
+//!
+//! What is found behind the last durable mark is written once more ([`rewrite`]): an fsync that
+//! failed lets the kernel take bytes for written that are on no disk, and a later fsync succeeds.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use deltaflood::Lsn;
@@ -16,6 +20,9 @@ use super::storage::Storage;
 use super::window::Window;
 use super::{Error, Position, tail};
 use crate::limits::LOG_READER_BUFFER_BYTES;
+
+/// Bytes that are written again in one step.
+const REWRITE_BYTES: usize = 1 << 20;
 
 /// The end of a stream.
 #[derive(Debug, Clone, Default)]
@@ -102,10 +109,17 @@ fn recover_segment(
     let mut window = Window::new(file, LOG_READER_BUFFER_BYTES);
     let mut scan = Scan::new(Boundary::Commit, segment.first, 0, None);
     let mut lsn = None;
+    // Where what is not known to be durable begins.
+    let (mut unsure, mut sure) = (0, None);
     let corrupt = |byte, damage| Error::Corrupt { segment: segment.name(), byte, damage };
     loop {
         match scan.step(&mut window) {
-            Ok(Some(found)) => lsn = found.lsn.or(lsn),
+            Ok(Some(found)) => {
+                lsn = found.lsn.or(lsn);
+                if durable >= Some(found.last) {
+                    (unsure, sure) = (found.end, Some(found.last));
+                }
+            }
             Ok(None) => break,
             Err(Fault::Io(error)) => return Err(io("read")(error)),
             Err(Fault::Damage(byte, damage)) => {
@@ -119,6 +133,11 @@ fn recover_segment(
         }
     }
     let length = window.file().len().map_err(io("look at"))?;
+    // NOTE: a closed segment was fsynced without an error before the next one began.
+    if !closed && unsure < scan.start {
+        let again = Scan::new(Boundary::Commit, segment.first, unsure, sure);
+        rewrite(storage, &path, window.file(), again, scan.start)?;
+    }
     if length > scan.start {
         if closed {
             return Err(corrupt(scan.start, Damage::Incomplete));
@@ -141,4 +160,37 @@ fn recover_segment(
         lsn,
         cut: length - scan.start,
     })
+}
+
+/// Writes what lies between the scan's place and `end` once more, so that the next fsync covers it,
+/// and scans it again: what no disk has can leave the kernel's memory at any time, what was just
+/// written cannot.
+fn rewrite(
+    storage: &Storage,
+    path: &Path,
+    content: &Content,
+    mut scan: Scan,
+    end: u64,
+) -> Result<(), Error> {
+    let io = |operation| move |error| Error::io(path, operation, error);
+    let file = storage.open(path, false)?;
+    let most = usize::try_from(end - scan.start).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES);
+    let mut bytes = vec![0; most];
+    let mut at = scan.start;
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(most).min(most);
+        let piece = bytes.get_mut(..left).unwrap_or_default();
+        file.read_exact_at(piece, at).map_err(io("read"))?;
+        storage.write(&file, piece, at).map_err(io("write"))?;
+        at += left as u64;
+    }
+    let again = content.try_clone().map_err(io("open"))?;
+    let mut window = Window::new(again, LOG_READER_BUFFER_BYTES);
+    while let Ok(Some(_)) = scan.step(&mut window) {}
+    if scan.start == end {
+        return Ok(());
+    }
+    let lost = "its bytes have changed while it was read: a write to the disk has failed before; \
+                start again";
+    Err(io("read again")(std::io::Error::other(lost)))
 }

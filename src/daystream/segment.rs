@@ -50,8 +50,8 @@ impl Output {
             output.file = Some(output.storage.open(&segment.path(&output.dir), false)?);
             output.written = length;
             output.segment = Some(segment);
-            // DURABILITY: nobody knows whether what a crashed writer left was fsynced; the next
-            // sync covers it before anything is acknowledged.
+            // DURABILITY: nobody knows whether what a crashed writer left was fsynced; the first
+            // sync covers it.
             output.unsynced = true;
             output.unsynced_folder = true;
         }

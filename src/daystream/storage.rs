@@ -45,6 +45,9 @@ pub enum Done {
     Write(u64, u64, Vec<u8>),
     /// A file's bytes and length are durable.
     Sync(u64),
+    /// A file's fsync failed: what was written to it before may never be on the disk, and no later
+    /// fsync covers it.
+    SyncFailed(u64),
     /// A folder's entries are durable.
     SyncFolder(PathBuf),
     /// A file was cut at a length.
@@ -85,6 +88,12 @@ impl Storage {
     #[must_use]
     pub fn with_trace(trace: Trace) -> Storage {
         Storage { fault: None, trace: Some(trace) }
+    }
+
+    /// The same file system, with operations that pass through `fault` first.
+    #[must_use]
+    pub fn and_fault(self, fault: Fault) -> Storage {
+        Storage { fault: Some(fault), ..self }
     }
 
     /// Tells the trace, where there is one.
@@ -147,8 +156,8 @@ impl Storage {
 
     /// Makes a file's bytes and length durable.
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        self.pass(Operation::Sync)?;
-        file.sync_data()?;
+        let failed = |_: &io::Error| self.tell(|| Done::SyncFailed(inode(file)));
+        self.pass(Operation::Sync).and_then(|()| file.sync_data()).inspect_err(failed)?;
         self.tell(|| Done::Sync(inode(file)));
         Ok(())
     }

@@ -113,7 +113,8 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Opens the stream in the folder `dir` for writing, making the folder (not its parents) when
-    /// it is not there, and cuts off an incomplete tail.
+    /// it is not there, and cuts off an incomplete tail. What it finds is durable when it returns:
+    /// [`Writer::last_lsn`] may be acknowledged.
     ///
     /// # Errors
     /// `LOCKED` when there is another writer, `REFUSED` for a folder that others can write in or
@@ -126,7 +127,10 @@ impl Writer {
         let lock = lock::acquire(&storage, &dir)?;
         let end = Identity::load_with_end(&dir)?.and_then(|(_, end)| end);
         let End { segment, last, lsn, cut } = recover::recover(&storage, &dir, end)?;
-        let output = Output::resume(storage, dir.clone(), segment)?;
+        let mut output = Output::resume(storage, dir.clone(), segment)?;
+        // DURABILITY: the writer before may have been killed before its fsync, and what is in the
+        // stream is acknowledged from now on.
+        output.sync()?;
         let buffer_bytes = buffer_bytes.max(1);
         Ok(Writer {
             dir,

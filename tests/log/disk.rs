@@ -4,7 +4,8 @@
 //! of the bytes written since a file's last fsync any sectors of 512 bytes, each new or old, with
 //! zeros where there was nothing; of the names made, renamed or removed since a folder's last fsync
 //! any, in any choice. A file's cut and what is written behind it may each be there without the
-//! other.
+//! other. After an fsync that failed no later one covers what was written before it: that may be
+//! there or not, until it is written again.
 
 use super::Dice;
 use pgsqlite::daystream::Done;
@@ -34,6 +35,8 @@ enum Name {
 struct Bytes {
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// How many of them were given up by an fsync that failed.
+    given_up: usize,
 }
 
 /// A disk with what is durable on it and what is on its way.
@@ -93,9 +96,18 @@ impl Disk {
             Done::Truncate(inode, length) => self.file(*inode).pending.push(Change::Cut(*length)),
             Done::Sync(inode) => {
                 let file = self.file(*inode);
-                for change in std::mem::take(&mut file.pending) {
-                    apply(&mut file.durable, &change);
+                let pending = std::mem::take(&mut file.pending);
+                let (given_up, covered) = pending.split_at(file.given_up);
+                let cut = |change: &&Change| matches!(change, Change::Cut(_));
+                // The length is the file system's own, and in its journal.
+                for change in given_up.iter().filter(cut).chain(covered) {
+                    apply(&mut file.durable, change);
                 }
+                file.given_up = 0;
+            }
+            Done::SyncFailed(inode) => {
+                let file = self.file(*inode);
+                file.given_up = file.pending.len();
             }
             Done::SyncFolder(path) => {
                 for name in self.pending.remove(path).unwrap_or_default() {
