@@ -140,7 +140,8 @@ fn requests_made_of_anything() {
     let began = Instant::now();
     let mut answers = [0u32; 6];
     for _ in 0..4000 {
-        if began.elapsed() > Duration::from_secs(8) {
+        // NOTE: so many on a busy machine as well.
+        if began.elapsed() > Duration::from_secs(8) && answers.iter().sum::<u32>() > 500 {
             break;
         }
         let mut request = if dice.below(2) == 0 { b"GET /flights".to_vec() } else { Vec::new() };

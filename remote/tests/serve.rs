@@ -91,6 +91,76 @@ fn what_cannot_be_given_is_said_before_any_line() {
 }
 
 #[test]
+fn without_tokens_a_web_page_cannot_read_by_another_name() {
+    let (root, stream) = root();
+    write(&mut open(&stream), 1, 3).unwrap();
+    let server = Server::guarded(root.path(), &[]);
+    let port = server.address.port();
+    let asked = |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{host}\r\n");
+        let (status, _, body) = server.send(request);
+        (status, text(&body))
+    };
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        assert_eq!(asked("/flights", &format!("Host: {host}:{port}\r\n")).0, 200, "{host}");
+    }
+    for path in ["/flights", "/flights/", "/status", "/metrics", "/none"] {
+        for host in ["Host: evil.example\r\n", &format!("Host: evil.example:{port}\r\n"), ""] {
+            let (status, body) = asked(path, host);
+            assert_eq!(status, 400, "{path} {host}");
+            assert!(!body.contains("fox") && !body.contains("flights"), "{body}");
+        }
+    }
+    let own = format!("Host: localhost:{port}\r\n");
+    assert_eq!(asked(&format!("http://evil.example:{port}/flights"), &own).0, 400);
+    assert_eq!(asked("/flights", &own).0, 200);
+}
+
+#[test]
+fn a_token_that_is_taken_away_ends_a_segment_that_is_under_way() {
+    let (root, stream) = root();
+    let hand = Hand::at(1_507_507_200);
+    let mut writer = open(&stream);
+    write(&mut writer, 1, 300_000).unwrap();
+    drop(writer);
+    let next = WriterOptions { segment_bytes: 1000, ..options(&hand) };
+    let mut writer = Writer::open(&stream, next).unwrap();
+    write(&mut writer, 2, 30).unwrap();
+    write(&mut writer, 3, 30).unwrap();
+    writer.sync().unwrap();
+    let tokens = root.path().join("tokens");
+    let make = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_daystream-serve"));
+        command.args(["token", "-name", name, "-streams", "flights", "-tokens"]).arg(&tokens);
+        text(&command.output().unwrap().stdout).trim().to_owned()
+    };
+    let (taken, stays) = (make("taken"), make("stays"));
+    let server = Server::start(root.path(), &["-tokens", tokens.to_str().unwrap()]);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let list = text(&server.get("/flights/", &bearer(&taken)).2);
+    let name = list.lines().nth(1).unwrap().split('\t').next().unwrap().to_owned();
+    let bytes = stream.join(&name).metadata().unwrap().len();
+    let mut sockets = [&taken, &stays].map(|token| {
+        let mut socket = server.connect();
+        let head = format!("GET /flights/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        socket.write_all(format!("{head}{}\r\n", bearer(token)).as_bytes()).unwrap();
+        // The answer has begun, and waits for whoever takes it.
+        socket.read_exact(&mut [0; 100]).unwrap();
+        socket
+    });
+    let lines = std::fs::read_to_string(&tokens).unwrap();
+    std::fs::write(&tokens, lines.split_inclusive('\n').nth(1).unwrap()).unwrap();
+    until("the token's end", || server.get("/flights/", &bearer(&taken)).0 == 401);
+    let mut got = sockets.iter_mut().map(|socket| {
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        answer.len() as u64
+    });
+    let (taken, stays) = (got.next().unwrap(), got.next().unwrap());
+    assert!(taken < bytes && stays >= bytes, "{taken} and {stays} of {bytes}");
+}
+
+#[test]
 fn a_damaged_transaction_is_never_sent() {
     let (root, stream) = root();
     let mut writer = open(&stream);

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use daystream_remote::limits::CONNECTIONS_MAX;
 use daystream_remote::log::{Form, Log, complain, print};
 use daystream_remote::options::{Options, command_line};
-use daystream_remote::serve::{Config, run, tokens};
+use daystream_remote::serve::{Config, Listen, run, tokens};
 
 const PROGRAM: &str = "daystream-serve";
 
 const HELP: &str = "\
-usage: daystream-serve -listen ADDRESS:PORT -root DIR ?-tls CERT KEY? ?-tokens FILE?
-           ?-insecure 0|1? ?-connections N? ?-connections_each N? ?-log text|json?
+usage: daystream-serve -listen ADDRESS:PORT|unix:FILE -root DIR ?-tls CERT KEY? ?-tokens FILE?
+           ?-socket_mode 0600? ?-insecure 0|1? ?-connections N? ?-connections_each N?
+           ?-log text|json?
        daystream-serve token -name NAME -streams \"s1 s2\" ?-tokens FILE?
 
 serves the daystreams in the folders of DIR by HTTP/1.1, with TLS and tokens;
@@ -68,6 +69,7 @@ fn config(words: Vec<String>) -> Result<Config, String> {
         "tls",
         "tls_key",
         "tokens",
+        "socket_mode",
         "insecure",
         "connections",
         "connections_each",
@@ -77,8 +79,6 @@ fn config(words: Vec<String>) -> Result<Config, String> {
     if let Some(word) = options.words().first() {
         return Err(format!("\"{word}\" is one word too many"));
     }
-    let listen = options.required("listen")?;
-    let address = |_| format!("-listen must be ADDRESS:PORT, as 127.0.0.1:8443, not \"{listen}\"");
     let form = match options.get("log") {
         None | Some("text") => Form::Text,
         Some("json") => Form::Json,
@@ -99,7 +99,7 @@ fn config(words: Vec<String>) -> Result<Config, String> {
         _ => return Err("-tls takes two files, CERT and KEY".to_owned()),
     };
     Ok(Config {
-        listen: listen.parse().map_err(address)?,
+        listen: listen_on(options.required("listen")?, options.get("socket_mode"))?,
         root: PathBuf::from(options.required("root")?),
         tls,
         tokens: options.get("tokens").map(PathBuf::from),
@@ -108,6 +108,23 @@ fn config(words: Vec<String>) -> Result<Config, String> {
         connections_each,
         log: Log { form, program: PROGRAM },
     })
+}
+
+/// Where to listen. A socket's file is the user's own, unless its mode says more.
+fn listen_on(text: &str, mode: Option<&str>) -> Result<Listen, String> {
+    if let Some(file) = text.strip_prefix("unix:").filter(|file| !file.is_empty()) {
+        let digits = mode.unwrap_or("0600");
+        let octal = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+        let wrong = || format!("-socket_mode must be octal, as 0660, not \"{digits}\"");
+        return Ok(Listen::Unix(PathBuf::from(file), octal.ok_or_else(wrong)?));
+    }
+    if mode.is_some() {
+        return Err("-socket_mode is that of -listen unix:FILE".to_owned());
+    }
+    let address = text.parse().map_err(|_| {
+        format!("-listen must be ADDRESS:PORT, as 127.0.0.1:8443, or unix:FILE, not \"{text}\"")
+    });
+    address.map(Listen::Tcp)
 }
 
 /// `-tls CERT KEY` is the one option with two values: the second becomes an option of its own.

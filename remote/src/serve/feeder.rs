@@ -168,9 +168,7 @@ impl Feeder {
             if self.stop.is_raised() && !self.inside {
                 return Ok(None);
             }
-            if !self.access.still(&self.stream.name) {
-                return Err(Fault::new(Reason::Token, "the token is good no longer"));
-            }
+            self.access.still(&self.stream.name)?;
             let part = match self.mode {
                 Mode::Files => {
                     // An empty line has no place within a transaction.

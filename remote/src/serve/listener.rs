@@ -1,6 +1,5 @@
 //! Sockets: who may connect, for how long, and how it ends.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -18,6 +16,7 @@ use tokio::time::timeout;
 use super::guests::{Guest, Guests};
 use super::metrics::Metrics;
 use super::service::Service;
+use super::socket::{Listen, Listener, Socket};
 use super::stop::{Stop, Stopper};
 use super::streams::Streams;
 use super::timed::Timed;
@@ -30,14 +29,15 @@ use crate::log::Log;
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The folder of the streams.
     pub root: PathBuf,
     /// Certificate and key, in PEM form.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The file of tokens.
     pub tokens: Option<PathBuf>,
-    /// Without TLS or without tokens, others than this machine are served all the same.
+    /// Without TLS or without tokens, others than this machine are served all the same, and without
+    /// tokens by whatever name this machine is asked.
     pub insecure: bool,
     /// Connections at once.
     pub connections: usize,
@@ -52,18 +52,11 @@ pub struct Config {
 /// # Errors
 /// What is wrong, in words: an address that cannot be had, files that are not to be used.
 pub fn run(config: Config) -> Result<(), String> {
-    if !config.listen.ip().is_loopback() && !config.insecure {
-        let missing = match (&config.tls, &config.tokens) {
-            (None, _) => "-tls CERT KEY",
-            (_, None) => "-tokens FILE",
-            _ => "",
-        };
-        if !missing.is_empty() {
-            return Err(format!(
-                "{} can be reached from other machines: give {missing}, or -insecure 1",
-                config.listen
-            ));
-        }
+    if let Some(missing) = missing(&config) {
+        return Err(format!(
+            "{} can be reached from other machines: give {missing}, or -insecure 1",
+            config.listen
+        ));
     }
     if !config.root.is_dir() {
         return Err(format!("{} is no folder", config.root.display()));
@@ -72,21 +65,55 @@ pub fn run(config: Config) -> Result<(), String> {
     let tokens = config.tokens.clone().map(|file| Tokens::open(file, log)).transpose()?;
     let tls = config.tls.clone().map(|(cert, key)| Tls::open(cert, key, log)).transpose()?;
     raise_files_limit();
+    let why = |error: std::io::Error| format!("cannot listen on {}: {error}", config.listen);
+    let (bound, _file) = Listener::bind(&config.listen).map_err(why)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(limits::SERVING_THREADS)
         .max_blocking_threads(limits::READING_THREADS)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let service = Arc::new(Service {
-        streams: Streams::new(config.root.clone()),
-        tokens: tokens.map(Arc::new),
-        metrics: Arc::default(),
-        log,
+    let (tls, tokens) = (tls.map(Arc::new), tokens.map(Arc::new));
+    let ended = runtime.block_on(async {
+        let listener = bound.listener().map_err(why)?;
+        let address = listener.address().map_err(why)?;
+        let service = Service {
+            streams: Streams::new(config.root.clone()),
+            own_port: address.filter(|_| !config.insecure).map(|address| address.port()),
+            tokens,
+            metrics: Arc::default(),
+            log,
+        };
+        let name = address.map_or_else(|| config.listen.to_string(), |one| one.to_string());
+        serve(&config, Arc::new(service), tls, listener, &name).await.map_err(why)
     });
-    let ended = runtime.block_on(serve(&config, service, tls.map(Arc::new)));
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
+}
+
+/// What a server that other machines can reach must be told, and this one is not.
+fn missing(config: &Config) -> Option<&'static str> {
+    let outside = matches!(&config.listen, Listen::Tcp(address) if !address.ip().is_loopback());
+    match (&config.tls, &config.tokens) {
+        _ if config.insecure || !outside => None,
+        (None, _) => Some("-tls CERT KEY"),
+        (_, None) => Some("-tokens FILE"),
+        _ => None,
+    }
+}
+
+/// What whoever starts a server without tokens must know.
+fn warn(config: &Config, log: Log) {
+    if config.tokens.is_none()
+        && let Listen::Tcp(address) = &config.listen
+    {
+        let who = if address.ip().is_loopback() { "user of this machine" } else { "host" };
+        let message = format!(
+            "without -tokens FILE, every {who} can read every stream; -listen unix:FILE \
+             is a socket with a mode"
+        );
+        log.event("warning", "open", &[("message", &message)]);
+    }
 }
 
 /// A thousand followers need a thousand descriptors.
@@ -102,21 +129,21 @@ async fn serve(
     config: &Config,
     service: Arc<Service>,
     tls: Option<Arc<Tls>>,
-) -> Result<(), String> {
-    let why = |error: std::io::Error| format!("cannot listen on {}: {error}", config.listen);
-    let listener = TcpListener::bind(config.listen).await.map_err(why)?;
-    let address = listener.local_addr().map_err(why)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(why)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(why)?;
+    listener: Listener,
+    name: &str,
+) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     // Files are looked at all the time: there is nothing to do at SIGHUP but to live on.
-    let mut hangup = signal(SignalKind::hangup()).map_err(why)?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let stopper = Stopper::new();
     let room = Arc::new(Semaphore::new(config.connections));
     let guests = Guests::new(config.connections_each);
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let (address, tokens) = (address.to_string(), u8::from(service.tokens.is_some()).to_string());
-    let fields = [("address", &*address), ("scheme", scheme), ("tokens", &*tokens)];
+    let tokens = u8::from(service.tokens.is_some()).to_string();
+    let fields = [("address", name), ("scheme", scheme), ("tokens", &*tokens)];
     service.log.info("listening", &fields);
+    warn(config, service.log);
     loop {
         let accepting = async {
             let room = Arc::clone(&room).acquire_owned().await;
@@ -124,8 +151,8 @@ async fn serve(
         };
         tokio::select! {
             (room, accepted) = accepting => match (room, accepted) {
-                (Ok(room), Ok((socket, peer))) => {
-                    let Some(guest) = guests.admit(peer.ip()) else {
+                (Ok(room), Ok((socket, peer, origin))) => {
+                    let Some(guest) = guests.admit(origin) else {
                         // NOTE: closed without a word, which would cost more than it tells.
                         Metrics::add(&service.metrics.turned_away);
                         continue;
@@ -158,14 +185,13 @@ async fn hold(place: (OwnedSemaphorePermit, Guest), work: impl Future<Output = (
 async fn connection(
     service: Arc<Service>,
     tls: Option<Arc<Tls>>,
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    peer: String,
     stop: Stop,
 ) {
     let metrics = Arc::clone(&service.metrics);
     Metrics::add(&metrics.accepted);
     Metrics::add(&metrics.connections);
-    set_up(&socket);
     let socket = Timed::new(socket, Arc::clone(&metrics));
     match tls {
         None => exchange(service, socket, peer, stop).await,
@@ -183,24 +209,11 @@ async fn connection(
     metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
-fn set_up(socket: &TcpStream) {
-    use rustix::net::sockopt;
-    let time = u32::try_from(limits::TCP_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_BYTES);
-    // NOTE: a socket without these serves as well, but for a peer that has gone without a word.
-    let _ = socket.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(socket, true);
-    let _ = sockopt::set_tcp_keepidle(socket, limits::TCP_TIMEOUT / 2);
-    let _ = sockopt::set_tcp_keepintvl(socket, limits::TCP_TIMEOUT / 6);
-    let _ = sockopt::set_tcp_user_timeout(socket, time);
-}
-
-async fn exchange<S>(service: Arc<Service>, socket: S, peer: SocketAddr, mut stop: Stop)
+async fn exchange<S>(service: Arc<Service>, socket: S, peer: String, mut stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let told = stop.clone();
-    let peer = peer.to_string();
     let answer = service_fn(move |request| {
         let (service, peer, stop) = (Arc::clone(&service), peer.clone(), told.clone());
         async move { Ok::<_, std::convert::Infallible>(service.answer(request, &peer, stop).await) }

@@ -11,12 +11,14 @@
 //!
 //! - `request` says what is asked for, `tokens` who may, `service` brings both together.
 //! - `feeder` gives the lines of one answer, from `ring` (shared) or from files.
-//! - `listener` has the sockets; `timed` and [`crate::limits`] say what a client may cost.
+//! - `listener` and `socket` have the sockets; `timed` and [`crate::limits`] say what a client may
+//!   cost.
 
 mod block;
 mod body;
 mod feeder;
 mod guests;
+mod host;
 mod listener;
 mod metrics;
 mod pages;
@@ -26,6 +28,7 @@ mod request;
 mod ring;
 mod segments;
 mod service;
+mod socket;
 mod stop;
 mod streams;
 mod timed;
@@ -33,3 +36,4 @@ mod tls;
 pub mod tokens;
 
 pub use listener::{Config, run};
+pub use socket::Listen;

@@ -12,15 +12,18 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::segments;
+use pgsqlite::daystream::{Reader, ReaderOptions, Segment, Start, segments};
 
 use super::body::Body;
 use super::reply::{self, Reply, fault_of, not_found};
 use super::streams::Stream;
+use super::tokens::Access;
 use crate::wire::{TSV, position_text};
 
 /// Bytes of a file in one part of an answer.
 const STEP_BYTES: u64 = 128 << 10;
+/// Times that the segments are listed until none is gone by the time it is looked at.
+const LISTINGS_MAX: usize = 10;
 
 /// A part of a file that is being sent.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub struct Part {
     file: Arc<File>,
     at: u64,
     end: u64,
+    /// Of the stream; looked at again as long as the file goes out.
+    access: Access,
+    stream: String,
 }
 
 impl Part {
@@ -40,12 +46,13 @@ impl Part {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system, and of a token that was taken away.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         let (file, at, step) = (Arc::clone(&self.file), self.at, self.left().min(STEP_BYTES));
         if step == 0 {
             return Ok(None);
         }
+        self.access.still(&self.stream)?;
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; step as usize];
             file.read_exact_at(&mut bytes, at).map(|()| bytes)
@@ -65,15 +72,45 @@ impl Part {
 /// # Errors
 /// Those of the stream.
 pub fn list(stream: &Stream) -> Result<Reply, Fault> {
-    let all = segments(&stream.dir).map_err(|error| fault_of(&error))?;
     let mut text = String::from("name\tbytes\tfirst\tclosed\n");
-    for (at, segment) in all.iter().enumerate() {
-        let bytes = segment.path(&stream.dir).symlink_metadata().map_or(0, |meta| meta.len());
-        let closed = u8::from(at + 1 < all.len());
+    let listed = listed(stream)?;
+    let closed_to = closed(stream, &listed)?;
+    for (at, (segment, bytes)) in listed.iter().enumerate() {
+        let closed = u8::from(at < closed_to);
         let (name, first) = (segment.name(), position_text(segment.first));
         text.push_str(&format!("{name}\t{bytes}\t{first}\t{closed}\n"));
     }
     Ok(reply::text(StatusCode::OK, TSV, text))
+}
+
+/// The segments with their bytes, as they were at one moment: what retention or compression takes
+/// away between the list and a look at a file is looked for in another list.
+fn listed(stream: &Stream) -> Result<Vec<(Segment, u64)>, Fault> {
+    for _ in 0..LISTINGS_MAX {
+        let all = segments(&stream.dir).map_err(|error| fault_of(&error))?;
+        let sized: Result<Vec<_>, _> = all
+            .into_iter()
+            .map(|segment| {
+                let meta = segment.path(&stream.dir).symlink_metadata()?;
+                Ok::<_, std::io::Error>((segment, meta.len()))
+            })
+            .collect();
+        match sized {
+            Ok(sized) => return Ok(sized),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return Err(Fault::new(Reason::Server, "a segment cannot be looked at")),
+        }
+    }
+    Err(Fault::new(Reason::Busy, "the stream's segments change too fast to be listed"))
+}
+
+/// Number of segments that never change again. The last one grows; and so does the one before it,
+/// should the transaction that began the last one be abandoned, until a transaction in it is whole.
+fn closed(stream: &Stream, listed: &[(Segment, u64)]) -> Result<usize, Fault> {
+    let [.., (_, _), (last, _)] = listed else { return Ok(0) };
+    let end = Reader::open(&stream.dir, Start::End, ReaderOptions::default());
+    let end = end.map_err(|error| fault_of(&error))?.position();
+    Ok(listed.len() - if end >= Some(last.first) { 1 } else { 2 })
 }
 
 /// A closed segment, or the part of it that the request names.
@@ -84,11 +121,11 @@ pub fn segment(
     stream: &Stream,
     name: &str,
     asked: &HeaderMap,
-    private: bool,
+    access: Access,
 ) -> Result<Reply, Fault> {
-    let all = segments(&stream.dir).map_err(|error| fault_of(&error))?;
-    let at = all.iter().position(|segment| segment.name() == name).ok_or_else(not_found)?;
-    if at + 1 == all.len() {
+    let all = listed(stream)?;
+    let at = all.iter().position(|(segment, _)| segment.name() == name).ok_or_else(not_found)?;
+    if at >= closed(stream, &all)? {
         let message = "this segment is being written: read the stream itself";
         return Err(Fault::new(Reason::NotFound, message).with("segment", name));
     }
@@ -107,13 +144,15 @@ pub fn segment(
         Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
         Some(Some((at, end))) => (StatusCode::PARTIAL_CONTENT, at, end),
     };
-    let mut reply = Response::new(Body::file(Part { file: Arc::new(file), at, end }));
+    let cache = if access.is_limited() { "private" } else { "public" };
+    let (file, name_of) = (Arc::new(file), stream.name.clone());
+    let part = Part { file, at, end, access, stream: name_of };
+    let mut reply = Response::new(Body::file(part));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     let kind = if name.ends_with(".zst") { "application/zstd" } else { TSV };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let cache = if private { "private" } else { "public" };
     reply::set(&mut reply, CACHE_CONTROL, &format!("{cache}, {FOREVER}"));
     reply::set(&mut reply, ETAG, &etag);
     if status != StatusCode::NOT_MODIFIED {

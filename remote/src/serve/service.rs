@@ -11,6 +11,7 @@ use pgsqlite::daystream::{Identity, Position};
 
 use super::body::Body;
 use super::feeder::Feeder;
+use super::host;
 use super::metrics::Metrics;
 use super::pages::{self, Condition};
 use super::reply::{self, Reply, fault_of, not_found, refusal};
@@ -29,6 +30,9 @@ pub struct Service {
     pub streams: Streams,
     /// Who may read them; everybody when there are none.
     pub tokens: Option<Arc<Tokens>>,
+    /// The port that a request without a token has to name, with a name of this machine; `None`:
+    /// any will do.
+    pub own_port: Option<u16>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where it is told.
@@ -76,9 +80,11 @@ impl Service {
 
     /// What the request's token is good for. The answer to a wrong one is the same for every path.
     fn permit(&self, head: &Head) -> Result<Access, Fault> {
-        let Some(tokens) = &self.tokens else { return Ok(Access::ALL) };
-        let access = request::token(&head.headers).and_then(|token| Access::of(tokens, token));
-        access.ok_or_else(|| Fault::new(Reason::Token, "the token is missing or wrong"))
+        let Some(tokens) = &self.tokens else {
+            let checked = self.own_port.map(|port| host::check(&head.uri, &head.headers, port));
+            return checked.unwrap_or(Ok(())).map(|()| Access::ALL);
+        };
+        Access::of(tokens, request::token(&head.headers))
     }
 
     async fn permitted(self: &Arc<Service>, head: &Head, access: Access, stop: Stop) -> Reply {
@@ -123,7 +129,7 @@ impl Service {
             Target::Lines(name) => return self.lines(find(name)?, head, access, stop),
             Target::Segments(name) => segments::list(&*find(name)?)?,
             Target::Segment(name, file) => {
-                segments::segment(&*find(name)?, file, &head.headers, self.tokens.is_some())?
+                segments::segment(&*find(name)?, file, &head.headers, access)?
             }
             Target::StatusOf(name) => pages::status(&[find(name)?], &access),
             Target::Status => pages::status(&self.streams.all(), &access),

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::metrics::Metrics;
+use super::socket::Socket;
 use crate::limits::{STALL_BYTES, STALL_TIME};
 
 /// A socket that gives up a peer that does not read.
 #[derive(Debug)]
 pub struct Timed {
-    socket: TcpStream,
+    socket: Socket,
     metrics: Arc<Metrics>,
     /// While bytes wait: the end of the time, and the bytes taken in it.
     waiting: Option<(Pin<Box<Sleep>>, u64)>,
@@ -25,7 +25,7 @@ pub struct Timed {
 impl Timed {
     /// Around a socket.
     #[must_use]
-    pub fn new(socket: TcpStream, metrics: Arc<Metrics>) -> Timed {
+    pub fn new(socket: Socket, metrics: Arc<Metrics>) -> Timed {
         Timed { socket, metrics, waiting: None }
     }
 
