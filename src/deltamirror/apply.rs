@@ -7,7 +7,8 @@
 //!
 //! A transaction is skipped when its LSN is not beyond the mirror's: reading again from any earlier
 //! position changes nothing. When another process moves the mirror, or fills a table anew, that is
-//! seen at the beginning of the next SQLite transaction, and reading goes on from there.
+//! seen at the beginning of the next SQLite transaction, and reading goes on from there. So is each
+//! change of the file's schema, as of a column that somebody adds: tables are looked at again.
 
 mod batch;
 
@@ -22,7 +23,7 @@ use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
-use super::{Error, StreamSource, format};
+use super::{Error, StreamSource, check, format};
 use crate::daystream::{Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
@@ -100,6 +101,8 @@ pub(super) struct Applier<'db> {
     wal: Option<PathBuf>,
     /// What the file says.
     stream: StreamState,
+    /// The version of the file's schema that the tables were looked at in.
+    schema: i64,
     /// Beyond it: what the batch in hand has applied.
     position: Position,
     lsn: Lsn,
@@ -116,6 +119,7 @@ pub(super) struct Applier<'db> {
     /// The line in hand.
     failing: Position,
     mark: Option<Stmt<'db>>,
+    schema_now: Option<Stmt<'db>>,
     advance: Option<Stmt<'db>>,
     heart: Heart,
 }
@@ -131,7 +135,7 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
     ) -> Result<Applier<'db>, Error> {
         format::upgrade(db, patience)?;
-        let (stream, tables) = patience.retry(|| load(db, options.on_error))?;
+        let Loaded { schema, stream, tables } = patience.retry(|| load(db, options.on_error))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();
             name.push("-wal");
@@ -146,6 +150,7 @@ impl<'db> Applier<'db> {
             commit_time: stream.commit_time,
             commit_times: Vec::new(),
             stream,
+            schema,
             tables,
             batch: None,
             single_until: None,
@@ -153,6 +158,7 @@ impl<'db> Applier<'db> {
             open: false,
             failing: Position::MIN,
             mark: None,
+            schema_now: None,
             advance: None,
             heart: Heart::default(),
         })
@@ -377,11 +383,20 @@ impl<'db> Applier<'db> {
     }
 }
 
-fn load<'db>(db: &'db Db, on_error: OnError) -> Result<(StreamState, Tables<'db>), Error> {
+/// What a file says of its mirror.
+struct Loaded<'db> {
+    schema: i64,
+    stream: StreamState,
+    tables: Tables<'db>,
+}
+
+fn load<'db>(db: &'db Db, on_error: OnError) -> Result<Loaded<'db>, Error> {
+    // Before the tables are looked at: what changes meanwhile is seen at the next transaction.
+    let schema = check::schema_version(db)?;
     let Some(stream) = state::stream(db)? else {
         let file = db.file().map_or("the database".into(), |file| file.display().to_string());
         return Err(Error::NotInitialised { file });
     };
     let tables = Tables::new(db, state::tables(db)?, on_error)?;
-    Ok((stream, tables))
+    Ok(Loaded { schema, stream, tables })
 }

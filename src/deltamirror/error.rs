@@ -37,6 +37,10 @@ pub enum Reason {
     TooBig,
     /// The line does not make sense where it stands.
     Order,
+    /// The stream does not have a value that the row needs.
+    Missing,
+    /// An update or delete of one row changed several; never kept, always an error.
+    Many,
 }
 
 impl Reason {
@@ -49,6 +53,8 @@ impl Reason {
             Reason::Value => "VALUE",
             Reason::TooBig => "TOOBIG",
             Reason::Order => "ORDER",
+            Reason::Missing => "MISSING",
+            Reason::Many => "MANY",
         }
     }
 }

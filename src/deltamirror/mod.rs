@@ -41,6 +41,7 @@ mod snapshot;
 mod source;
 mod sql;
 pub mod state;
+mod statement;
 mod status;
 mod tables;
 mod target;

@@ -1,4 +1,8 @@
 //! The SQL statements that change a mirrored table: names quoted, values as parameters.
+//!
+//! Columns are called by the table they are of: SQLite takes a name in quotes for a text where no
+//! such column is there. OR ABORT stands against what a constraint may say of conflicts (ON
+//! CONFLICT REPLACE would remove other rows).
 
 use crate::schema::ddl::Lookup;
 use crate::sqlite::quote_identifier;
@@ -10,10 +14,12 @@ pub(super) struct Shape {
     pub(super) table: String,
     /// Column names in order.
     pub(super) columns: Vec<String>,
+    /// Columns that hold numbers as they come, where SQLite takes 1 for 1.0.
+    pub(super) loose: Vec<usize>,
     /// How old rows are found.
     pub(super) lookup: Lookup,
-    /// A name of the row number that no column hides.
-    pub(super) rowid: &'static str,
+    /// A name of the row number that no column in the file hides.
+    pub(super) rowid: Option<&'static str>,
 }
 
 /// A statement and the columns whose values are its parameters, in order; those of the old row
@@ -36,6 +42,11 @@ impl Shape {
         quote_identifier(self.columns.get(column).map_or("", String::as_str))
     }
 
+    /// A column of the table called `t`.
+    fn of(&self, column: usize) -> String {
+        format!("t.{}", self.quoted(column))
+    }
+
     /// The columns that find an old row; empty when none ever is.
     pub(super) fn old_columns(&self) -> Vec<usize> {
         match &self.lookup {
@@ -52,7 +63,7 @@ impl Shape {
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let names = all.iter().map(|c| self.quoted(*c)).collect::<Vec<_>>().join(", ");
         let marks = all.iter().map(|c| format!("?{}", c + 1)).collect::<Vec<_>>().join(", ");
-        let text = format!("INSERT INTO {} ({names}) VALUES ({marks})", self.target());
+        let text = format!("INSERT OR ABORT INTO {} ({names}) VALUES ({marks})", self.target());
         Sql { text, new: all, old: Vec::new() }
     }
 
@@ -70,42 +81,48 @@ impl Shape {
             .collect();
         if set.is_empty() {
             // Nothing to set, but the row must be there.
-            let same = self.quoted(old.first().copied().unwrap_or_default());
-            set.push(format!("{same} = {same}"));
+            let same = old.first().copied().unwrap_or_default();
+            set.push(format!("{} = {}", self.quoted(same), self.of(same)));
         }
         let found = self.found(&old, new.len());
-        let text = format!("UPDATE {} SET {} WHERE {found}", self.target(), set.join(", "));
+        let (target, set) = (self.target(), set.join(", "));
+        let text = format!("UPDATE OR ABORT {target} AS t SET {set} WHERE {found}");
         Sql { text, new, old }
     }
 
     pub(super) fn delete(&self) -> Sql {
         let old = self.old_columns();
-        let text = format!("DELETE FROM {} WHERE {}", self.target(), self.found(&old, 0));
+        let text = format!("DELETE FROM {} AS t WHERE {}", self.target(), self.found(&old, 0));
         Sql { text, new: Vec::new(), old }
     }
 
-    pub(super) fn truncate(&self) -> Sql {
-        let text = format!("DELETE FROM {}", self.target());
-        Sql { text, new: Vec::new(), old: Vec::new() }
+    pub(super) fn truncate(&self) -> String {
+        format!("DELETE FROM {}", self.target())
     }
 
     /// The condition that finds the old row; its parameters come after `before` others.
     fn found(&self, old: &[usize], before: usize) -> String {
         let whole = self.lookup == Lookup::Row;
-        let operator = if whole { "IS" } else { "=" };
-        let tests: Vec<String> = old
-            .iter()
-            .enumerate()
-            .map(|(n, c)| format!("{} {operator} ?{}", self.quoted(*c), before + n + 1))
-            .collect();
+        let test = |(n, c): (usize, &usize)| {
+            let (column, mark) = (self.of(*c), before + n + 1);
+            match (whole, self.loose.contains(c)) {
+                (false, _) => format!("{column} = ?{mark}"),
+                (true, false) => format!("{column} IS ?{mark}"),
+                (true, true) => {
+                    format!("({column} IS ?{mark} AND typeof({column}) = typeof(?{mark}))")
+                }
+            }
+        };
+        let tests: Vec<String> = old.iter().enumerate().map(test).collect();
         let condition = all_of(&tests);
-        if whole {
-            // Rows may be equal: exactly one of them is meant.
-            let rowid = self.rowid;
-            format!("{rowid} = (SELECT {rowid} FROM {} WHERE {condition} LIMIT 1)", self.target())
-        } else {
-            condition
+        if !whole {
+            return condition;
         }
+        // Rows may be equal: exactly one of them is meant. Without a name of the row number no
+        // statement is made: see `Target`.
+        let rowid = self.rowid.unwrap_or("rowid");
+        let target = self.target();
+        format!("t.{rowid} = (SELECT t.{rowid} FROM {target} AS t WHERE {condition} LIMIT 1)")
     }
 }
 
@@ -128,7 +145,7 @@ mod tests {
 
     fn shape(lookup: Lookup) -> Shape {
         let columns = ["id", "a\"b", "c"].map(str::to_owned).to_vec();
-        Shape { table: "s.t".into(), columns, lookup, rowid: "rowid" }
+        Shape { table: "s.t".into(), columns, loose: vec![2], lookup, rowid: Some("oid") }
     }
 
     #[test]
@@ -136,26 +153,28 @@ mod tests {
         let s = shape(Lookup::Key(vec!["id".into()]));
         assert_eq!(
             s.insert().text,
-            "INSERT INTO main.\"s.t\" (\"id\", \"a\"\"b\", \"c\") VALUES (?1, ?2, ?3)"
+            "INSERT OR ABORT INTO main.\"s.t\" (\"id\", \"a\"\"b\", \"c\") VALUES (?1, ?2, ?3)"
         );
         assert_eq!(
             s.update(false, &[2]),
             Sql {
-                text: "UPDATE main.\"s.t\" SET \"a\"\"b\" = ?1 WHERE \"id\" = ?2".into(),
+                text: "UPDATE OR ABORT main.\"s.t\" AS t SET \"a\"\"b\" = ?1 WHERE t.\"id\" = ?2"
+                    .into(),
                 new: vec![1],
                 old: vec![0]
             }
         );
         assert_eq!(
             s.update(true, &[]).text,
-            "UPDATE main.\"s.t\" SET \"id\" = ?1, \"a\"\"b\" = ?2, \"c\" = ?3 WHERE \"id\" = ?4"
+            "UPDATE OR ABORT main.\"s.t\" AS t SET \"id\" = ?1, \"a\"\"b\" = ?2, \"c\" = ?3 \
+             WHERE t.\"id\" = ?4"
         );
         assert_eq!(
             s.update(false, &[1, 2]).text,
-            "UPDATE main.\"s.t\" SET \"id\" = \"id\" WHERE \"id\" = ?1"
+            "UPDATE OR ABORT main.\"s.t\" AS t SET \"id\" = t.\"id\" WHERE t.\"id\" = ?1"
         );
-        assert_eq!(s.delete().text, "DELETE FROM main.\"s.t\" WHERE \"id\" = ?1");
-        assert_eq!(s.truncate().text, "DELETE FROM main.\"s.t\"");
+        assert_eq!(s.delete().text, "DELETE FROM main.\"s.t\" AS t WHERE t.\"id\" = ?1");
+        assert_eq!(s.truncate(), "DELETE FROM main.\"s.t\"");
     }
 
     #[test]
@@ -163,10 +182,12 @@ mod tests {
         let s = shape(Lookup::Row);
         assert_eq!(
             s.delete().text,
-            "DELETE FROM main.\"s.t\" WHERE rowid = (SELECT rowid FROM main.\"s.t\" WHERE \
-             (\"id\" IS ?1 AND (\"a\"\"b\" IS ?2 AND \"c\" IS ?3)) LIMIT 1)"
+            "DELETE FROM main.\"s.t\" AS t WHERE t.oid = (SELECT t.oid FROM \
+             main.\"s.t\" AS t WHERE (t.\"id\" IS ?1 AND (t.\"a\"\"b\" IS ?2 AND \
+             (t.\"c\" IS ?3 AND typeof(t.\"c\") = typeof(?3)))) LIMIT 1)"
         );
-        assert!(s.update(true, &[]).text.starts_with("UPDATE main.\"s.t\" SET \"id\" = ?1, "));
+        let begin = "UPDATE OR ABORT main.\"s.t\" AS t SET \"id\" = ?1, ";
+        assert!(s.update(true, &[]).text.starts_with(begin));
         assert_eq!(s.update(true, &[]).old, [0, 1, 2]);
         assert_eq!(s.update(true, &[1]).new, [0, 2]);
     }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use deltaflood::{Change, Lsn, Verb};
 
+use super::check;
 use super::error::{BadRow, Error, Place, Reason};
 use super::state::{self, TableState};
 use super::target::{Target, Trouble};
@@ -283,12 +284,25 @@ impl<'db> Tables<'db> {
             Trouble::Sqlite(error) => return Err(Error::Sqlite(error)),
             Trouble::Row { reason, message } => (reason, message),
         };
+        let own = match reason {
+            Reason::Conflict => check::own_unique(self.db, &table, &message)?,
+            _ => None,
+        };
+        let message = match own {
+            Some(index) => format!(
+                "{message}: by the index \"{index}\", which is not the mirror's; PostgreSQL takes \
+                 the row, if only until its transaction ends: make the index again without UNIQUE"
+            ),
+            None => message,
+        };
         let key = target.key_text(line);
         let row = BadRow { place, table, key, reason, message };
+        // NOTE: a trigger of the user's that says RAISE(ROLLBACK) ends the transaction: there is
+        // none to go on in. A line that has changed several rows is taken back with the
+        // transaction, which nothing else does.
+        let goes_on = self.db.in_transaction() && row.reason != Reason::Many;
         match self.on_error {
-            // NOTE: a trigger of the user's that says RAISE(ROLLBACK) ends the transaction: there
-            // is none to go on in.
-            OnError::Keep if self.db.in_transaction() => {
+            OnError::Keep if goes_on => {
                 self.counts.errors += 1;
                 state::keep_error(self.db, &row, line)
             }

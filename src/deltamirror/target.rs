@@ -4,15 +4,16 @@ use deltaflood::{Change, Lsn, Text, list};
 
 use super::definition::Definition;
 use super::error::Reason;
-use super::row::{Row, describe, recycle};
+use super::row::{Row, describe};
 use super::snapshot::Snapshot;
-use super::sql::{Shape, Sql};
+use super::sql::Shape;
 use super::state::{self, TableState, TableStatus};
+use super::statement::{Prepared, Updates};
 use super::{Error, check};
 use crate::schema::TableName;
 use crate::schema::ddl::{self, Lookup};
 use crate::schema::value::Kind;
-use crate::sqlite::{self, Db, Stmt, Value};
+use crate::sqlite::{self, Db, Value};
 
 /// Why a line was not applied.
 #[derive(Debug)]
@@ -47,31 +48,6 @@ struct Column {
     kind: Kind,
 }
 
-/// A prepared statement and the columns that its parameters come from.
-#[derive(Debug)]
-struct Prepared<'db> {
-    stmt: Stmt<'db>,
-    new: Vec<usize>,
-    old: Vec<usize>,
-}
-
-impl<'db> Prepared<'db> {
-    fn new(db: &'db Db, sql: Sql) -> Result<Prepared<'db>, sqlite::Error> {
-        Ok(Prepared { stmt: db.prepare(&sql.text)?, new: sql.new, old: sql.old })
-    }
-}
-
-/// An update statement and what it was prepared for.
-#[derive(Debug)]
-struct Update<'db> {
-    with_key: bool,
-    unchanged: Vec<usize>,
-    prepared: Prepared<'db>,
-}
-
-/// Update statements kept per table: tables with several TOAST columns have several.
-const UPDATES_MAX: usize = 16;
-
 /// The old row of the update to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Waiting {
@@ -91,6 +67,8 @@ pub(super) struct Target<'db> {
     pub(super) state: TableState,
     shape: Shape,
     columns: Vec<Column>,
+    /// Columns of the primary key in SQLite.
+    primary_key: Vec<usize>,
     /// Columns of the row that find an old one.
     old_columns: Vec<usize>,
     /// Transactions that this holds are left out; `None` once the stream is past it.
@@ -103,8 +81,7 @@ pub(super) struct Target<'db> {
     touched: Option<(u64, bool)>,
     insert: Option<Prepared<'db>>,
     delete: Option<Prepared<'db>>,
-    truncate: Option<Prepared<'db>>,
-    updates: Vec<Update<'db>>,
+    updates: Updates<'db>,
     new: Row,
     old: Row,
     waiting: Waiting,
@@ -114,7 +91,7 @@ pub(super) struct Target<'db> {
 impl<'db> Target<'db> {
     /// From the mirror's state; looks whether the table is what the state says.
     pub(super) fn new(db: &'db Db, state: TableState) -> Result<Target<'db>, Error> {
-        check::columns(db, &state)?;
+        let rowid = check::columns(db, &state)?;
         let escaped = |name: &str| {
             let mut raw = Vec::with_capacity(name.len());
             deltaflood::write::escape(&mut raw, name.as_bytes());
@@ -127,13 +104,11 @@ impl<'db> Target<'db> {
             .map(|(name, oid)| Column { raw: escaped(name), kind: Kind::from_oid(*oid) });
         let columns: Vec<Column> = columns.collect();
         let lookup = lookup(&state);
-        let rowid = check::rowid(&names);
-        if lookup == Lookup::Row && rowid.is_none() {
-            let table = state.source.to_string();
-            return Err(crate::schema::Error::NoRowid { table }.into());
-        }
-        let rowid = rowid.unwrap_or("rowid");
-        let shape = Shape { table: state.name.clone(), columns: names, lookup, rowid };
+        let at = |name: &String| names.iter().position(|column| column == name);
+        let primary_key = state.primary_key.iter().filter_map(at).collect();
+        let numeric = |c: &usize| columns.get(*c).is_some_and(|c| c.kind == Kind::Numeric);
+        let loose = (0..columns.len()).filter(numeric).collect();
+        let shape = Shape { table: state.name.clone(), columns: names, loose, lookup, rowid };
         Ok(Target {
             db,
             old_columns: shape.old_columns(),
@@ -143,11 +118,11 @@ impl<'db> Target<'db> {
             state,
             shape,
             columns,
+            primary_key,
             drift: None,
             insert: None,
             delete: None,
-            truncate: None,
-            updates: Vec::new(),
+            updates: Updates::default(),
             new: Row::default(),
             old: Row::default(),
             waiting: Waiting::No,
@@ -250,12 +225,16 @@ impl<'db> Target<'db> {
     /// Applies an `insert` line.
     pub(super) fn insert(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
         self.decode(change, false)?;
+        self.has_all(change)?;
+        self.keeps_key(&[])?;
         let prepared = match &mut self.insert {
             Some(prepared) => prepared,
             slot => slot.insert(Prepared::new(self.db, self.shape.insert())?),
         };
-        run(prepared, &mut self.values, &self.new, &self.new, change.line())?;
-        Ok(())
+        match prepared.run(&mut self.values, &self.new, &self.new, change.line())? {
+            1 => Ok(()),
+            rows => Err(not_stored(rows)),
+        }
     }
 
     /// Keeps the old row of a `replace` line for the update that follows.
@@ -263,6 +242,7 @@ impl<'db> Target<'db> {
         // The update that follows must not be taken for one of the row that it makes.
         self.waiting = Waiting::Unknown;
         self.decode(change, true)?;
+        self.has_all(change)?;
         self.old.detach(change.line());
         self.waiting = Waiting::Known;
         Ok(())
@@ -284,33 +264,33 @@ impl<'db> Target<'db> {
             None => Vec::new(),
         };
         self.require_key(if with_old { &self.old } else { &self.new }, with_old)?;
-        let at = self.prepare_update(with_old, unchanged)?;
-        let Some(update) = self.updates.get_mut(at) else { return Ok(()) };
+        self.keeps_key(&unchanged)?;
+        let updates = &mut self.updates;
+        let Some(update) = updates.of(self.db, &self.shape, with_old, unchanged)? else {
+            return Ok(());
+        };
         let old = if with_old { &self.old } else { &self.new };
         // The old row was detached from its line: it never looks into this one.
-        let changed = run(&mut update.prepared, &mut self.values, &self.new, old, change.line())?;
-        if changed == 0 { Err(no_row("update")) } else { Ok(()) }
+        let changed = update.run(&mut self.values, &self.new, old, change.line())?;
+        one_row(changed, "update")
     }
 
     /// Applies a `delete` line.
     pub(super) fn delete(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
         self.decode(change, false)?;
+        self.has_all(change)?;
         self.require_key(&self.new, true)?;
         let prepared = match &mut self.delete {
             Some(prepared) => prepared,
             slot => slot.insert(Prepared::new(self.db, self.shape.delete())?),
         };
-        let changed = run(prepared, &mut self.values, &self.new, &self.new, change.line())?;
-        if changed == 0 { Err(no_row("delete")) } else { Ok(()) }
+        let changed = prepared.run(&mut self.values, &self.new, &self.new, change.line())?;
+        one_row(changed, "delete")
     }
 
     /// Applies a `truncate` line.
     pub(super) fn truncate(&mut self) -> Result<(), Trouble> {
-        let prepared = match &mut self.truncate {
-            Some(prepared) => prepared,
-            slot => slot.insert(Prepared::new(self.db, self.shape.truncate())?),
-        };
-        prepared.stmt.execute(&[])?;
+        self.db.exec(&self.shape.truncate())?;
         Ok(())
     }
 
@@ -343,6 +323,38 @@ impl<'db> Target<'db> {
         Ok(columns)
     }
 
+    /// A row that is new here, or names an old one, needs all its values. A row that an update
+    /// brought into the publication's row filter comes as an insert, without those that did not
+    /// change and are stored out of line.
+    #[inline]
+    fn has_all(&self, change: &Change<'_>) -> Result<(), Trouble> {
+        let Some(names) = change.unchanged else { return Ok(()) };
+        let Some(column) = self.unchanged(names)?.first().copied() else { return Ok(()) };
+        let column = self.shape.columns.get(column).map_or("", String::as_str);
+        let table = &self.state.source;
+        let message = format!(
+            "the stream does not have the value of column \"{column}\", which was not changed \
+             when the row came into the row filter: ALTER TABLE {table} REPLICA IDENTITY FULL \
+             makes PostgreSQL send it from then on"
+        );
+        Err(Trouble::Row { reason: Reason::Missing, message })
+    }
+
+    /// No part of the table's primary key may be NULL: SQLite would make up a number.
+    #[inline]
+    fn keeps_key(&self, unchanged: &[usize]) -> Result<(), Trouble> {
+        let lacks = |c: &&usize| !self.new.has(**c) && !unchanged.contains(*c);
+        match self.primary_key.iter().find(lacks) {
+            None => Ok(()),
+            Some(column) => {
+                let column = self.shape.columns.get(*column).map_or("", String::as_str);
+                Err(Trouble::Drift(format!(
+                    "column \"{column}\" is NULL, and was in the primary key, which is gone"
+                )))
+            }
+        }
+    }
+
     /// An old row must be known by its whole key, and a table by whole rows needs the old one.
     fn require_key(&self, row: &Row, is_old: bool) -> Result<(), Trouble> {
         let fine = match &self.shape.lookup {
@@ -350,30 +362,16 @@ impl<'db> Target<'db> {
             Lookup::Row => is_old,
             Lookup::Key(_) => self.old_columns.iter().all(|c| row.has(*c)),
         };
+        if fine && self.shape.lookup == Lookup::Row && self.shape.rowid.is_none() {
+            let detail = "its columns in the file hide every name of the row number (rowid, \
+                          _rowid_, oid), without which one of several equal rows cannot be told";
+            return Err(Trouble::Drift(detail.to_owned()));
+        }
         if fine {
             return Ok(());
         }
         let message = "the line does not tell which row is meant".to_owned();
         Err(Trouble::Row { reason: Reason::Order, message })
-    }
-
-    /// Index of the update statement for these columns.
-    fn prepare_update(
-        &mut self,
-        with_key: bool,
-        unchanged: Vec<usize>,
-    ) -> Result<usize, sqlite::Error> {
-        let same =
-            |update: &Update<'_>| update.with_key == with_key && update.unchanged == unchanged;
-        if let Some(at) = self.updates.iter().position(same) {
-            return Ok(at);
-        }
-        let prepared = Prepared::new(self.db, self.shape.update(with_key, &unchanged))?;
-        if self.updates.len() >= UPDATES_MAX {
-            self.updates.remove(0);
-        }
-        self.updates.push(Update { with_key, unchanged, prepared });
-        Ok(self.updates.len() - 1)
     }
 }
 
@@ -401,26 +399,21 @@ fn find(columns: &[Column], next: usize, key: Text<'_>) -> Option<usize> {
     found.or_else(|| columns.iter().position(|column| column.raw == key.raw()))
 }
 
-/// Runs a statement with columns of the new row, then of the old one.
+/// An update or delete changes one row, or it is an error, whatever the reason.
 #[inline]
-fn run(
-    prepared: &mut Prepared<'_>,
-    spare: &mut Vec<Value<'static>>,
-    new: &Row,
-    old: &Row,
-    line: &[u8],
-) -> Result<u64, sqlite::Error> {
-    let mut values = recycle(std::mem::take(spare));
-    values.extend(prepared.new.iter().map(|column| new.value(*column, line)));
-    values.extend(prepared.old.iter().map(|column| old.value(*column, line)));
-    let result = prepared.stmt.execute(&values);
-    *spare = recycle(values);
-    result
+fn one_row(changed: u64, verb: &str) -> Result<(), Trouble> {
+    let (reason, message) = match changed {
+        1 => return Ok(()),
+        0 => (Reason::NoRow, format!("there is no such row to {verb}")),
+        rows => (Reason::Many, format!("the {verb} of one row changed {rows}")),
+    };
+    Err(Trouble::Row { reason, message })
 }
 
-fn no_row(verb: &str) -> Trouble {
-    let message = format!("there is no such row to {verb}");
-    Trouble::Row { reason: Reason::NoRow, message }
+#[cold]
+fn not_stored(rows: u64) -> Trouble {
+    let message = format!("{rows} rows were stored: a trigger or view is in the table's place");
+    Trouble::Row { reason: Reason::Conflict, message }
 }
 
 fn unknown(key: Text<'_>) -> Trouble {

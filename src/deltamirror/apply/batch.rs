@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Applier, Committed, load};
+use super::{Applier, Committed, Loaded, load};
 use crate::daystream::Position;
 use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
@@ -59,7 +59,7 @@ impl Applier<'_> {
         })
     }
 
-    /// Whether the file's position or tables are other ones than those in memory.
+    /// Whether the file's position, its tables, or anything of its schema, is not as in memory.
     fn is_moved(&mut self) -> Result<bool, Error> {
         let mark = match &mut self.mark {
             Some(mark) => mark,
@@ -73,14 +73,27 @@ impl Applier<'_> {
         mark.reset();
         let Position { clock, seq } = self.stream.position;
         let ours = [clock, seq as i64, self.stream.generation];
-        Ok(!there || now != ours.map(Some))
+        if !there || now != ours.map(Some) {
+            return Ok(true);
+        }
+        let schema = match &mut self.schema_now {
+            Some(schema) => schema,
+            slot => slot.insert(self.db.prepare("PRAGMA main.schema_version")?),
+        };
+        schema.reset();
+        let there = schema.step()?;
+        let now = schema.column(0).as_int();
+        schema.reset();
+        Ok(!there || now != Some(self.schema))
     }
 
     /// Reads the state anew. Counts go on.
     pub(super) fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
         let counts = self.tables.counts;
         let on_error = self.options.on_error;
-        let (mut stream, tables) = patience.retry(|| load(self.db, on_error))?;
+        let loaded = patience.retry(|| load(self.db, on_error))?;
+        let Loaded { schema, mut stream, tables } = loaded;
+        self.schema = schema;
         self.tables = tables;
         self.tables.counts = counts;
         // The stream is where it was found this time.
