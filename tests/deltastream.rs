@@ -129,10 +129,10 @@ fn a_changed_definition_is_told_before_the_next_change() {
             "_table|t|_key|a|_action|schema|a|integer|b|character varying(7)|c|numeric(8,2)",
             "_table|t|_key|a|_action|schema|a|integer|c|numeric(8,2)",
             "_table|t|_key|a|_action|schema|a|integer|d e|numeric(8,2)",
-            "_table|t|_key|a|_action|schema|a|integer|d e|numeric(8,2)|f|flag|m|mood[]",
-            "_table|t|_key|a|_action|schema|a|bigint|d e|numeric(8,2)|f|flag|m|mood[]",
+            "_table|t|_key|a|_action|schema|a|integer|d e|numeric(8,2)|f|public.flag|m|public.mood[]",
+            "_table|t|_key|a|_action|schema|a|bigint|d e|numeric(8,2)|f|public.flag|m|public.mood[]",
             "_table|t|_key|a|_action|schema|a|integer",
-            "_table|v|_key|a|_action|schema|a|bigint|d e|numeric(8,2)|f|flag|m|mood[]",
+            "_table|v|_key|a|_action|schema|a|bigint|d e|numeric(8,2)|f|public.flag|m|public.mood[]",
         ]
     );
     let changes = source.changes();

@@ -9,7 +9,7 @@ use pgsqlite::deltastream::{
     Capture, Error, Plugin, SetupOptions, drop_slot, run, setup, status_of,
 };
 use pgsqlite::error::{Class, Coded};
-use pgsqlite::libpq::{Conn, Conninfo};
+use pgsqlite::libpq::{Conninfo, Guarded};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -226,7 +226,7 @@ fn a_server_without_logical_wal_is_refused_and_a_lost_server_is_waited_for() {
     assert_eq!(run_code(&source), "STREAM STANDBY");
     // A copy is not taken from one, either: its snapshots do not tell what is in progress.
     let conninfo = Conninfo::parse(&source.conninfo()).expect("conninfo");
-    let conn = Conn::connect(&conninfo).expect("connect");
+    let conn = Guarded::connect(&conninfo).expect("connect");
     let error = Snapshot::take(&conn).expect_err("a standby");
     let code = error.code();
     assert_eq!((code.stage, code.reason), ("MIRROR", "STANDBY"));

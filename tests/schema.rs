@@ -3,20 +3,20 @@
 mod support;
 
 use pgsqlite::error::Coded;
-use pgsqlite::libpq::{Conn, Conninfo};
+use pgsqlite::libpq::{Conn, Conninfo, Guarded};
 use pgsqlite::schema::catalog::{Selection, read};
 use pgsqlite::schema::{Generated, Identity, Partition, Table, TableName, ddl, publication, saved};
 use pgsqlite::sqlite;
 use support::Cluster;
 
 /// A database of its own with `sql` run in it.
-fn database(cluster: &Cluster, name: &str, sql: &str) -> Conn {
+fn database(cluster: &Cluster, name: &str, sql: &str) -> Guarded<'static> {
     cluster.database(name).batch_execute(sql).expect("setup");
     let info = Conninfo::parse(&cluster.conninfo(name)).expect("conninfo");
-    Conn::connect(&info).expect("connect")
+    Guarded::connect(&info).expect("connect")
 }
 
-fn named(conn: &Conn, name: &str) -> Table {
+fn named(conn: &Guarded<'_>, name: &str) -> Table {
     let names = [name.to_owned()];
     read(conn, Selection::Named(&names)).expect("read").remove(0)
 }
@@ -71,7 +71,7 @@ fn the_catalog_is_read_as_it_is() {
     let parent = Partition::Of(TableName::new("public", "part"));
     assert_eq!(named(&conn, "part_1").partition, parent);
     assert_eq!(named(&conn, "Odd Name").identity_columns(), ["a\"b", "select", "x\\y"]);
-    let path = conn.query("show search_path").unwrap().text(0, 0).unwrap();
+    let path = Conn::query(&conn, "show search_path").unwrap().text(0, 0).unwrap();
     assert_eq!(path, "\"$user\", public", "the session is left as it was");
 }
 
@@ -157,9 +157,9 @@ fn versions_are_kept_and_compared() {
     assert_eq!(saved::capture(&conn, &[], into).expect("capture"), 1);
     let all = read(&conn, Selection::AllExcept(into)).expect("read");
     assert_eq!(saved::show(&conn, 1, into).expect("show"), all);
-    conn.query("alter table t rename name to title; alter table ident alter v type bigint")
+    Conn::query(&conn, "alter table t rename name to title; alter table ident alter v type bigint")
         .expect("alter");
-    conn.query("drop table ops.pair; create table brand_new(a int)").expect("ddl");
+    Conn::query(&conn, "drop table ops.pair; create table brand_new(a int)").expect("ddl");
     assert_eq!(saved::capture(&conn, &[], into).expect("capture"), 2);
     assert_eq!(saved::capture(&conn, &["t".into()], into).expect("capture"), 3);
     let counts: Vec<_> =
@@ -194,8 +194,9 @@ fn a_publication_tells_tables_columns_and_filters() {
     let cluster = Cluster::shared();
     let conn = database(&cluster, "schema_published", ODD);
     assert!(!publication::exists(&conn, "p").unwrap());
-    conn.query("create publication p for table t, ops.pair, part").unwrap();
-    conn.query("create publication root for table part with (publish_via_partition_root)").unwrap();
+    Conn::query(&conn, "create publication p for table t, ops.pair, part").unwrap();
+    Conn::query(&conn, "create publication root for table part with (publish_via_partition_root)")
+        .unwrap();
     assert!(publication::exists(&conn, "p").unwrap());
     let names = |publication: &str| -> Vec<String> {
         let tables = publication::tables(&conn, publication).expect("tables");
@@ -206,7 +207,7 @@ fn a_publication_tells_tables_columns_and_filters() {
     let t = publication::tables(&conn, "p").unwrap().remove(2).table;
     assert!(t.column("twice").is_none(), "a generated column is not published");
     if conn.server_version() >= 150_000 {
-        conn.query("create publication q for table ident (k, u) where (k > 5)").unwrap();
+        Conn::query(&conn, "create publication q for table ident (k, u) where (k > 5)").unwrap();
         let q = publication::tables(&conn, "q").unwrap().remove(0);
         assert_eq!(q.table.columns.len(), 2);
         assert_eq!(q.row_filter.as_deref(), Some("(k > 5)"));

@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use super::source::StreamSource;
 use super::state::StreamState;
 use super::{Error, Progress};
-use crate::libpq::{Conn, Conninfo};
+use crate::libpq::{Conninfo, Guarded, system_id};
 use crate::limits;
 use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::catalog::{self, Selection};
@@ -22,15 +22,6 @@ use crate::schema::publication::{self, Published};
 use crate::schema::value::Kind;
 use crate::schema::{Generated, Partition, Table, TableName};
 use crate::sqlite::Db;
-
-/// What makes PostgreSQL print values as the stream does, and give all rows or say that it will
-/// not: the stream has them whatever the policies of a table let this role see.
-const SETTINGS: &str = "SET row_security = off; SET DateStyle = 'ISO'; \
-    SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1; \
-    SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET statement_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0; \
-    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
-    WHERE name = 'transaction_timeout'";
 
 /// Locks that writers hold until their transaction ends.
 const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE(l.pid, 0) \
@@ -49,7 +40,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// A session that copies.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) conn: Conn,
+    pub(super) conn: Guarded<'static>,
     publication: Option<String>,
     selection: Option<Vec<String>>,
 }
@@ -233,7 +224,7 @@ impl Session {
     /// # Errors
     /// [`Error::Standby`], [`Error::Postgres`].
     pub(super) fn snapshot(&self, tables: &[Published]) -> Result<Snapshot, Error> {
-        self.conn.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        self.conn.begin("ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
         self.conn.query(&format!("SET LOCAL lock_timeout = {}", limits::MIRROR_LOCK_MS))?;
         for published in tables {
             let only = only(published);
@@ -270,7 +261,9 @@ impl Session {
         };
         import.progress_every = limits::MIRROR_PROGRESS_ROWS;
         import.progress = Some(&mut report);
-        match import.run(db, Source::Copy { conn: &mut self.conn, sql: &sql }) {
+        let lent = || Error::Defect { what: "a copy over a connection that is lent".to_owned() };
+        let conn = self.conn.conn_mut().ok_or_else(lent)?;
+        match import.run(db, Source::Copy { conn, sql: &sql }) {
             Ok(imported) => Ok(imported.rows),
             Err(pg_sqlite::Error::Stopped { .. }) => Err(Error::Stopped),
             Err(source) => Err(Error::Copy { table: into.1.to_owned(), source }),
@@ -282,8 +275,7 @@ impl Session {
     /// # Errors
     /// [`Error::Postgres`].
     pub(super) fn end(&self) -> Result<(), Error> {
-        self.conn.query("COMMIT")?;
-        Ok(())
+        Ok(self.conn.commit()?)
     }
 
     /// The COPY statement that gives what the stream's changes go on from.
@@ -316,18 +308,19 @@ impl Session {
 }
 
 /// A connection that prints values as the stream does, the system's identifier, the database.
-fn connect(conninfo: &Conninfo) -> Result<(Conn, String, String), Error> {
+fn connect(conninfo: &Conninfo) -> Result<(Guarded<'static>, String, String), Error> {
     let mut conninfo = conninfo.clone();
     conninfo.set_default("application_name", "deltamirror");
-    let conn = Conn::connect(&conninfo)?;
-    conn.query(SETTINGS)?;
+    let conn = Guarded::connect(&conninfo)?;
     let result = conn.query(
         "SELECT system_identifier, pg_catalog.current_database() \
          FROM pg_catalog.pg_control_system()",
     )?;
     let text = |column| result.text(0, column).unwrap_or_default();
-    let (system_id, database) = (text(0), text(1));
-    Ok((conn, system_id, database))
+    let odd = || Error::Defect { what: format!("system identifier {}", text(0)) };
+    let system = system_id(&text(0)).ok_or_else(odd)?;
+    let database = text(1);
+    Ok((conn, system.to_string(), database))
 }
 
 /// A table's children by inheritance are tables of their own; the parts of a partitioned table that

@@ -10,7 +10,7 @@
 use deltaflood::Lsn;
 
 use super::Error;
-use crate::libpq::Conn;
+use crate::libpq::Guarded;
 
 /// A PostgreSQL snapshot, with 64-bit transaction ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +33,10 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Standby`] (a standby's snapshots do not list what is in progress),
     /// [`Error::Postgres`].
-    pub fn take(conn: &Conn) -> Result<Snapshot, Error> {
+    pub fn take(conn: &Guarded<'_>) -> Result<Snapshot, Error> {
         let result = conn.query(
             "SELECT pg_catalog.pg_current_snapshot(), pg_catalog.pg_is_in_recovery(), \
-             pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.clock_timestamp()))::bigint",
+             pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.clock_timestamp()))::pg_catalog.int8",
         )?;
         let text = |column| result.text(0, column).unwrap_or_default();
         if text(1) == "t" {

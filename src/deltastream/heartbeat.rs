@@ -8,12 +8,12 @@ use super::receiver::side_connection;
 use super::shared::Shared;
 use crate::daystream::Position;
 use crate::daystream::heartbeat::{self, Beat, Health};
-use crate::libpq::{Conn, wait};
+use crate::libpq::{Guarded, wait};
 use crate::limits::CLOCK_OFFSET_S;
 use std::time::{Duration, Instant};
 
 /// Its commit must not wait for a standby: a heartbeat measures the way to this stream.
-const SETTINGS: &str = "set synchronous_commit = local; set client_min_messages = warning";
+const COMMIT: &str = "set local synchronous_commit = local";
 
 /// Whether heartbeats are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -175,24 +175,21 @@ fn is_quit(shared: &Shared, sleep: Duration) -> bool {
 }
 
 /// Sends one, over the connection that there is or a new one.
-fn beat(shared: &Shared, conn: &mut Option<Conn>) -> Result<(), Error> {
+fn beat(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
     let options = &shared.options;
     let conn = match conn {
         Some(conn) => conn,
-        none => {
-            let new = side_connection(options, shared)?;
-            ask(shared, &new, SETTINGS)?;
-            none.insert(new)
-        }
+        none => none.insert(side_connection(options, shared)?),
     };
     let content = conn.escape_literal(&heartbeat::content(&options.slot, options.heartbeat_ms))?;
     let prefix = heartbeat::PREFIX;
-    let sql = format!("select pg_catalog.pg_logical_emit_message(true, '{prefix}', {content})");
+    let sql =
+        format!("{COMMIT}; select pg_catalog.pg_logical_emit_message(true, '{prefix}', {content})");
     ask(shared, conn, &sql)
 }
 
 /// Runs a statement; ended by the capture's end, or when it takes longer than a connection may.
-fn ask(shared: &Shared, conn: &Conn, sql: &str) -> Result<(), Error> {
+fn ask(shared: &Shared, conn: &Guarded<'_>, sql: &str) -> Result<(), Error> {
     let limit = Duration::from_millis(shared.options.connect_timeout_ms);
     let began = Instant::now();
     conn.send_query(sql)?;

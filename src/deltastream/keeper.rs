@@ -5,7 +5,7 @@
 //! read is made anew as a copy of it, and the stream drops by LSN what it has.
 
 use super::{Error, setup};
-use crate::libpq::Conn;
+use crate::libpq::Guarded;
 use crate::limits::KEEPER_ADVANCE_MS;
 use deltaflood::Lsn;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Advances a slot, now and then. Blocks while the server does it.
 #[derive(Debug)]
 pub struct Keeper {
-    conn: Conn,
+    conn: Guarded<'static>,
     slot: String,
     advanced: Option<Lsn>,
     at: Instant,

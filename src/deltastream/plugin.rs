@@ -4,13 +4,13 @@
 //! be listed in the setting `output_plugin_libraries`; pgoutput is by default.
 
 use super::Error;
-use crate::libpq::{Conn, ServerError};
+use crate::libpq::{Guarded, ServerError};
 
 /// The setting's name: it stands in the server's hint, whatever the language.
 const SETTING: &str = "output_plugin_libraries";
 
 /// The error in this stage's words when the server's is about the plugin itself.
-pub(super) fn explain(conn: &Conn, plugin: &str, error: &ServerError) -> Option<Error> {
+pub(super) fn explain(conn: &Guarded<'_>, plugin: &str, error: &ServerError) -> Option<Error> {
     // NOTE: words may be translated, names are not.
     let named = error.message.contains(&format!("\"{plugin}\""));
     match error.sqlstate.as_str() {
@@ -33,7 +33,7 @@ pub(super) fn explain(conn: &Conn, plugin: &str, error: &ServerError) -> Option<
 
 /// The setting as it is now. `None`: it cannot be read, and what is listed must be asked for by
 /// hand.
-fn listed(conn: &Conn) -> Option<String> {
+fn listed(conn: &Guarded<'_>) -> Option<String> {
     let sql = format!("select pg_catalog.current_setting('{SETTING}', true)");
     conn.query(&sql).ok()?.text(0, 0)
 }

@@ -14,7 +14,7 @@ use super::{Error, Options};
 use crate::daystream::{Identity, Writer, WriterOptions};
 use crate::error::{Class, Coded};
 use crate::failpoint;
-use crate::libpq::{Conn, wait};
+use crate::libpq::{Guarded, wait};
 use crate::limits;
 use deltaflood::Lsn;
 use std::panic::AssertUnwindSafe;
@@ -185,7 +185,7 @@ impl Receiver<'_> {
             self.have = session.slot.confirmed;
         }
         let mut identity = self.identity.clone().unwrap_or_default();
-        identity.system_id = session.system.system_id.parse().unwrap_or(0);
+        identity.system_id = session.system.system_id;
         identity.database.clone_from(&session.system.database);
         identity.slot.clone_from(&session.slot.name);
         session.plugin.name().clone_into(&mut identity.plugin);
@@ -280,8 +280,11 @@ impl Receiver<'_> {
 }
 
 /// An ordinary connection, for questions while the other one streams.
-pub(super) fn side_connection(options: &Options, shared: &Shared) -> Result<Conn, Error> {
+pub(super) fn side_connection(
+    options: &Options,
+    shared: &Shared,
+) -> Result<Guarded<'static>, Error> {
     let timeout = Duration::from_millis(options.connect_timeout_ms);
     let info = session::conninfo(options)?;
-    Ok(Conn::connect_within(&info, timeout, Some(&shared.quit))?)
+    Ok(Guarded::connect_within(&info, timeout, Some(&shared.quit))?)
 }

@@ -7,7 +7,7 @@ use super::slot::Slot;
 use super::{Error, Options, plugin};
 use crate::daystream::Identity;
 use crate::daystream::heartbeat::now_us;
-use crate::libpq::{Conn, Conninfo, Replication, SystemIdentity, Wake};
+use crate::libpq::{Conninfo, Guarded, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,6 @@ const VERSION_MESSAGES: i32 = 140_000;
 
 /// object_not_in_prerequisite_state: the publication does not exist at this point of the WAL.
 const WARNING_PUBLICATION: &str = "55000";
-
-/// The form of values (the line format's contract), and limits that must not end a stream.
-const SETTINGS: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; \
-    set timezone = 'UTC'; set extra_float_digits = 1; set bytea_output = 'hex'; \
-    set lc_monetary = 'C'; set statement_timeout = 0; set lock_timeout = 0; \
-    set idle_in_transaction_session_timeout = 0; set client_min_messages = 'warning'";
 
 /// Options of the plugin deltaflood that turn on the lines which pgoutput's messages become as
 /// well.
@@ -120,7 +114,7 @@ impl Session {
         })
     }
 
-    fn check_publication(&self, conn: &Conn, tables: &[String]) -> Result<(), Error> {
+    fn check_publication(&self, conn: &Guarded<'_>, tables: &[String]) -> Result<(), Error> {
         let publication = self.publication.clone();
         let quoted = conn.escape_literal(&publication)?;
         let sql = format!("select 1 from pg_catalog.pg_publication where pubname = {quoted}");
@@ -136,7 +130,7 @@ impl Session {
         Ok(())
     }
 
-    fn check_selection(&self, conn: &Conn, tables: &[String]) -> Result<(), Error> {
+    fn check_selection(&self, conn: &Guarded<'_>, tables: &[String]) -> Result<(), Error> {
         for table in tables {
             let found = super::tables::find(conn, table)?;
             if !self.tables.is_empty() && !self.tables.contains(&found.quoted()) {
@@ -194,8 +188,8 @@ impl Session {
         Err(Error::Timeline { timeline, recorded, switch, have })
     }
 
-    /// Looks whether all of `wanted` is captured, fixes the form of values and learns the names of
-    /// the published tables' types.
+    /// Looks whether all of `wanted` is captured, learns the names of the published tables'
+    /// types.
     ///
     /// What is asked about tables is asked on `side`, another connection: a walsender that has
     /// opened a table for a query (as `pg_publication_tables` does since version 16) keeps its
@@ -205,7 +199,7 @@ impl Session {
     /// `STREAM NOPUBLICATION`, `NOTPUBLISHED`, `NOTABLE`, `POSTGRES ...`.
     pub(super) fn prepare(
         &self,
-        side: &Conn,
+        side: &Guarded<'_>,
         wanted: &[String],
         types: &mut TypeNames,
     ) -> Result<(), Error> {
@@ -213,7 +207,6 @@ impl Session {
             Plugin::Pgoutput => self.check_publication(side, wanted)?,
             Plugin::Deltaflood => self.check_selection(side, wanted)?,
         }
-        self.link.conn().query(SETTINGS)?;
         types.clear();
         if self.plugin == Plugin::Pgoutput {
             types.ask_publication(side, &self.publication)?;
@@ -342,9 +335,9 @@ pub(super) fn check_identity(
     if identity.slot != slot {
         return Err(Error::WrongSlot { slot, wanted: identity.slot.clone() });
     }
-    let wanted = identity.system_id.to_string();
-    if wanted != system.system_id {
-        return Err(Error::WrongSystem { system: system.system_id.clone(), wanted });
+    if identity.system_id != system.system_id {
+        let (system, wanted) = (system.system_id.to_string(), identity.system_id.to_string());
+        return Err(Error::WrongSystem { system, wanted });
     }
     if identity.database != system.database {
         let (database, wanted) = (system.database.clone(), identity.database.clone());

@@ -9,7 +9,7 @@ use super::slot::Slot;
 use super::tables::{self, Table};
 use super::{Error, Options, plugin, session};
 use crate::daystream::{Identity, Reader, ReaderOptions, Start, Writer, WriterOptions};
-use crate::libpq::{Conn, SystemIdentity};
+use crate::libpq::{Guarded, SystemIdentity, system_id};
 use deltaflood::Lsn;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,7 +111,7 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
         Some(identity) if identity.tables == tables => return Ok(done),
         Some(identity) => Identity { tables, ..identity },
         None => Identity {
-            system_id: system.system_id.parse().unwrap_or(0),
+            system_id: system.system_id,
             database: system.database,
             slot: options.slot.clone(),
             plugin: options.plugin.name().to_owned(),
@@ -131,7 +131,7 @@ fn writer(dir: &Path) -> Result<Writer, Error> {
 }
 
 /// Drops the publication that was made for a slot or a stream that could not be.
-fn take_back(conn: &Conn, done: &Setup) {
+fn take_back(conn: &Guarded<'_>, done: &Setup) {
     if done.publication_created
         && let Ok(quoted) = conn.escape_identifier(&done.publication)
     {
@@ -143,7 +143,7 @@ fn take_back(conn: &Conn, done: &Setup) {
 /// The tables that a plugin without publications is to be asked for: those that it was asked for
 /// before, and those named now; none when it is asked for all.
 fn select(
-    conn: &Conn,
+    conn: &Guarded<'_>,
     names: &[String],
     kept: Option<&[String]>,
     done: &mut Setup,
@@ -174,7 +174,10 @@ fn select(
 ///
 /// # Errors
 /// `POSTGRES ...`.
-pub(super) fn selected(conn: &Conn, chosen: Option<&[String]>) -> Result<Vec<String>, Error> {
+pub(super) fn selected(
+    conn: &Guarded<'_>,
+    chosen: Option<&[String]>,
+) -> Result<Vec<String>, Error> {
     match chosen {
         Some(chosen) if !chosen.is_empty() => Ok(selected_names(chosen)),
         _ => Ok(tables::all(conn)?.iter().map(Table::to_string).collect()),
@@ -224,16 +227,16 @@ pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Resul
     Ok(dropped)
 }
 
-pub(super) fn connect(conninfo: &str) -> Result<Conn, Error> {
+pub(super) fn connect(conninfo: &str) -> Result<Guarded<'static>, Error> {
     let options = Options::new(conninfo, "", "");
     let timeout = Duration::from_millis(options.connect_timeout_ms);
-    Ok(Conn::connect_within(&session::conninfo(&options)?, timeout, None)?)
+    Ok(Guarded::connect_within(&session::conninfo(&options)?, timeout, None)?)
 }
 
 /// Sees that the server writes what decoding needs, and that this role may read it.
-fn check_server(conn: &Conn) -> Result<(), Error> {
+fn check_server(conn: &Guarded<'_>) -> Result<(), Error> {
     let answer = conn.query(
-        "select current_setting('wal_level'), current_user, \
+        "select pg_catalog.current_setting('wal_level'), current_user, \
          (select rolsuper or rolreplication from pg_catalog.pg_roles \
           where rolname = current_user)",
     )?;
@@ -248,7 +251,7 @@ fn check_server(conn: &Conn) -> Result<(), Error> {
 }
 
 /// What `IDENTIFY_SYSTEM` would tell, on an ordinary connection.
-pub(super) fn system(conn: &Conn) -> Result<SystemIdentity, Error> {
+pub(super) fn system(conn: &Guarded<'_>) -> Result<SystemIdentity, Error> {
     let answer = conn.query(
         "select (select system_identifier from pg_catalog.pg_control_system()), \
          (select timeline_id from pg_catalog.pg_control_checkpoint()), \
@@ -256,10 +259,13 @@ pub(super) fn system(conn: &Conn) -> Result<SystemIdentity, Error> {
          else pg_catalog.pg_current_wal_flush_lsn() end",
     )?;
     let text = |col| answer.text(0, col).unwrap_or_default();
+    let odd = |wanted, got| crate::libpq::Error::Unexpected { wanted, got };
+    let timeline = text(1).parse().map_err(|_| odd("a timeline", text(1)));
+    let flush_lsn = text(2).parse::<Lsn>().map_err(|_| odd("an LSN", text(2)));
     Ok(SystemIdentity {
-        system_id: text(0),
-        timeline: text(1).parse().unwrap_or(0),
-        flush_lsn: text(2).parse::<Lsn>().unwrap_or_default().0,
+        system_id: system_id(&text(0)).ok_or_else(|| odd("a system identifier", text(0)))?,
+        timeline: timeline?,
+        flush_lsn: flush_lsn?.0,
         database: conn.database(),
     })
 }
@@ -292,7 +298,7 @@ fn stream_identity(
     }
 }
 
-fn create_slot(conn: &Conn, slot: &str, plugin: Plugin) -> Result<Lsn, Error> {
+fn create_slot(conn: &Guarded<'_>, slot: &str, plugin: Plugin) -> Result<Lsn, Error> {
     let (slot, name) = (conn.escape_literal(slot)?, conn.escape_literal(plugin.name())?);
     let sql =
         format!("select lsn from pg_catalog.pg_create_logical_replication_slot({slot}, {name})");
@@ -307,14 +313,14 @@ fn create_slot(conn: &Conn, slot: &str, plugin: Plugin) -> Result<Lsn, Error> {
     Ok(lsn.parse().map_err(|_| wrong())?)
 }
 
-fn publication_exists(conn: &Conn, publication: &str) -> Result<bool, Error> {
+fn publication_exists(conn: &Guarded<'_>, publication: &str) -> Result<bool, Error> {
     let quoted = conn.escape_literal(publication)?;
     let sql = format!("select 1 from pg_catalog.pg_publication where pubname = {quoted}");
     Ok(conn.query(&sql)?.ntuples() > 0)
 }
 
 /// Makes the publication, or adds the tables that it lacks.
-fn publish(conn: &Conn, names: &[String], done: &mut Setup) -> Result<(), Error> {
+fn publish(conn: &Guarded<'_>, names: &[String], done: &mut Setup) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for name in names {
         let table = tables::find(conn, name)?;
@@ -362,7 +368,7 @@ fn check_identities(tables: &[Table]) -> Result<(), Error> {
     if without.is_empty() { Ok(()) } else { Err(Error::NoIdentity { tables: without.join(", ") }) }
 }
 
-fn table_list(conn: &Conn, tables: &[Table]) -> Result<String, Error> {
+fn table_list(conn: &Guarded<'_>, tables: &[Table]) -> Result<String, Error> {
     let mut list = String::new();
     for table in tables {
         if !list.is_empty() {
@@ -376,7 +382,7 @@ fn table_list(conn: &Conn, tables: &[Table]) -> Result<String, Error> {
 }
 
 /// Warns of a publication that leaves out kinds of changes.
-fn check_publication(conn: &Conn, done: &mut Setup) -> Result<(), Error> {
+fn check_publication(conn: &Guarded<'_>, done: &mut Setup) -> Result<(), Error> {
     let quoted = conn.escape_literal(&done.publication)?;
     let answer = conn.query(&format!(
         "select pubinsert, pubupdate, pubdelete, pubtruncate \

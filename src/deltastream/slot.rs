@@ -1,7 +1,7 @@
 //! A replication slot as the server sees it.
 
 use super::Error;
-use crate::libpq::{Conn, PgResult};
+use crate::libpq::{Guarded, PgResult};
 use deltaflood::Lsn;
 
 /// A slot's row in `pg_replication_slots`.
@@ -32,7 +32,7 @@ impl Slot {
     ///
     /// # Errors
     /// Those of the query.
-    pub fn read(conn: &Conn, name: &str) -> Result<Option<Slot>, Error> {
+    pub fn read(conn: &Guarded<'_>, name: &str) -> Result<Option<Slot>, Error> {
         let quoted = conn.escape_literal(name)?;
         let sql =
             format!("select * from pg_catalog.pg_replication_slots where slot_name = {quoted}");

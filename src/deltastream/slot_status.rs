@@ -5,7 +5,7 @@ use super::slot::Slot;
 use super::{Error, setup, tables};
 use crate::daystream::heartbeat::Tail;
 use crate::daystream::{Identity, Reader, ReaderOptions, Start};
-use crate::libpq::Conn;
+use crate::libpq::Guarded;
 use deltaflood::Lsn;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -95,7 +95,7 @@ pub fn status_of(
 }
 
 /// The server's own measure of the time until changes are confirmed; 0 after a quiet time.
-fn sender_lag_s(conn: &Conn, pid: i32) -> Result<f64, Error> {
+fn sender_lag_s(conn: &Guarded<'_>, pid: i32) -> Result<f64, Error> {
     let answer = conn.query(&format!(
         "select extract(epoch from flush_lag) from pg_catalog.pg_stat_replication where pid = {pid}"
     ))?;

@@ -1,7 +1,7 @@
 //! Tables named by the user: found, checked, published.
 
 use super::Error;
-use crate::libpq::{Conn, Oid};
+use crate::libpq::{Conn, Guarded, Oid};
 
 /// A table that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const FIELDS: &str = "c.oid, n.nspname, c.relname, \
       where i.indrelid = c.oid and i.indisprimary) end \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
 
-fn tables(conn: &Conn, condition: &str) -> Result<Vec<Table>, Error> {
+fn tables(conn: &Guarded<'_>, condition: &str) -> Result<Vec<Table>, Error> {
     let result = conn.query(&format!("select {FIELDS} where {condition}"))?;
     let table = |row| {
         let text = |col| result.text(row, col).unwrap_or_default();
@@ -59,19 +59,25 @@ fn tables(conn: &Conn, condition: &str) -> Result<Vec<Table>, Error> {
 ///
 /// # Errors
 /// `STREAM NOTABLE`, `POSTGRES ...`.
-pub fn find(conn: &Conn, name: &str) -> Result<Table, Error> {
+pub fn find(conn: &Guarded<'_>, name: &str) -> Result<Table, Error> {
     let quoted = conn.escape_literal(name)?;
+    // NOTE: what an unqualified name means is the user's own path to say, so these two run under
+    // it. They call nothing but what they name with its schema, and look up names by data alone.
+    let visible = format!(
+        "select c.oid from pg_catalog.pg_class c \
+         where c.relname operator(pg_catalog.=) {quoted} and pg_catalog.pg_table_is_visible(c.oid)"
+    );
+    let visible = Conn::query(conn, &visible)?.text(0, 0).unwrap_or_else(|| "0".to_owned());
     let exact = format!(
         "c.relkind in ('r', 'p') and (n.nspname || '.' || c.relname = {quoted} \
-         or c.relname = {quoted} and pg_catalog.pg_table_is_visible(c.oid)) \
-         order by c.relname = {quoted} desc"
+         or c.oid = {visible}) order by c.oid = {visible} desc"
     );
     if let Some(table) = tables(conn, &exact)?.into_iter().next() {
         return Ok(table);
     }
     // Of a name that is no SQL name the server says so by an error.
-    let sql = format!("select pg_catalog.to_regclass({quoted})::oid");
-    let id = conn.exec(&sql)?.into_ok().ok().and_then(|r| r.text(0, 0));
+    let sql = format!("select pg_catalog.to_regclass({quoted})::pg_catalog.oid");
+    let id = Conn::exec(conn, &sql)?.into_ok().ok().and_then(|r| r.text(0, 0));
     if let Some(id) = id.and_then(|id| id.parse::<Oid>().ok()) {
         let condition = format!("c.oid = {id} and c.relkind in ('r', 'p')");
         if let Some(table) = tables(conn, &condition)?.into_iter().next() {
@@ -85,7 +91,7 @@ pub fn find(conn: &Conn, name: &str) -> Result<Table, Error> {
 ///
 /// # Errors
 /// `POSTGRES ...`.
-pub(super) fn all(conn: &Conn) -> Result<Vec<Table>, Error> {
+pub(super) fn all(conn: &Guarded<'_>) -> Result<Vec<Table>, Error> {
     tables(
         conn,
         "c.relkind in ('r', 'p') and c.relpersistence = 'p' and n.nspname !~ '^pg_' \
@@ -97,7 +103,7 @@ pub(super) fn all(conn: &Conn) -> Result<Vec<Table>, Error> {
 ///
 /// # Errors
 /// `POSTGRES ...`.
-pub fn is_published(conn: &Conn, publication: &str, table: &Table) -> Result<bool, Error> {
+pub fn is_published(conn: &Guarded<'_>, publication: &str, table: &Table) -> Result<bool, Error> {
     let publication = conn.escape_literal(publication)?;
     let (schema, name) = (conn.escape_literal(&table.schema)?, conn.escape_literal(&table.name)?);
     let sql = format!(
@@ -111,7 +117,7 @@ pub fn is_published(conn: &Conn, publication: &str, table: &Table) -> Result<boo
 ///
 /// # Errors
 /// `POSTGRES ...`.
-pub fn published(conn: &Conn, publication: &str) -> Result<Vec<String>, Error> {
+pub fn published(conn: &Guarded<'_>, publication: &str) -> Result<Vec<String>, Error> {
     let publication = conn.escape_literal(publication)?;
     let sql = format!(
         "select case schemaname when 'public' then '' else schemaname || '.' end || tablename \

@@ -9,6 +9,8 @@
 //! - [`Conn`]: a connection. Blocking calls (`exec`, `exec_params`, ...), asynchronous calls
 //!   (`send_query`, `consume_input`, `get_result`, ...), COPY in both directions, large objects,
 //!   notifications.
+//! - [`Guarded`], [`guarded`]: a connection on which statements of ours run, whatever the settings
+//!   and the objects of others are.
 //! - [`PgResult`]: a result; values borrow from it.
 //! - [`Replication`]: a logical replication stream.
 //!
@@ -25,11 +27,13 @@ mod conninfo;
 mod copy;
 mod error;
 mod escape;
+mod guarded;
 mod large_object;
 mod notice;
 mod query;
 mod replication;
 mod result;
+mod settings;
 mod text;
 mod wait;
 
@@ -39,10 +43,11 @@ pub use conninfo::{ConnDefault, Conninfo, conndefaults};
 pub use copy::{CopyData, CopyOut, CopyRead};
 pub use error::{Error, ServerError};
 pub use escape::{escape_bytea, escape_string, unescape_bytea};
+pub use guarded::{Guarded, guarded};
 pub use large_object::{LargeObjectMode, Whence};
 pub use notice::{CodedHook as CodedNoticeHook, Hook as NoticeHook};
 pub use query::{Call, Param, ParamList, Target};
-pub use replication::{Message, NewSlot, Replication, SystemIdentity, WalData};
+pub use replication::{Message, NewSlot, Replication, SystemIdentity, WalData, system_id};
 pub use result::{ErrorField, PgResult, Status};
 pub use wait::{Readiness, Wake, wait};
 

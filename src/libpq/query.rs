@@ -1,6 +1,6 @@
 //! Commands: blocking, and asynchronous.
 
-use super::{Conn, Error, PgResult, Status, text};
+use super::{Conn, Error, PgResult, Status, TransactionStatus, text};
 use std::ffi::{CStr, CString, c_char, c_int};
 
 /// A parameter: `None` is NULL. Text format: the bytes are UTF-8 text without NUL.
@@ -285,14 +285,27 @@ impl Conn {
     }
 
     /// What the result of a query will look like, without running it: names and types of its
-    /// columns, no rows. Replaces the unnamed prepared statement.
+    /// columns, no rows. Replaces the unnamed prepared statement. Two messages: outside of a
+    /// transaction one of its own is around them, for a pool may answer the second by another
+    /// server.
     ///
     /// # Errors
     /// As [`Conn::query`]; also when it is more than one statement.
     pub fn describe(&self, sql: &str) -> Result<PgResult, Error> {
-        self.prepare("", sql)?.into_ok()?;
-        // SAFETY: the connection is live, the name NUL-terminated.
-        self.result(unsafe { pq_sys::PQdescribePrepared(self.as_raw(), c"".as_ptr()) })?.into_ok()
+        let alone = self.transaction_status() == TransactionStatus::Idle;
+        if alone {
+            self.query("BEGIN")?;
+        }
+        let prepared = self.prepare("", sql).and_then(PgResult::into_ok);
+        let described = prepared.and_then(|_| {
+            // SAFETY: the connection is live, the name NUL-terminated.
+            self.result(unsafe { pq_sys::PQdescribePrepared(self.as_raw(), c"".as_ptr()) })
+        });
+        if alone {
+            // NOTE: of a connection that is lost the error before is the one to tell.
+            let _ = self.exec("ROLLBACK");
+        }
+        described?.into_ok()
     }
 
     /// Runs statements whose failure is an error.

@@ -3,7 +3,7 @@
 //! LSNs are plain `u64` here. Format source: PostgreSQL manual, "Streaming Replication Protocol".
 
 use super::copy::CopyRead;
-use super::{Conn, Conninfo, CopyData, Error, Status, Wake};
+use super::{Conn, Conninfo, CopyData, Error, Guarded, Status, Wake};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds from 1970-01-01 to 2000-01-01, where PostgreSQL's clock begins.
@@ -15,8 +15,8 @@ const XLOG_DATA_HEAD: usize = 25;
 /// What `IDENTIFY_SYSTEM` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemIdentity {
-    /// The cluster's unique number, as text.
-    pub system_id: String,
+    /// The cluster's unique number.
+    pub system_id: u64,
     /// The timeline.
     pub timeline: u32,
     /// Where the WAL is flushed to.
@@ -76,11 +76,12 @@ impl WalData {
 /// A connection in replication mode.
 #[derive(Debug)]
 pub struct Replication {
-    conn: Conn,
+    conn: Guarded<'static>,
 }
 
 impl Replication {
-    /// Connects in replication mode to a database.
+    /// Connects in replication mode to a database. The settings of every session of ours are made
+    /// first: they fix the text of values, too.
     ///
     /// # Errors
     /// Those of [`Conn::connect_within`].
@@ -91,12 +92,13 @@ impl Replication {
     ) -> Result<Replication, Error> {
         let mut conninfo = conninfo.clone();
         conninfo.set("replication", "database");
-        Ok(Replication { conn: Conn::connect_within(&conninfo, timeout, wake)? })
+        let conn = Conn::connect_within(&conninfo, timeout, wake)?;
+        Ok(Replication { conn: Guarded::whole_session(conn)? })
     }
 
     /// The connection, for plain SQL before streaming begins (simple statements only).
     #[must_use]
-    pub fn conn(&self) -> &Conn {
+    pub fn conn(&self) -> &Guarded<'static> {
         &self.conn
     }
 
@@ -109,7 +111,7 @@ impl Replication {
         let text = |col| result.text(0, col).unwrap_or_default();
         let wrong = || Error::Unexpected { wanted: "IDENTIFY_SYSTEM", got: text(1) };
         Ok(SystemIdentity {
-            system_id: text(0),
+            system_id: system_id(&text(0)).ok_or_else(wrong)?,
             timeline: text(1).parse().map_err(|_| wrong())?,
             flush_lsn: parse_lsn(&text(2)).ok_or_else(wrong)?,
             database: text(3),
@@ -268,6 +270,14 @@ fn u64_at(data: &[u8], at: usize) -> Result<u64, Error> {
     bytes.map(u64::from_be_bytes).ok_or_else(|| short(data))
 }
 
+/// A system identifier as the server prints it: `IDENTIFY_SYSTEM` as a number without a sign, SQL
+/// functions as an `int8`, which is negative from 2^63 up. `None`: it is none.
+#[must_use]
+pub fn system_id(text: &str) -> Option<u64> {
+    let signed = || text.parse::<i64>().ok().map(i64::cast_unsigned);
+    text.parse().ok().or_else(signed)
+}
+
 /// `16/B374D848` of an LSN.
 fn format_lsn(lsn: u64) -> String {
     format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
@@ -279,4 +289,20 @@ fn parse_lsn(text: &str) -> Option<u64> {
     let high = u32::from_str_radix(high, 16).ok()?;
     let low = u32::from_str_radix(low, 16).ok()?;
     Some(u64::from(high) << 32 | u64::from(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::system_id;
+
+    #[test]
+    fn a_system_identifier_is_one_number_however_it_is_printed() {
+        assert_eq!(system_id("7300000000000000001"), Some(7_300_000_000_000_000_001));
+        assert_eq!(system_id("9223372036854775808"), Some(1 << 63));
+        assert_eq!(system_id("-9223372036854775808"), Some(1 << 63));
+        assert_eq!(system_id("-1"), Some(u64::MAX));
+        for odd in ["", "x", "18446744073709551616", "-9223372036854775809"] {
+            assert_eq!(system_id(odd), None, "{odd}");
+        }
+    }
 }

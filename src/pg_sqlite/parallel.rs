@@ -15,14 +15,14 @@ use super::batch::Batch;
 use super::raw_lines::{CopyLines, LineConverter};
 use super::source::Reader;
 use super::{Error, PgTable, Result};
-use crate::libpq::{Conn, PgResult, TransactionStatus};
+use crate::libpq::{Conn, PgResult, TransactionStatus, guarded};
 use crate::limits::{PARALLEL_RANGE_PAGES, PARALLEL_RANGES_EACH};
 
 /// The first major version that reads a range of pages without reading the whole table.
 const SERVER_MIN: i32 = 140_000;
 
-/// What a relation is, and all that it consists of: `$1` is its name.
-const KINDS: &str = "WITH RECURSIVE part(id) AS (SELECT $1::pg_catalog.regclass::pg_catalog.oid \
+/// What a relation is, and all that it consists of: `$1` is its object id.
+const KINDS: &str = "WITH RECURSIVE part(id) AS (SELECT $1::pg_catalog.oid \
       UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part p ON i.inhparent = p.id) \
     SELECT c.relkind, c.relpersistence, COALESCE(a.amname, 'heap'), \
       CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) / \
@@ -30,16 +30,25 @@ const KINDS: &str = "WITH RECURSIVE part(id) AS (SELECT $1::pg_catalog.regclass:
     FROM part p JOIN pg_catalog.pg_class c ON c.oid = p.id \
       LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam";
 
-/// Calls that give another session the settings that this one has made for itself: how values are
-/// printed, where tables are found, and whose rights count (last, since they may be fewer).
+/// What the name `$1` means by the session's own path, and whether the policies of that table hide
+/// rows from it. Asked under the user's settings: it names all that it calls with its schema.
+const NAMED: &str = "SELECT r.oid, pg_catalog.row_security_active(r.oid) \
+    FROM (SELECT $1::pg_catalog.regclass::pg_catalog.oid) r(oid)";
+
+/// Calls that give another transaction the settings that this session has made for itself: how
+/// values are printed, where tables are found, and whose rights count (last, since they may be
+/// fewer). Asked under the user's settings, which are what is asked for: operators have their
+/// schema, too.
 const SETTINGS: &str = "SELECT pg_catalog.string_agg(pg_catalog.format( \
-      'pg_catalog.set_config(%L, %L, false)', name, setting), ', ' ORDER BY rank) FROM ( \
-    SELECT 1, name, setting FROM pg_catalog.pg_settings WHERE source = 'session' \
-      AND name !~ '^transaction_' \
+      'pg_catalog.set_config(%L, %L, true)', name, setting), ', ' ORDER BY rank) FROM ( \
+    SELECT 1, name, setting FROM pg_catalog.pg_settings \
+      WHERE source OPERATOR(pg_catalog.=) 'session' \
+      AND name OPERATOR(pg_catalog.!~) '^transaction_' \
     UNION ALL SELECT 2, 'session_authorization', session_user::pg_catalog.text \
-      WHERE session_user <> $1 \
+      WHERE session_user OPERATOR(pg_catalog.<>) $1::pg_catalog.name \
     UNION ALL SELECT 3, 'role', pg_catalog.current_setting('role') \
-      WHERE pg_catalog.current_setting('role') <> 'none') s(rank, name, setting)";
+      WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none') \
+    s(rank, name, setting)";
 
 /// The transaction of the caller's connection; rolled back when dropped, if it is ours.
 struct Transaction<'c> {
@@ -83,10 +92,16 @@ impl Ranges {
             return None;
         }
         let page = |range: u64| range.saturating_mul(self.pages_each);
-        let mut sql = format!("COPY ({} WHERE ctid >= '({},0)'", self.select, page(range));
+        // The table is the user's to name, the range is ours: its operators have their schema.
+        let mut sql = format!(
+            "COPY ({} WHERE ctid OPERATOR(pg_catalog.>=) '({},0)'",
+            self.select,
+            page(range)
+        );
         // Without an end the last one: rows of the snapshot lie in pages that were there.
         if range + 1 < self.count {
-            sql.push_str(&format!(" AND ctid < '({},0)'", page(range + 1)));
+            let end = page(range + 1);
+            sql.push_str(&format!(" AND ctid OPERATOR(pg_catalog.<) '({end},0)'"));
         }
         sql.push_str(") TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')");
         Some(sql)
@@ -105,7 +120,7 @@ impl<'c> Readers<'c> {
             return Err(refuse("needs PostgreSQL 14 or newer"));
         }
         let name = table.quoted();
-        check(&conn.query_params(KINDS, &[Some(name.as_bytes())])?).map_err(refuse)?;
+        look(conn, table)?;
         let ours = conn.transaction_status() == TransactionStatus::Idle;
         let transaction = Transaction { conn, ours };
         if ours {
@@ -122,7 +137,7 @@ impl<'c> Readers<'c> {
         let snapshot = conn.query("SELECT pg_catalog.pg_export_snapshot()")?;
         let snapshot = conn.escape_literal(&snapshot.text(0, 0).unwrap_or_default())?;
         // Once more, of what cannot change any more.
-        let pages = check(&conn.query_params(KINDS, &[Some(name.as_bytes())])?).map_err(refuse)?;
+        let pages = look(conn, table)?;
         let select = format!("SELECT * FROM {name}");
         let description = conn.describe(&select)?;
         let conns = connect(conn, &snapshot, count)?;
@@ -145,6 +160,21 @@ impl<'c> Readers<'c> {
         };
         self.conns.iter_mut().map(make).collect()
     }
+}
+
+/// Looks at the table that the name means now: its pages ([`check`]).
+fn look(conn: &Conn, table: &PgTable) -> Result<u64> {
+    let refuse = |why| Error::Parallel { name: table.quoted().to_owned(), why };
+    let named = conn.query_params(NAMED, &[Some(table.quoted().as_bytes())])?;
+    if named.text(0, 1).as_deref() == Some("t") {
+        return Err(refuse(
+            "cannot read a table whose row security holds for this role: each connection would \
+             see the rows that its own settings let it see",
+        ));
+    }
+    let oid = named.text(0, 0).unwrap_or_default();
+    let kinds = guarded(conn, |conn| conn.query_params(KINDS, &[Some(oid.as_bytes())]))?;
+    check(&kinds).map_err(refuse)
 }
 
 /// The pages of the largest of the tables; or why they cannot be read in ranges of pages.
@@ -170,11 +200,12 @@ fn connect(conn: &Conn, snapshot: &str, count: usize) -> Result<Vec<Conn>> {
     let mut conns = Vec::with_capacity(count);
     for _ in 0..count {
         let other = Conn::connect(&conninfo)?;
+        other.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        other.query(&format!("SET TRANSACTION SNAPSHOT {snapshot}"))?;
+        // Of this transaction alone: a pool may give the server to somebody else afterwards.
         if let Some(settings) = &settings {
             other.query(&format!("SELECT {settings}"))?;
         }
-        other.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
-        other.query(&format!("SET TRANSACTION SNAPSHOT {snapshot}"))?;
         conns.push(other);
     }
     Ok(conns)

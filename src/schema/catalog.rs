@@ -1,14 +1,14 @@
 //! The model read from PostgreSQL's catalog, 14 to 18.
 //!
-//! Every name in the statements is qualified, and `search_path` is emptied meanwhile, so that type
-//! names do not depend on the session and nothing of the user's own is called. Reads what is
+//! Every name in the statements is qualified, and they run under our own settings ([`Guarded`]), so
+//! that type names do not depend on the session and nothing of a user's own is called. Reads what is
 //! committed (or what the caller's transaction sees); takes no locks beyond those of reading.
 
 use std::collections::HashMap;
 
 use super::model::{Column, Generated, Identity, Index, Partition, Table};
 use super::{Error, TableName};
-use crate::libpq::{Conn, Param, PgResult};
+use crate::libpq::{Guarded, Param, PgResult};
 
 /// Oldest server read here, as in `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 140_000;
@@ -30,43 +30,21 @@ pub enum Selection<'a> {
 ///
 /// # Errors
 /// [`Error::NoTable`], [`Error::BadName`], [`Error::OldServer`], [`Error::Postgres`].
-pub fn read(conn: &Conn, selection: Selection<'_>) -> Result<Vec<Table>, Error> {
+pub fn read(conn: &Guarded<'_>, selection: Selection<'_>) -> Result<Vec<Table>, Error> {
     if conn.server_version() < SERVER_VERSION_MIN {
         return Err(Error::OldServer { version: conn.server_version() });
     }
-    with_empty_search_path(conn, |conn| {
-        let all = read_tables(conn)?;
-        let mut tables = select(conn, all, selection)?;
-        let oids = tables.iter().map(|table| table.oid.to_string()).collect::<Vec<_>>();
-        let oids = format!("{{{}}}", oids.join(","));
-        read_columns(conn, &oids, &mut tables)?;
-        read_indexes(conn, &oids, &mut tables)?;
-        Ok(tables)
-    })
-}
-
-/// Runs `body` while `search_path` is empty, and puts it back.
-///
-/// # Errors
-/// Those of `body`, and [`Error::Postgres`].
-pub fn with_empty_search_path<T>(
-    conn: &Conn,
-    body: impl FnOnce(&Conn) -> Result<T, Error>,
-) -> Result<T, Error> {
-    const SET: &str = "SELECT pg_catalog.set_config('search_path', $1, false)";
-    let before = conn.query("SELECT pg_catalog.current_setting('search_path')")?;
-    let before = before.value(0, 0).unwrap_or_default().to_vec();
-    conn.query_params(SET, &[Some(b"")])?;
-    let result = body(conn);
-    // In a failed transaction this cannot run, nor need it: the rollback puts the setting back.
-    let restored = conn.query_params(SET, &[Some(&before)]);
-    let value = result?;
-    restored?;
-    Ok(value)
+    let all = read_tables(conn)?;
+    let mut tables = select(conn, all, selection)?;
+    let oids = tables.iter().map(|table| table.oid.to_string()).collect::<Vec<_>>();
+    let oids = format!("{{{}}}", oids.join(","));
+    read_columns(conn, &oids, &mut tables)?;
+    read_indexes(conn, &oids, &mut tables)?;
+    Ok(tables)
 }
 
 /// Every table that rows can be copied from, without columns.
-fn read_tables(conn: &Conn) -> Result<Vec<Table>, Error> {
+fn read_tables(conn: &Guarded<'_>) -> Result<Vec<Table>, Error> {
     let result = conn.query(
         "SELECT c.oid, n.nspname, c.relname, c.relreplident, \
            CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END, \
@@ -111,7 +89,11 @@ fn table(row: &Row<'_>) -> Result<Table, Error> {
     })
 }
 
-fn select(conn: &Conn, all: Vec<Table>, selection: Selection<'_>) -> Result<Vec<Table>, Error> {
+fn select(
+    conn: &Guarded<'_>,
+    all: Vec<Table>,
+    selection: Selection<'_>,
+) -> Result<Vec<Table>, Error> {
     let mut chosen: Vec<TableName> = Vec::new();
     match selection {
         Selection::AllExcept(schema) => {
@@ -135,7 +117,7 @@ fn select(conn: &Conn, all: Vec<Table>, selection: Selection<'_>) -> Result<Vec<
 }
 
 /// The table a user means by `text`.
-fn find(conn: &Conn, all: &[Table], text: &str) -> Result<TableName, Error> {
+fn find(conn: &Guarded<'_>, all: &[Table], text: &str) -> Result<TableName, Error> {
     // `s.b` is table b of schema s, even where public has a table "s.b".
     let exact = |table: &&Table| table.name.to_string() == text;
     let plain = |table: &&Table| table.name.is_plainly(text);
@@ -149,11 +131,11 @@ fn find(conn: &Conn, all: &[Table], text: &str) -> Result<TableName, Error> {
     }
 }
 
-fn no_table(conn: &Conn, table: &str) -> Error {
+fn no_table(conn: &Guarded<'_>, table: &str) -> Error {
     Error::NoTable { table: table.to_owned(), database: conn.database() }
 }
 
-fn read_columns(conn: &Conn, oids: &str, tables: &mut [Table]) -> Result<(), Error> {
+fn read_columns(conn: &Guarded<'_>, oids: &str, tables: &mut [Table]) -> Result<(), Error> {
     let result = conn.query_params(
         "WITH RECURSIVE base(type, under) AS ( \
            SELECT DISTINCT a.atttypid, a.atttypid FROM pg_catalog.pg_attribute a \
@@ -163,7 +145,9 @@ fn read_columns(conn: &Conn, oids: &str, tables: &mut [Table]) -> Result<(), Err
              JOIN pg_catalog.pg_type t ON t.oid = b.under WHERE t.typtype = 'd') \
          SELECT a.attrelid, a.attnum, a.attname, \
            pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, \
-           u.oid, pg_catalog.format_type(u.oid, NULL), a.attnotnull, \
+           u.oid, pg_catalog.format_type(u.oid, NULL), a.attnotnull AND NOT EXISTS ( \
+             SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid \
+               AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey)), \
            pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attgenerated, a.attidentity <> '' \
          FROM pg_catalog.pg_attribute a \
          JOIN base b ON b.type = a.atttypid \
@@ -194,7 +178,7 @@ fn read_columns(conn: &Conn, oids: &str, tables: &mut [Table]) -> Result<(), Err
     Ok(())
 }
 
-fn read_indexes(conn: &Conn, oids: &str, tables: &mut [Table]) -> Result<(), Error> {
+fn read_indexes(conn: &Guarded<'_>, oids: &str, tables: &mut [Table]) -> Result<(), Error> {
     let result = conn.query_params(
         "SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary, i.indimmediate, \
            i.indpred IS NOT NULL, pg_catalog.pg_get_indexdef(i.indexrelid), a.attname \

@@ -22,12 +22,13 @@
 //! `sqlite` is the SQL that `deltamirror init` would run in SQLite: from the live catalog, or from
 //! a saved version; each statement ends with a semicolon and a new line.
 //!
-//! Errors: `PGSQLITE SCHEMA NOTABLE|NOVERSION|BADNAME|COLLISION|...`, `PGSQLITE POSTGRES ...`.
+//! Errors: `PGSQLITE SCHEMA NOTABLE|NOVERSION|BADNAME|COLLISION|UNSAFE|...`, `PGSQLITE POSTGRES ...`.
 
 use super::catalog::{Selection, read};
 use super::diff::Change;
 use super::model::{Column, Generated, Identity, Index, Partition, Table};
 use super::{Error, TableName, ddl, saved};
+use crate::libpq::guarded;
 use crate::pgtcl;
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
@@ -118,8 +119,10 @@ fn sqlite(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
     let tables = match version {
         Some(version) => pick(saved::show(&conn, version, &into)?, &wanted, version)?,
-        None if wanted.is_empty() => read(&conn, Selection::AllExcept(&into))?,
-        None => read(&conn, Selection::Named(&wanted))?,
+        None => guarded(&conn, |conn| match wanted.is_empty() {
+            true => read(conn, Selection::AllExcept(&into)),
+            false => read(conn, Selection::Named(&wanted)),
+        })?,
     };
     ddl::check_names(&tables)?;
     let mut script = String::new();

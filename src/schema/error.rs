@@ -80,6 +80,22 @@ pub enum Error {
         /// The PostgreSQL schema looked in.
         into: String,
     },
+    /// An object of ours in PostgreSQL is not ours, or would run somebody's code.
+    #[error(
+        "{object} in the PostgreSQL schema {schema}, of role {owner}, {why}: it is not used, since \
+         it could run code with your rights; look at it, and drop it, or keep the versions in \
+         another schema (-into)"
+    )]
+    Unsafe {
+        /// The schema.
+        schema: String,
+        /// The object in it, or the schema itself.
+        object: String,
+        /// The role that owns it.
+        owner: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The catalog's answer has not the expected form: a defect, or a strange server.
     #[error("unexpected answer from PostgreSQL's catalog: {what}")]
     Answer {
@@ -119,6 +135,9 @@ impl Coded for Error {
             Error::NoColumns { table } => code("NOCOLUMNS").with("table", table),
             Error::NoVersion { version, into } => {
                 code("NOVERSION").with("version", version).with("into", into)
+            }
+            Error::Unsafe { object, owner, .. } => {
+                code("UNSAFE").with("object", object).with("owner", owner)
             }
             Error::Answer { .. } => code("ANSWER"),
             Error::OldServer { version } => code("OLDSERVER").with("version", version),

@@ -3,9 +3,9 @@
 //! Source: the view `pg_publication_tables` (PostgreSQL manual, "System Views"); column lists and
 //! row filters exist from PostgreSQL 15 on, published generated columns from 18 on.
 
-use super::catalog::{Row, Selection, param, read, with_empty_search_path};
+use super::catalog::{Row, Selection, param, read};
 use super::{Error, Generated, Table, TableName};
-use crate::libpq::Conn;
+use crate::libpq::Guarded;
 
 /// One table of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Published {
 ///
 /// # Errors
 /// [`Error::Postgres`].
-pub fn exists(conn: &Conn, publication: &str) -> Result<bool, Error> {
+pub fn exists(conn: &Guarded<'_>, publication: &str) -> Result<bool, Error> {
     let sql = "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1";
     Ok(conn.query_params(sql, &[param(publication)])?.ntuples() > 0)
 }
@@ -31,7 +31,7 @@ pub fn exists(conn: &Conn, publication: &str) -> Result<bool, Error> {
 ///
 /// # Errors
 /// [`Error::Postgres`], [`Error::NoTable`] when a table vanishes meanwhile.
-pub fn tables(conn: &Conn, publication: &str) -> Result<Vec<Published>, Error> {
+pub fn tables(conn: &Guarded<'_>, publication: &str) -> Result<Vec<Published>, Error> {
     let listed = list(conn, publication)?;
     let names: Vec<TableName> = listed.iter().map(|entry| entry.name.clone()).collect();
     let tables = read(conn, Selection::Exactly(&names))?;
@@ -55,37 +55,35 @@ struct Entry {
     row_filter: Option<String>,
 }
 
-fn list(conn: &Conn, publication: &str) -> Result<Vec<Entry>, Error> {
-    with_empty_search_path(conn, |conn| {
-        if conn.server_version() < 150_000 {
-            return list_14(conn, publication);
+fn list(conn: &Guarded<'_>, publication: &str) -> Result<Vec<Entry>, Error> {
+    if conn.server_version() < 150_000 {
+        return list_14(conn, publication);
+    }
+    // One row per column; a column list is an array of names, which cannot be read as text
+    // without its quoting rules.
+    let result = conn.query_params(
+        "SELECT p.schemaname, p.tablename, p.rowfilter, a.name \
+         FROM pg_catalog.pg_publication_tables p \
+         CROSS JOIN LATERAL pg_catalog.unnest(p.attnames) AS a(name) \
+         WHERE p.pubname = $1 \
+         ORDER BY p.schemaname COLLATE \"C\", p.tablename COLLATE \"C\"",
+        &[param(publication)],
+    )?;
+    let mut entries: Vec<Entry> = Vec::new();
+    for row in (0..result.ntuples()).map(|row| Row { result: &result, row }) {
+        let name = TableName::new(row.text(0)?, row.text(1)?);
+        if entries.last().is_none_or(|last| last.name != name) {
+            let row_filter = row.optional(2)?;
+            entries.push(Entry { name, columns: Some(Vec::new()), row_filter });
         }
-        // One row per column; a column list is an array of names, which cannot be read as text
-        // without its quoting rules.
-        let result = conn.query_params(
-            "SELECT p.schemaname, p.tablename, p.rowfilter, a.name \
-             FROM pg_catalog.pg_publication_tables p \
-             CROSS JOIN LATERAL pg_catalog.unnest(p.attnames) AS a(name) \
-             WHERE p.pubname = $1 \
-             ORDER BY p.schemaname COLLATE \"C\", p.tablename COLLATE \"C\"",
-            &[param(publication)],
-        )?;
-        let mut entries: Vec<Entry> = Vec::new();
-        for row in (0..result.ntuples()).map(|row| Row { result: &result, row }) {
-            let name = TableName::new(row.text(0)?, row.text(1)?);
-            if entries.last().is_none_or(|last| last.name != name) {
-                let row_filter = row.optional(2)?;
-                entries.push(Entry { name, columns: Some(Vec::new()), row_filter });
-            }
-            if let Some(Entry { columns: Some(columns), .. }) = entries.last_mut() {
-                columns.push(row.text(3)?);
-            }
+        if let Some(Entry { columns: Some(columns), .. }) = entries.last_mut() {
+            columns.push(row.text(3)?);
         }
-        Ok(entries)
-    })
+    }
+    Ok(entries)
 }
 
-fn list_14(conn: &Conn, publication: &str) -> Result<Vec<Entry>, Error> {
+fn list_14(conn: &Guarded<'_>, publication: &str) -> Result<Vec<Entry>, Error> {
     let result = conn.query_params(
         "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = $1 \
          ORDER BY schemaname COLLATE \"C\", tablename COLLATE \"C\"",

@@ -4,16 +4,20 @@
 //! `schema_table`, `schema_column` and `schema_index` when they are not there, and adds one
 //! numbered version: 1, 2, 3 ... without gaps. What is saved is the model as it was read, one row
 //! per table, column and index, plain enough for anybody's SQL. Nothing is ever changed or
-//! deleted.
+//! deleted. Tables by these names that somebody else made, or that run code, are refused
+//! ([`trusted`]).
 
 use super::catalog::{Row, Selection, param, read};
 use super::diff::{Change, diff};
 use super::model::{Column, Generated, Identity, Index, Partition, Table};
-use super::{Error, TableName};
-use crate::libpq::{Conn, TransactionStatus};
+use super::{Error, TableName, trusted};
+use crate::libpq::{Conn, Guarded, guarded};
 
 /// The PostgreSQL schema that holds the versions unless the caller names another.
 pub const DEFAULT_SCHEMA: &str = "pgsqlite";
+
+/// The tables that hold them.
+const TABLES: [&str; 4] = ["schema_version", "schema_table", "schema_column", "schema_index"];
 
 /// A saved version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +36,9 @@ pub struct Version {
 /// Everything happens in one transaction; inside a transaction of the caller's, in that.
 ///
 /// # Errors
-/// [`Error::NoTable`], [`Error::BadName`], [`Error::Postgres`].
+/// [`Error::NoTable`], [`Error::BadName`], [`Error::Unsafe`], [`Error::Postgres`].
 pub fn capture(conn: &Conn, tables: &[String], into: &str) -> Result<i64, Error> {
-    in_transaction(conn, || {
+    guarded(conn, |conn| {
         let selection =
             if tables.is_empty() { Selection::AllExcept(into) } else { Selection::Named(tables) };
         let model = read(conn, selection)?;
@@ -51,14 +55,18 @@ pub fn capture(conn: &Conn, tables: &[String], into: &str) -> Result<i64, Error>
 /// The versions saved so far, oldest first; none when nothing was ever saved.
 ///
 /// # Errors
-/// [`Error::Postgres`].
+/// [`Error::Unsafe`], [`Error::Postgres`].
 pub fn versions(conn: &Conn, into: &str) -> Result<Vec<Version>, Error> {
+    guarded(conn, |conn| all_versions(conn, into))
+}
+
+fn all_versions(conn: &Guarded<'_>, into: &str) -> Result<Vec<Version>, Error> {
     let store = Store::new(conn, into)?;
     if !store.is_there()? {
         return Ok(Vec::new());
     }
     let result = conn.query(&format!(
-        "SELECT v.version, (v.captured_at AT TIME ZONE 'UTC')::text, v.server_version, \
+        "SELECT v.version, (v.captured_at AT TIME ZONE 'UTC')::pg_catalog.text, v.server_version, \
            (SELECT pg_catalog.count(*) FROM {0}.schema_table t WHERE t.version = v.version) \
          FROM {0}.schema_version v ORDER BY v.version",
         store.into
@@ -79,8 +87,12 @@ pub fn versions(conn: &Conn, into: &str) -> Result<Vec<Version>, Error> {
 /// The tables of a saved version, ordered by schema and name.
 ///
 /// # Errors
-/// [`Error::NoVersion`], [`Error::Postgres`].
+/// [`Error::NoVersion`], [`Error::Unsafe`], [`Error::Postgres`].
 pub fn show(conn: &Conn, version: i64, into: &str) -> Result<Vec<Table>, Error> {
+    guarded(conn, |conn| saved(conn, version, into))
+}
+
+fn saved(conn: &Guarded<'_>, version: i64, into: &str) -> Result<Vec<Table>, Error> {
     let store = Store::new(conn, into)?;
     let number = version.to_string();
     let missing = || Error::NoVersion { version, into: into.to_owned() };
@@ -97,30 +109,14 @@ pub fn show(conn: &Conn, version: i64, into: &str) -> Result<Vec<Table>, Error> 
 /// What changed from one saved version to another.
 ///
 /// # Errors
-/// [`Error::NoVersion`], [`Error::Postgres`].
+/// [`Error::NoVersion`], [`Error::Unsafe`], [`Error::Postgres`].
 pub fn difference(conn: &Conn, from: i64, to: i64, into: &str) -> Result<Vec<Change>, Error> {
     Ok(diff(&show(conn, from, into)?, &show(conn, to, into)?))
 }
 
-/// Runs `body` in a transaction of its own, unless the caller has one open.
-fn in_transaction<T>(conn: &Conn, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    if conn.transaction_status() != TransactionStatus::Idle {
-        return body();
-    }
-    conn.query("BEGIN")?;
-    match body() {
-        Ok(value) => conn.query("COMMIT").map(|_| value).map_err(Error::from),
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = conn.exec("ROLLBACK");
-            Err(error)
-        }
-    }
-}
-
 /// The saved tables in one PostgreSQL schema.
 struct Store<'a> {
-    conn: &'a Conn,
+    conn: &'a Guarded<'a>,
     /// The schema, quoted.
     into: String,
     /// The schema as it is.
@@ -128,11 +124,16 @@ struct Store<'a> {
 }
 
 impl<'a> Store<'a> {
-    fn new(conn: &'a Conn, into: &'a str) -> Result<Store<'a>, Error> {
+    fn new(conn: &'a Guarded<'a>, into: &'a str) -> Result<Store<'a>, Error> {
         Ok(Store { conn, into: conn.escape_identifier(into)?, plain: into })
     }
 
+    /// Whether anything was saved.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] when it is not to be used.
     fn is_there(&self) -> Result<bool, Error> {
+        trusted::check(self.conn, self.plain, &TABLES)?;
         let sql = "SELECT 1 FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = $1 AND c.relname = 'schema_version'";
@@ -144,9 +145,11 @@ impl<'a> Store<'a> {
             return Ok(());
         }
         let into = &self.into;
+        self.conn.query(&format!("CREATE SCHEMA IF NOT EXISTS {into}"))?;
+        // Somebody else may have made it a moment ago.
+        trusted::check(self.conn, self.plain, &TABLES)?;
         self.conn.query(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {into};
-             CREATE TABLE {into}.schema_version (
+            "CREATE TABLE {into}.schema_version (
                version bigint PRIMARY KEY,
                captured_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
                server_version text NOT NULL);

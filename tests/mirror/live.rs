@@ -37,10 +37,20 @@ impl Road {
         tables: &[&str],
         publication: Option<&str>,
     ) -> Road {
+        let cluster = Cluster::shared();
+        cluster.database(database).batch_execute(sql).expect("setup");
+        Road::begin(database, tables, publication)
+    }
+
+    /// As [`Road::new`], in a database that is there.
+    pub fn in_database(database: &str, tables: &[&str]) -> Road {
+        Road::begin(database, tables, None)
+    }
+
+    fn begin(database: &str, tables: &[&str], publication: Option<&str>) -> Road {
         sqlite::testing::load().expect("sqlite");
         let cluster = Cluster::shared();
-        let mut client = cluster.database(database);
-        client.batch_execute(sql).expect("setup");
+        let client = cluster.client(database);
         let dir = tempfile::tempdir().expect("folder");
         let client = Mutex::new(client);
         let capture = Mutex::new(None);

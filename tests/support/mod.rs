@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 
 mod cluster;
+pub mod pool;
 pub mod stream;
 
 pub use cluster::{Cluster, Stop};

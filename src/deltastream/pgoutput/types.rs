@@ -1,6 +1,6 @@
 //! Names of types: the stream gives object ids and modifiers only.
 
-use crate::libpq::{Conn, Error, Oid};
+use crate::libpq::{Error, Guarded, Oid};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -45,12 +45,12 @@ impl TypeNames {
     ///
     /// # Errors
     /// Those of the query.
-    pub fn ask(&mut self, conn: &Conn, keys: &[TypeKey]) -> Result<(), Error> {
+    pub fn ask(&mut self, conn: &Guarded<'_>, keys: &[TypeKey]) -> Result<(), Error> {
         let mut values = String::new();
         for (i, (id, modifier)) in keys.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
             // Writing into a String cannot fail.
-            let _ = write!(values, "{comma}({id}::oid,({modifier})::int4)");
+            let _ = write!(values, "{comma}({id}::pg_catalog.oid,({modifier})::pg_catalog.int4)");
         }
         if values.is_empty() {
             return Ok(());
@@ -66,7 +66,7 @@ impl TypeNames {
     ///
     /// # Errors
     /// Those of the query.
-    pub fn ask_publication(&mut self, conn: &Conn, publication: &str) -> Result<(), Error> {
+    pub fn ask_publication(&mut self, conn: &Guarded<'_>, publication: &str) -> Result<(), Error> {
         let publication = conn.escape_literal(publication)?;
         self.learn(
             conn,
@@ -81,7 +81,7 @@ impl TypeNames {
     }
 
     /// Learns the names of the types (id, modifier) that a query gives.
-    fn learn(&mut self, conn: &Conn, keys: &str) -> Result<(), Error> {
+    fn learn(&mut self, conn: &Guarded<'_>, keys: &str) -> Result<(), Error> {
         // A domain over a domain is followed to its end.
         let sql = format!(
             "with recursive k(id, modifier) as ({keys}), \
