@@ -1,8 +1,8 @@
 //! The model read from PostgreSQL's catalog, 14 to 18.
 //!
 //! Every name in the statements is qualified, and they run under our own settings ([`Guarded`]), so
-//! that type names do not depend on the session and nothing of a user's own is called. Reads what is
-//! committed (or what the caller's transaction sees); takes no locks beyond those of reading.
+//! that type names do not depend on the session and nothing of a user's own is called. Reads what
+//! is committed (or what the caller's transaction sees); takes no locks beyond those of reading.
 
 use std::collections::HashMap;
 

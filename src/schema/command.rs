@@ -22,7 +22,8 @@
 //! `sqlite` is the SQL that `deltamirror init` would run in SQLite: from the live catalog, or from
 //! a saved version; each statement ends with a semicolon and a new line.
 //!
-//! Errors: `PGSQLITE SCHEMA NOTABLE|NOVERSION|BADNAME|COLLISION|UNSAFE|...`, `PGSQLITE POSTGRES ...`.
+//! Errors: `PGSQLITE SCHEMA NOTABLE|NOVERSION|BADNAME|COLLISION|UNSAFE|...`, `PGSQLITE POSTGRES
+//! ...`.
 
 use super::catalog::{Selection, read};
 use super::diff::Change;

@@ -34,7 +34,8 @@ const UNSAFE: &str = "WITH trusted AS ( \
         WHEN EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = rel.oid) \
           THEN 'has policies' \
         WHEN EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = rel.oid \
-          AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) <> 'now()') THEN 'has default expressions' \
+          AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) <> 'now()') \
+          THEN 'has default expressions' \
         WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = rel.oid \
           AND k.contype NOT IN ('p', 'f', 'n')) THEN 'has constraints of its own' \
         WHEN EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid \

@@ -41,8 +41,8 @@ pub fn fix_rare() {
     fix_names();
 }
 
-/// How names of tables and types are printed: with their schema, whatever anybody's path is, but for
-/// the system's own.
+/// How names of tables and types are printed: with their schema, whatever anybody's path is, but
+/// for the system's own.
 pub fn fix_names() {
     set(c"search_path", c"");
     set(c"quote_all_identifiers", c"off");
