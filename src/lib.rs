@@ -16,6 +16,7 @@ pub mod commands;
 pub mod error;
 pub mod failpoint;
 pub mod limits;
+pub mod shown;
 
 pub mod libpq;
 pub mod sqlite;

@@ -34,7 +34,7 @@ proc ::pgsqlite::program::main {program summary table words} {
     if {$helped} { set word [lindex $words 1] }
     if {$helped && $word eq {}} { told [help] }
     if {![dict exists $commands $word]} {
-        if {$word ne {}} { puts stderr "$program: there is no command \"$word\"" }
+        if {$word ne {}} { puts stderr "$program: there is no command \"[shown $word]\"" }
         puts stderr [help]
         exit 2
     }
@@ -43,7 +43,7 @@ proc ::pgsqlite::program::main {program summary table words} {
         told [help $word]
     }
     if {[catch {parse $word $words} options]} {
-        puts stderr "$program $word: $options"
+        puts stderr "$program $word: [shown $options]"
         puts stderr [help $word]
         exit 2
     }
@@ -189,8 +189,8 @@ proc ::pgsqlite::program::event {level what args} {
     } else {
         set line "$time $level $what"
         foreach {key value} $args {
-            if {[regexp {[\s"=]} $value] || $value eq {}} {
-                set value "\"[string map {\\ \\\\ \" \\\" \n \\n \r \\r \t \\t} $value]\""
+            if {[regexp {[\s"=]} $value] || $value eq {} || [shown $value] ne $value} {
+                set value [quoted $value]
             }
             append line " $key=$value"
         }
@@ -201,20 +201,25 @@ proc ::pgsqlite::program::event {level what args} {
 # A JSON value: integers as they are, all else a string.
 proc ::pgsqlite::program::json {value} {
     if {[regexp {^(0|-?[1-9][0-9]{0,17})$} $value]} { return $value }
+    quoted $value
+}
+
+# A value in quotes, as JSON has it too.
+proc ::pgsqlite::program::quoted {value} {
+    return "\"[shown [string map {\\ \\\\ \" \\\" \n \\n \r \\r \t \\t} $value]]\""
+}
+
+# What others made, for a terminal or a log: what a terminal would obey (ESC, C1), what breaks or
+# turns a line (U+2028, U+202E) and what cannot be seen, written out. As src/shown.rs has it.
+proc ::pgsqlite::program::shown {text} {
+    set hidden {[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e}
+    append hidden {\u2060-\u206f\ufeff\ufff9-\ufffb]}
+    if {![regexp $hidden $text]} { return $text }
     set out {}
-    foreach char [split $value {}] {
-        scan $char %c code
-        switch -- $char {
-            \\ - \" { append out \\ $char }
-            \n { append out \\n }
-            \r { append out \\r }
-            \t { append out \\t }
-            default {
-                if {$code < 32} { append out [format \\u%04x $code] } else { append out $char }
-            }
-        }
+    foreach char [split $text {}] {
+        append out [expr {[regexp $hidden $char] ? [format \\u%04x [scan $char %c]] : $char}]
     }
-    return "\"$out\""
+    return $out
 }
 
 # SIGINT and SIGTERM end the work cleanly: SCRIPT is what begins the end.
@@ -261,7 +266,7 @@ proc ::pgsqlite::program::progress {what done {total 0}} {
     set rate [expr {$done * 1000 / max(1, $now - $progress_began)}]
     set line "$what: $done rows, $rate rows/s"
     if {$total > $done && $rate > 0} { append line ", [expr {($total - $done) / $rate}] s left" }
-    puts -nonewline stderr "\r$line\033\[K"
+    puts -nonewline stderr "\r[shown $line]\033\[K"
     flush stderr
 }
 
@@ -287,5 +292,5 @@ proc ::pgsqlite::program::ended {counts {names {}}} {
 proc ::pgsqlite::program::print {dict} {
     set width 0
     dict for {key value} $dict { set width [expr {max($width, [string length $key])}] }
-    dict for {key value} $dict { puts [format "%-*s  %s" $width $key $value] }
+    dict for {key value} $dict { puts [format "%-*s  %s" $width $key [shown $value]] }
 }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use pgsqlite::shown::{self, is_hidden};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -46,11 +47,12 @@ impl Log {
             Form::Text => {
                 line = format!("{time} {level} {event}");
                 for (key, value) in list {
-                    let odd = |c: char| c.is_whitespace() || c.is_control() || "\"=".contains(c);
+                    line.push_str(&format!(" {key}="));
+                    let odd = |c: char| c.is_whitespace() || is_hidden(c) || "\"=".contains(c);
                     if value.is_empty() || value.contains(odd) {
-                        line.push_str(&format!(" {key}={value:?}"));
+                        quote(&mut line, value);
                     } else {
-                        line.push_str(&format!(" {key}={value}"));
+                        line.push_str(value);
                     }
                 }
             }
@@ -63,9 +65,9 @@ impl Log {
                 ];
                 for (key, value) in head.iter().chain(list) {
                     line.push(if line.is_empty() { '{' } else { ',' });
-                    line.push_str(&json(key));
+                    quote(&mut line, key);
                     line.push(':');
-                    line.push_str(&json(value));
+                    quote(&mut line, value);
                 }
                 line.push('}');
             }
@@ -89,26 +91,29 @@ pub fn print(program: &str, text: &str) -> ExitCode {
     }
 }
 
-/// Writes words on standard error.
+/// Writes words on standard error. Lines and tabs in them are our own.
 pub fn complain(text: &str) {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') { out.push(c) } else { shown::push(&mut out, c) }
+    }
     // NOTE: nobody can be told that nothing can be told.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(out.as_bytes());
 }
 
-fn json(text: &str) -> String {
-    let mut out = String::from("\"");
+/// A string that JSON understands; the text form has the same.
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
     for c in text.chars() {
         match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if u32::from(c) < 0x20 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => shown::push(out, c),
         }
     }
     out.push('"');
-    out
 }
 
 #[cfg(test)]
@@ -124,8 +129,15 @@ mod tests {
         let wanted =
             "2017-10-09T00:00:00.000Z info request path=\"/a b\\n\" status=404 none=\"\"\n";
         assert_eq!(text, wanted);
+        let list = [("message", "\u{1b}[2J\u{9b}\u{202e}"), ("name", "a\u{2028}b\\")];
+        let text = log.line(now, "info", "request", &list);
+        let wanted = "message=\"\\u001b[2J\\u009b\\u202e\" name=\"a\\u2028b\\\\\"\n";
+        assert!(text.ends_with(wanted), "{text}");
+        let again = Log { form: Form::Json, ..log }.line(now, "info", "request", &list);
+        assert!(again.is_ascii() && again.contains("\\u009b\\u202e\""), "{again}");
+        let list = [("path", "/a b\n"), ("status", "404"), ("none", "")];
         let text = Log { form: Form::Json, ..log }.line(now, "info", "request", &list);
         assert!(text.starts_with("{\"time\":\"2017-10-09T00:00:00.000Z\",\"level\":\"info\","));
-        assert!(text.ends_with("\"path\":\"/a b\\u000a\",\"status\":\"404\",\"none\":\"\"}\n"));
+        assert!(text.ends_with("\"path\":\"/a b\\n\",\"status\":\"404\",\"none\":\"\"}\n"));
     }
 }

@@ -3,6 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use pgsqlite::daystream::remote::{Fault, Reason};
 use pgsqlite::daystream::{Identity, Position};
+use pgsqlite::shown::shown;
 
 /// The lines' media type.
 pub const TSV: &str = "text/tab-separated-values; charset=utf-8";
@@ -89,11 +90,12 @@ pub fn fault_line(fault: &Fault) -> String {
         if !value.is_empty() && value.chars().all(plain) {
             line.push_str(&format!(" {key} {value}"));
         } else {
-            line.push_str(&format!(" {key} {{{}}}", value.replace(['{', '}', '\\', '\n'], "?")));
+            let value = value.replace(['{', '}', '\\', '\n'], "?");
+            line.push_str(&format!(" {key} {{{}}}", shown(&value)));
         }
     }
     line.push('\t');
-    line.push_str(&fault.message.replace(['\t', '\n', '\r'], " "));
+    line.push_str(&shown(&fault.message.replace(['\t', '\n', '\r'], " ")));
     line.push('\n');
     line
 }
@@ -137,6 +139,9 @@ mod tests {
 
     #[test]
     fn an_error_goes_through_a_line() {
+        let odd = Fault::new(Reason::Server, "a\u{1b}]0;b\u{7}").with("path", "/\u{202e}x");
+        let line = fault_line(&odd);
+        assert!(line.ends_with("{/\\u202ex}\ta\\u001b]0;b\\u0007\n"), "{line}");
         let fault = Fault::new(Reason::Corrupt, "segment a\tb is\ndamaged")
             .with("segment", "2017-10-09/1.0.tsv")
             .with("byte", 7)

@@ -87,7 +87,11 @@ proc ::cluster::create {args} {
     array set $c [list bindir $option(-bindir) libdir $option(-libdir) tcp $option(-tcp) \
         owner [::pid] keep $option(-keep)]
     set dir $option(-dir)
-    if {$dir eq {}} { set dir [exec mktemp -d -t pgsqlite.XXXXXXXX] } else { exec mkdir $dir }
+    if {$dir eq {}} {
+        set dir [exec mktemp -d -t pgsqlite.XXXXXXXX]
+    } else {
+        exec mkdir -m 700 $dir
+    }
     set ${c}(dir) $dir
     set ${c}(data) $dir/data
     set ${c}(port) [expr {$option(-tcp) ? [free_port] : 5432}]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgsqlite::daystream::Error;
+use pgsqlite::shown::is_hidden;
 
 use super::parked::Parked;
 use super::ring::{Follower, Ring};
@@ -59,13 +60,13 @@ pub struct Streams {
 pub const PAGES: [&str; 2] = ["status", "metrics"];
 
 /// Whether a name can be that of a stream: one folder's name, nothing that leads elsewhere, nothing
-/// that is hidden, no page.
+/// that is hidden (also in the name: ESC, marks of direction), no page.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')
-        && !name.chars().any(|c| c == '/' || c == '\\' || c.is_control())
+        && !name.chars().any(|c| c == '/' || c == '\\' || is_hidden(c))
         && !PAGES.contains(&name)
 }
 
@@ -141,7 +142,7 @@ mod tests {
         for bad in ["empty", "link", "none", "", ".", "..", "../elsewhere", "flights/", "a\0b"] {
             assert!(streams.find(bad).is_none(), "{bad:?}");
         }
-        for bad in ["status", "metrics", ".hidden", "a\\b", "a\nb", "/etc"] {
+        for bad in ["status", "metrics", ".hidden", "a\\b", "a\nb", "a\u{202e}b", "/etc"] {
             assert!(!is_name(bad), "{bad:?}");
         }
         assert!(is_name("Flüge von gestern"));
