@@ -175,6 +175,9 @@ pub const JOB_CLOSE_MS: u64 = 10_000;
 /// go first.
 pub const NOTICES_MAX: usize = 10_000;
 
+/// A large object is read in pieces of so many bytes (`pg_lo_read`).
+pub const LARGE_OBJECT_PIECE_BYTES: usize = 1 << 20;
+
 /// How long a statement that `pg_query` has given up may take to end.
 pub const CANCEL_MS: u64 = 10_000;
 

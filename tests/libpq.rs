@@ -117,6 +117,37 @@ fn asynchronous_queries_single_rows_and_cancel() {
     conn.drain();
 }
 
+thread_local! {
+    static HELD: std::cell::RefCell<Option<Conn>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_notice_hook_may_set_the_notice_hook() {
+    let cluster = Cluster::shared();
+    let (first, second) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(String::new())));
+    let conn = connect(&cluster);
+    let (count, ear) = (Arc::clone(&first), Arc::clone(&second));
+    conn.set_notice_hook(Some(Box::new(move |_| {
+        *count.lock().expect("count") += 1;
+        let ear = Arc::clone(&ear);
+        HELD.with_borrow(|held| {
+            let hook = Box::new(move |text: &str| ear.lock().expect("ear").push_str(text));
+            held.as_ref().expect("held").set_notice_hook(Some(hook));
+        });
+        // What the hook that is running has captured is there still.
+        *count.lock().expect("count") += 1;
+    })));
+    HELD.set(Some(conn));
+    HELD.with_borrow(|held| {
+        let conn = held.as_ref().expect("held");
+        conn.query("do $$ begin raise notice 'one'; raise notice 'two'; end $$").expect("notices");
+        conn.set_notice_hook(None);
+        conn.query("do $$ begin raise notice 'three'; end $$").expect("notice");
+    });
+    assert_eq!(*first.lock().expect("count"), 2);
+    assert_eq!(*second.lock().expect("ear"), "NOTICE:  two\n");
+}
+
 #[test]
 fn notices_are_silent_or_hooked_and_notifications_arrive() {
     let cluster = Cluster::shared();

@@ -1,7 +1,7 @@
 //! Quoting of literals, identifiers and byte strings.
 
 use super::{Conn, Error, text};
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
 impl Conn {
     /// `text` as a quoted literal, `'...'` or ` E'...'`, right for this connection.
@@ -34,9 +34,9 @@ impl Conn {
         }
         // SAFETY: a NUL-terminated string that libpq allocated for us, freed once.
         unsafe {
-            let owned = text::owned(raw);
+            let copy = text::copied(CStr::from_ptr(raw).to_bytes());
             pq_sys::PQfreemem(raw.cast());
-            Ok(owned)
+            copy.map(text::into_text)
         }
     }
 
@@ -45,7 +45,7 @@ impl Conn {
     /// # Errors
     /// `POSTGRES LIBRARY` when the text is not valid in the connection's encoding.
     pub fn escape_string(&self, text: &str) -> Result<String, Error> {
-        let mut out = vec![0u8; escaped_size(text)?];
+        let mut out = escape_buffer(text)?;
         let mut failed: c_int = 0;
         // SAFETY: the buffer has twice the text's length plus one, as libpq requires.
         let length = unsafe {
@@ -60,8 +60,9 @@ impl Conn {
         if failed != 0 {
             return Err(self.last_error());
         }
-        out.truncate(length);
-        Ok(String::from_utf8_lossy(&out).into_owned())
+        // SAFETY: libpq has written so many bytes, and a NUL behind them.
+        unsafe { out.set_len(length) };
+        Ok(text::into_text(out))
     }
 
     /// A password in the form that `ALTER USER ... PASSWORD` stores, so that it is not sent, and
@@ -105,9 +106,13 @@ impl Conn {
     }
 }
 
-fn escaped_size(text: &str) -> Result<usize, Error> {
+/// Room for the escaped text: twice its length and a NUL.
+fn escape_buffer(text: &str) -> Result<Vec<u8>, Error> {
     let size = text.len().checked_mul(2).and_then(|n| n.checked_add(1));
-    size.ok_or_else(|| Error::Library { message: "the text is too long".to_owned() })
+    let size = size.ok_or_else(|| Error::Library { message: "the text is too long".to_owned() })?;
+    let mut buffer = Vec::new();
+    text::reserve(&mut buffer, size)?;
+    Ok(buffer)
 }
 
 /// The inside of a string literal without a connection: libpq then goes by the settings of the
@@ -116,7 +121,7 @@ fn escaped_size(text: &str) -> Result<usize, Error> {
 /// # Errors
 /// `POSTGRES LIBRARY` when the text is longer than memory allows.
 pub fn escape_string(text: &str) -> Result<String, Error> {
-    let mut out = vec![0u8; escaped_size(text)?];
+    let mut out = escape_buffer(text)?;
     // SAFETY: the buffer has twice the text's length plus one, as libpq requires.
     let length = unsafe {
         pq_sys::PQescapeString(
@@ -125,8 +130,9 @@ pub fn escape_string(text: &str) -> Result<String, Error> {
             text.len(),
         )
     };
-    out.truncate(length);
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    // SAFETY: libpq has written so many bytes, and a NUL behind them.
+    unsafe { out.set_len(length) };
+    Ok(text::into_text(out))
 }
 
 /// Bytes as the inside of a literal in octal escapes, without a connection.
@@ -141,9 +147,9 @@ pub fn escape_bytea(bytes: &[u8]) -> Result<String, Error> {
         if raw.is_null() {
             return Err(Error::Library { message: "out of memory".to_owned() });
         }
-        let owned = text::owned(raw.cast());
+        let copy = text::copied(CStr::from_ptr(raw.cast()).to_bytes());
         pq_sys::PQfreemem(raw.cast());
-        Ok(owned)
+        copy.map(text::into_text)
     }
 }
 
@@ -160,8 +166,8 @@ pub fn unescape_bytea(text: &[u8]) -> Result<Vec<u8>, Error> {
         if raw.is_null() {
             return Err(Error::Library { message: "out of memory".to_owned() });
         }
-        let bytes = std::slice::from_raw_parts(raw, length).to_vec();
+        let bytes = text::copied(std::slice::from_raw_parts(raw, length));
         pq_sys::PQfreemem(raw.cast());
-        Ok(bytes)
+        bytes
     }
 }

@@ -3,6 +3,7 @@
 
 use super::connect::plain_message;
 use super::{Conn, Error, Oid, ServerError, text};
+use crate::limits::LARGE_OBJECT_PIECE_BYTES;
 use std::ffi::{c_char, c_int};
 
 /// `INV_READ`, `INV_WRITE` of libpq's `libpq-fs.h`.
@@ -50,6 +51,7 @@ impl Conn {
                 let server = ServerError { sqlstate, message, ..ServerError::default() };
                 Error::Server(Box::new(server))
             }
+            Error::Lost { message } => Error::Lost { message: plain_message(&message).0 },
             other => other,
         })
     }
@@ -92,19 +94,30 @@ impl Conn {
         self.lo_checked(unsafe { pq_sys::lo_close(self.as_raw(), fd) }.into())
     }
 
-    /// Reads at most `length` bytes (at most 1 GiB).
+    /// Reads at most `length` bytes (at most 1 GiB): in pieces, so that memory is taken for what is
+    /// there, not for what was asked for, here and in the server.
     ///
     /// # Errors
-    /// See [`Conn::lo_creat`].
+    /// See [`Conn::lo_creat`]; `POSTGRES LIBRARY` when memory is short.
     pub fn lo_read(&self, fd: i32, length: usize) -> Result<Vec<u8>, Error> {
-        let mut buffer = vec![0u8; length.min(1 << 30)];
-        // SAFETY: the buffer has the length that is passed.
-        let got = unsafe {
-            pq_sys::lo_read(self.as_raw(), fd, buffer.as_mut_ptr().cast::<c_char>(), buffer.len())
-        };
-        let got: usize = self.lo_checked(got.into())?;
-        buffer.truncate(got);
-        Ok(buffer)
+        let length = length.min(1 << 30);
+        let mut buffer = Vec::new();
+        loop {
+            let piece = LARGE_OBJECT_PIECE_BYTES.min(length - buffer.len());
+            text::reserve(&mut buffer, piece)?;
+            let room = buffer.spare_capacity_mut();
+            // SAFETY: the room behind the bytes has at least the length that is passed.
+            let got = unsafe {
+                pq_sys::lo_read(self.as_raw(), fd, room.as_mut_ptr().cast::<c_char>(), piece)
+            };
+            let got: usize = self.lo_checked(got.into())?;
+            let got = got.min(piece);
+            // SAFETY: libpq has written so many bytes into that room.
+            unsafe { buffer.set_len(buffer.len() + got) };
+            if got < piece || buffer.len() == length {
+                return Ok(buffer);
+            }
+        }
     }
 
     /// Writes bytes (at most 1 GiB) and returns how many were written.

@@ -24,13 +24,14 @@ impl ParamList {
     /// Adds a parameter.
     ///
     /// # Errors
-    /// `POSTGRES NUL`.
+    /// `POSTGRES NUL`, `POSTGRES LIBRARY` when memory is short.
     pub fn push(&mut self, param: Param<'_>) -> Result<(), Error> {
         let start = param.map(|_| self.text.len());
         if let Some(bytes) = param {
             if memchr::memchr(0, bytes).is_some() {
                 return Err(Error::Nul { what: "parameter" });
             }
+            text::reserve(&mut self.text, bytes.len() + 1)?;
             self.text.extend_from_slice(bytes);
             self.text.push(0);
         }

@@ -1,13 +1,14 @@
 //! A connection handle: a connection to the server behind a channel and a command of the same name.
 
-use super::handles::{Handles, not_a_connection};
+use super::failure::Codes;
+use super::handles::{self, not_a_connection};
 use super::watch::Watch;
 use super::{QueryResult, handle_command};
 use crate::libpq::{Conn, PgResult};
 use crate::tcl::channel::{self, Channel};
 use crate::tcl::command::{self, Command};
 use crate::tcl::tracked::Text;
-use crate::tcl::{CmdResult, Exception, Failure, Interp, InterpRef, Obj, state};
+use crate::tcl::{CmdResult, Exception, Failure, Interp, InterpRef, Obj};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -16,29 +17,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Numbers connections. One for the process, since handles can be shared between its interpreters.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// A connection that a script holds. Everything is released by [`Connection::disconnect`], which
-/// the end of its channel, of its command or of its interpreter calls too.
+/// A connection that a script holds. It is there for the interpreters that have its channel, and
+/// ends with the last of them: see [`super::share`].
 pub struct Connection {
-    name: String,
-    handle: Obj,
+    pub(super) name: String,
+    pub(super) handle: Obj,
     serial: u64,
-    conn: RefCell<Option<Rc<Conn>>>,
-    /// The interpreter that has the command.
-    home: InterpRef,
-    command: RefCell<Option<Command>>,
-    channel: Cell<Option<Channel>>,
+    pub(super) conn: RefCell<Option<Rc<Conn>>>,
+    /// The interpreter that has the command, or, after its end, one that has the channel.
+    pub(super) home: RefCell<Option<InterpRef>>,
+    /// The interpreter that made it; None of one that came from another thread.
+    pub(super) born: RefCell<Option<InterpRef>>,
+    pub(super) command: RefCell<Option<Command>>,
+    pub(super) channel: Cell<Option<Channel>>,
     null_value: RefCell<Obj>,
     results: RefCell<BTreeMap<u64, Weak<QueryResult>>>,
-    next_result: Cell<u64>,
-    statements: Cell<u64>,
+    pub(super) next_result: Cell<u64>,
+    pub(super) statements: Cell<u64>,
     /// A `pg_select -rowbyrow` reads from it.
     streaming: Cell<bool>,
     /// Some work has the connection: see [`Connection::lend`].
-    lent: Cell<bool>,
+    pub(super) lent: Cell<bool>,
     /// Whether it is made anew when found lost: see [`super::reconnect`].
-    reconnects: Cell<bool>,
+    pub(super) reconnects: Cell<bool>,
     /// When results go by themselves.
-    autoclear: Cell<Autoclear>,
+    pub(super) autoclear: Cell<Autoclear>,
+    codes: Cell<Codes>,
     me: Weak<Connection>,
     pub(super) copy: super::copy::State,
     pub(super) watch: Watch,
@@ -78,11 +82,23 @@ impl Connection {
     ) -> CmdResult<Rc<Connection>> {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let name = name.map_or_else(|| format!("pgsql0x{serial:x}"), str::to_owned);
-        let connection = Rc::new_cyclic(|me| Connection {
+        let connection = Connection::new(name, serial, conn);
+        let here = InterpRef::new(interp);
+        connection.born.replace(Some(here.clone()));
+        connection.home.replace(Some(here));
+        connection.register(interp)?;
+        handles::add(&connection);
+        Ok(connection)
+    }
+
+    /// A connection that no interpreter has yet.
+    pub(super) fn new(name: String, serial: u64, conn: Conn) -> Rc<Connection> {
+        Rc::new_cyclic(|me| Connection {
             handle: Obj::text(&name),
             serial,
             conn: RefCell::new(Some(Rc::new(conn))),
-            home: InterpRef::new(interp),
+            home: RefCell::new(None),
+            born: RefCell::new(None),
             command: RefCell::new(None),
             channel: Cell::new(None),
             null_value: RefCell::new(Obj::empty()),
@@ -93,14 +109,13 @@ impl Connection {
             lent: Cell::new(false),
             reconnects: Cell::new(false),
             autoclear: Cell::default(),
+            codes: Cell::default(),
             me: me.clone(),
             copy: super::copy::State::default(),
             watch: Watch::default(),
             notice: super::notice::Handler::default(),
             name,
-        });
-        connection.register(interp)?;
-        Ok(connection)
+        })
     }
 
     /// Puts command and channel into the interpreter.
@@ -117,11 +132,10 @@ impl Connection {
                 }
             },
         )?;
-        state::of::<Handles>(interp).add_connection(command.identity(), self);
         self.command.replace(Some(command));
         let driver: Rc<dyn channel::Driver> = Rc::clone(self) as _;
         let channel = channel::create(interp, &self.name, driver).inspect_err(|_| {
-            self.disconnect();
+            self.end();
         })?;
         self.channel.set(Some(channel));
         for (option, value) in
@@ -144,11 +158,6 @@ impl Connection {
         &self.handle
     }
 
-    /// Whether its command is in this interpreter.
-    pub(super) fn is_home(&self, interp: Interp) -> bool {
-        self.home.get() == Some(interp)
-    }
-
     pub(super) fn serial(&self) -> u64 {
         self.serial
     }
@@ -163,11 +172,6 @@ impl Connection {
         self.conn.borrow().is_some() || self.lent.get()
     }
 
-    /// The interpreter that has the command, while it is there.
-    pub(super) fn home_interp(&self) -> Option<Interp> {
-        self.home.get()
-    }
-
     pub(super) fn weak(&self) -> Weak<Connection> {
         Weak::clone(&self.me)
     }
@@ -178,6 +182,15 @@ impl Connection {
 
     pub(super) fn set_autoclear(&self, autoclear: Autoclear) {
         self.autoclear.set(autoclear);
+    }
+
+    pub(super) fn set_codes(&self, codes: Codes) {
+        self.codes.set(codes);
+    }
+
+    /// The form of the codes of its errors.
+    pub(super) fn codes(&self) -> Codes {
+        self.codes.get()
     }
 
     pub(super) fn reconnects(&self) -> bool {
@@ -338,44 +351,5 @@ impl Connection {
     /// All results, the oldest first.
     pub(super) fn results(&self) -> Vec<Rc<QueryResult>> {
         self.results.borrow().values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Disconnects and takes away everything: results, command, channel. Safe to call again.
-    pub fn disconnect(&self) {
-        // NOTE: each part is taken out before it is released, for each release may come back here.
-        let conn = self.conn.take();
-        self.lent.set(false);
-        self.copy.end();
-        self.end_watch();
-        for result in self.results() {
-            result.clear();
-        }
-        let command = self.command.borrow().clone();
-        if let Some(command) = command {
-            command.delete();
-        }
-        if let (Some(channel), Some(home)) = (self.channel.take(), self.home.get()) {
-            channel.unregister(home);
-        }
-        drop(conn);
-    }
-
-    fn command_deleted(&self, interp: Interp) {
-        if let Some(command) = self.command.take() {
-            state::of::<Handles>(interp).remove_connection(command.identity());
-        }
-        self.disconnect();
-    }
-
-    /// The channel was closed; without an interpreter the process ends, and Tcl is not to be
-    /// touched any more.
-    pub(super) fn channel_closed(&self, interp: Option<Interp>) {
-        self.channel.set(None);
-        if interp.is_some() {
-            self.disconnect();
-        } else {
-            self.lent.set(false);
-            drop(self.conn.take());
-        }
     }
 }

@@ -8,7 +8,7 @@
 use super::failure::request_failed;
 use super::{Connection, QueryResult};
 use crate::libpq::{self, Conn, CopyData, CopyRead, PgResult, Status};
-use crate::tcl::channel::Driver;
+use crate::tcl::channel::{Driver, Parcel};
 use crate::tcl::{CmdResult, Failure, Interp};
 use std::any::Any;
 use std::cell::RefCell;
@@ -267,6 +267,10 @@ impl Driver for Connection {
 
     fn any(self: Rc<Self>) -> Rc<dyn Any> {
         self
+    }
+
+    fn depart(&self) -> Option<Box<dyn Parcel>> {
+        self.departed()
     }
 
     fn descriptor(&self) -> Option<i32> {

@@ -1,9 +1,10 @@
 //! `pg_dbinfo`: what is known of a connection without asking the server.
 
 use super::Connection;
-use super::handles::{Handles, plain_connection};
-use crate::libpq::TransactionStatus;
-use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, state};
+use super::failure::lost;
+use super::handles::{connections, plain_connection};
+use crate::libpq::{Conn, TransactionStatus};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
 
 const OPTIONS: [&str; 20] = [
     "connections",
@@ -39,12 +40,13 @@ pub(super) fn dbinfo(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     }
     let value = match (option.as_ref(), arguments) {
         ("connections", []) => {
-            let all = state::of::<Handles>(interp).connections();
+            let all = connections(interp);
             Obj::list(&all.iter().map(|c| c.handle().clone()).collect::<Vec<_>>())
         }
         ("connections", _) => return Err(Failure::wrong_args("pg_dbinfo connections").into()),
         ("param", [name, param]) => {
             let conn = plain_connection(interp, name)?.conn()?;
+            there(&conn)?;
             Obj::text(&conn.parameter_status(&param.text_lossy()).unwrap_or_default())
         }
         ("param", _) => {
@@ -63,8 +65,17 @@ pub(super) fn dbinfo(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     Ok(Flow::Value(value))
 }
 
+/// COMPAT: what is asked of a lost connection raises, as any statement on it does: what libpq would
+/// answer (no version, no process) is no fact.
+fn there(conn: &Conn) -> CmdResult<()> {
+    if conn.is_lost() { Err(lost(conn)) } else { Ok(()) }
+}
+
 fn fact(connection: &Connection, option: &str) -> CmdResult {
     let conn = connection.conn()?;
+    if !["results", "sql_count", "status"].contains(&option) {
+        there(&conn)?;
+    }
     Ok(match option {
         "results" => {
             let all = connection.results();

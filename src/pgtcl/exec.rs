@@ -2,7 +2,7 @@
 //! `pg_set_single_row_mode`, `pg_blocking`, `pg_cancelrequest`.
 
 use super::Connection;
-use super::failure::{library_failed, request_failed};
+use super::failure::{library_failed, lost, request_failed};
 use super::handles::connection;
 use super::statement::{Call, Statement};
 use crate::libpq::Progress;
@@ -61,7 +61,8 @@ fn next_result(interp: Interp, connection: &Rc<Connection>) -> Result<Flow, Exce
 }
 
 /// `pg_getdata conn -result`: as `pg_getresult`, and a callback of `pg_sql` stays.
-/// `pg_getdata conn -connection`: goes on with `pg_connect -async 1`; what it waits for.
+/// `pg_getdata conn -connection`: goes on with `pg_connect -async 1`; what it waits for. It raises
+/// when the connection could not be made.
 pub(super) fn getdata(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, name, option] = words else {
         return Err(Failure::wrong_args("pg_getdata connection -result|-connection").into());
@@ -70,9 +71,10 @@ pub(super) fn getdata(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
     match option.internal() {
         b"-result" => next_result(interp, &connection),
         b"-connection" => {
-            let progress = connection.conn()?.connect_poll();
-            Ok(Flow::Value(Obj::text(match progress {
-                Progress::Failed => "PGRES_POLLING_FAILED",
+            let conn = connection.conn()?;
+            Ok(Flow::Value(Obj::text(match conn.connect_poll() {
+                // COMPAT: a loop that waits for one state only ends, too.
+                Progress::Failed => return Err(lost(&conn)),
                 Progress::Reading => "PGRES_POLLING_READING",
                 Progress::Writing => "PGRES_POLLING_WRITING",
                 Progress::Done => "PGRES_POLLING_OK",
@@ -110,7 +112,7 @@ pub(super) fn cancelrequest(interp: Interp, words: &[Obj]) -> Result<Flow, Excep
         connection.forget_waiter();
     }
     let outcome = conn.cancel_handle().and_then(|cancel| cancel.cancel());
-    outcome.map_err(|error| library_failed("cannot cancel", error))?;
+    outcome.map_err(|error| library_failed("cannot cancel", error, connection.codes()))?;
     Ok(Obj::empty().into())
 }
 

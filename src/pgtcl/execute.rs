@@ -62,7 +62,7 @@ pub(super) fn execute(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> 
             return Ok(Obj::text(&result.cmd_tuples()).into());
         }
         // COMPAT: the message is a list of status and message.
-        _ => return Err(listed(&result)),
+        _ => return Err(listed(&result, connection.codes())),
     }
     let rows = Rows {
         columns: Columns::of(&result),

@@ -1,38 +1,51 @@
 //! From a word of a script to the connection or result it names.
 //!
 //! A connection is found by its command, whatever that is called now, else by its channel (so that
-//! `interp share` works, and the first name after a `rename` of the command). A result is found by
+//! `interp share` works, and the first name after a `rename` of the command); but an interpreter
+//! that has not its channel, or no longer, has not the connection. A result is found by
 //! its command, else as `CONNECTION.NUMBER`.
 
 use super::{Connection, QueryResult};
 use crate::tcl::channel::Channel;
 use crate::tcl::{CmdResult, Failure, Interp, Obj};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-/// The handles whose commands are in an interpreter, by the identity of the command.
-#[derive(Default)]
-pub(super) struct Handles {
-    connections: RefCell<HashMap<usize, Weak<Connection>>>,
+thread_local! {
+    /// The connections of this thread.
+    static ALL: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Handles {
-    pub(super) fn add_connection(&self, command: usize, connection: &Rc<Connection>) {
-        self.connections.borrow_mut().insert(command, Rc::downgrade(connection));
-    }
+/// A connection is there.
+pub(super) fn add(connection: &Rc<Connection>) {
+    ALL.with_borrow_mut(|all| {
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Rc::downgrade(connection));
+    });
+}
 
-    pub(super) fn remove_connection(&self, command: usize) {
-        self.connections.borrow_mut().remove(&command);
-    }
+fn all() -> Vec<Rc<Connection>> {
+    ALL.with_borrow(|all| all.iter().filter_map(Weak::upgrade).collect())
+}
 
-    /// All connections, the oldest first.
-    pub(super) fn connections(&self) -> Vec<Rc<Connection>> {
-        let mut all: Vec<_> =
-            self.connections.borrow().values().filter_map(Weak::upgrade).collect();
-        all.sort_by_key(|connection| connection.serial());
-        all
-    }
+/// The connections that an interpreter has, the oldest first.
+pub(super) fn connections(interp: Interp) -> Vec<Rc<Connection>> {
+    let mut all = all();
+    all.retain(|connection| connection.is_open() && connection.is_shared_with(interp));
+    all.sort_by_key(|connection| connection.serial());
+    all
+}
+
+/// Whether a connection of this name, made by this interpreter, lives on in another. To share one
+/// of the same name with that interpreter would make Tcl end the process.
+pub(super) fn lives_elsewhere(interp: Interp, name: &str) -> bool {
+    let made_here = |connection: &Connection| {
+        let born = connection.born.borrow();
+        born.as_ref().and_then(crate::tcl::InterpRef::get) == Some(interp)
+    };
+    all().iter().any(|connection| {
+        connection.name() == name && connection.channel().is_some() && made_here(connection)
+    })
 }
 
 /// The connection that `name` names: its handle, or the name to which its command was renamed.
@@ -54,9 +67,18 @@ pub(super) fn not_a_connection(name: &Obj, what: &str) -> Failure {
 }
 
 pub(super) fn find(interp: Interp, name: &Obj) -> Option<Rc<Connection>> {
-    let channel = || Channel::lookup(interp, name)?.driver::<Connection>();
-    let found = interp.object(name).or_else(channel);
-    found.filter(|connection| connection.is_open())
+    let there =
+        |connection: &Rc<Connection>| connection.is_open() && connection.is_shared_with(interp);
+    let channel = || {
+        let channel = Channel::lookup(interp, name)?;
+        let connection = channel.driver::<Connection>()?;
+        connection.found_by(channel);
+        Some(connection)
+    };
+    // The command may be the shell of a connection that went to another thread, and came back.
+    let found = interp.object(name).filter(there).or_else(channel).filter(there)?;
+    found.settle(interp);
+    Some(found)
 }
 
 /// The result that `name` names.

@@ -3,15 +3,18 @@
 //! Descriptors live as long as their transaction. As in Pgtcl, opening, reading, writing, seeking
 //! and the like give -1 when the server refuses, and creating gives 0; the global errorCode and
 //! `pg_dbinfo error_message` then say why. `pg_lo_unlink`, `pg_lo_import` and `pg_lo_export` raise.
+//! On a lost connection all of them raise: -1 would look like a refusal, and 0 like an object.
 
-use super::failure::library_failed;
+use super::failure::{Codes, library_failed, request_failed};
 use super::handles::connection;
 use crate::libpq::{Conn, Error, LargeObjectMode, Whence};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj};
 use std::rc::Rc;
 
-fn conn(interp: Interp, handle: &Obj) -> CmdResult<Rc<Conn>> {
-    connection(interp, handle)?.idle_conn()
+/// The connection, and the form of the codes of its errors.
+fn conn(interp: Interp, handle: &Obj) -> CmdResult<(Rc<Conn>, Codes)> {
+    let connection = connection(interp, handle)?;
+    Ok((connection.idle_conn()?, connection.codes()))
 }
 
 fn wrong<T>(usage: &str) -> Result<T, Exception> {
@@ -26,16 +29,23 @@ fn bad<T>(message: &str, word: &Obj) -> CmdResult<T> {
 
 /// What a call gives. As in Pgtcl it is no error when the server refuses: `refused` says so, and
 /// the code that an error would have is left.
+///
+/// # Errors
+/// The connection is lost: `POSTGRESQL REQUEST_FAILED ...`.
 fn told<T>(
     interp: Interp,
-    conn: &Conn,
+    (conn, codes): (&Conn, Codes),
     refused: T,
     call: impl FnOnce(&Conn) -> Result<T, Error>,
-) -> T {
-    conn.lo_told(call).unwrap_or_else(|error| {
-        library_failed("", error).leave_code(interp);
-        refused
-    })
+) -> CmdResult<T> {
+    match conn.lo_told(call) {
+        Ok(value) => Ok(value),
+        Err(error) if !conn.is_ok() => Err(request_failed(conn, error)),
+        Err(error) => {
+            library_failed("", error, codes).leave_code(interp);
+            Ok(refused)
+        }
+    }
 }
 
 /// As [`told`], of a number: -1 for what the server refused.
@@ -44,8 +54,8 @@ fn number<T: Into<i64>>(
     handle: &Obj,
     call: impl FnOnce(&Conn) -> Result<T, Error>,
 ) -> Result<Flow, Exception> {
-    let conn = conn(interp, handle)?;
-    Ok(Obj::int(told(interp, &conn, -1, |conn| call(conn).map(Into::into))).into())
+    let (conn, codes) = conn(interp, handle)?;
+    Ok(Obj::int(told(interp, (&conn, codes), -1, |conn| call(conn).map(Into::into))?).into())
 }
 
 /// A number that is no large object's or descriptor's becomes one that there is not.
@@ -90,9 +100,11 @@ pub(super) fn read(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let fd = small::<i32>(interp, fd)?;
     let length = length.as_int(interp)?;
-    let conn = conn(interp, handle)?;
+    let (conn, codes) = conn(interp, handle)?;
     let Ok(length @ 1..) = usize::try_from(length) else { return Ok(Obj::int(0).into()) };
-    let Some(bytes) = told(interp, &conn, None, |conn| conn.lo_read(fd, length).map(Some)) else {
+    let Some(bytes) =
+        told(interp, (&conn, codes), None, |conn| conn.lo_read(fd, length).map(Some))?
+    else {
         return Ok(Obj::int(-1).into());
     };
     interp.set_var(variable, None, &Obj::bytes(&bytes))?;
@@ -142,8 +154,8 @@ pub(super) fn creat(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
             _ => return bad("mode must be some OR'd combination of INV_READ, and INV_WRITE", word),
         }
     }
-    let conn = conn(interp, handle)?;
-    Ok(Obj::int(told(interp, &conn, 0, |conn| conn.lo_creat(mode)).into()).into())
+    let (conn, codes) = conn(interp, handle)?;
+    Ok(Obj::int(told(interp, (&conn, codes), 0, |conn| conn.lo_creat(mode))?.into()).into())
 }
 
 /// `pg_lo_tell conn fd`: the position.
@@ -168,10 +180,10 @@ pub(super) fn truncate(interp: Interp, words: &[Obj]) -> Result<Flow, Exception>
 pub(super) fn unlink(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, handle, oid] = words else { return wrong("pg_lo_unlink conn oid") };
     let oid = small::<u32>(interp, oid)?;
-    let conn = conn(interp, handle)?;
+    let (conn, codes) = conn(interp, handle)?;
     let outcome = conn.lo_told(|conn| conn.lo_unlink(oid));
-    let done =
-        outcome.map_err(|error| library_failed(&format!("unlink of {oid} failed"), error))?;
+    let done = outcome
+        .map_err(|error| library_failed(&format!("unlink of {oid} failed"), error, codes))?;
     Ok(Obj::int(done.into()).into())
 }
 
@@ -179,10 +191,10 @@ pub(super) fn unlink(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
 pub(super) fn import(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [_, handle, file] = words else { return wrong("pg_lo_import conn filename") };
     let file = file.as_text()?;
-    let conn = conn(interp, handle)?;
+    let (conn, codes) = conn(interp, handle)?;
     let outcome = conn.lo_told(|conn| conn.lo_import(&file));
     let what = format!("import of '{file}' failed");
-    Ok(Obj::int(outcome.map_err(|error| library_failed(&what, error))?.into()).into())
+    Ok(Obj::int(outcome.map_err(|error| library_failed(&what, error, codes))?.into()).into())
 }
 
 /// `pg_lo_export conn oid filename`: writes a large object's bytes into a file.
@@ -192,8 +204,8 @@ pub(super) fn export(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let oid = small::<u32>(interp, oid)?;
     let file = file.as_text()?;
-    let conn = conn(interp, handle)?;
+    let (conn, codes) = conn(interp, handle)?;
     let outcome = conn.lo_told(|conn| conn.lo_export(oid, &file));
-    outcome.map_err(|error| library_failed("export failed", error))?;
+    outcome.map_err(|error| library_failed("export failed", error, codes))?;
     Ok(Obj::empty().into())
 }

@@ -5,7 +5,7 @@
 //! script. Both run from the event loop at global level; their errors go to `interp bgerror`.
 
 use super::Connection;
-use super::failure::{request_failed, result_failed};
+use super::failure::{Codes, request_failed, result_failed};
 use super::handles::connection;
 use super::watch::Listener;
 use crate::libpq::Conn;
@@ -32,11 +32,11 @@ fn channel_name(word: &str) -> String {
 }
 
 /// Sends LISTEN or UNLISTEN.
-fn send(conn: &Conn, verb: &str, channel: &str) -> CmdResult<()> {
+fn send(conn: &Conn, codes: Codes, verb: &str, channel: &str) -> CmdResult<()> {
     let failed = |error| request_failed(conn, error);
     let name = conn.escape_identifier(channel).map_err(failed)?;
     let result = conn.exec(&format!("{verb} {name}")).map_err(failed)?;
-    if result.status().is_error() { Err(result_failed(&result)) } else { Ok(()) }
+    if result.status().is_error() { Err(result_failed(&result, codes)) } else { Ok(()) }
 }
 
 /// `pg_listen conn channel ?callback?`: runs the callback for each NOTIFY on the channel; without
@@ -55,7 +55,7 @@ pub(super) fn listen(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     match callback {
         Some(callback) => {
             if !connection.listens_to(&channel) {
-                send(&conn, "LISTEN", &channel)?;
+                send(&conn, connection.codes(), "LISTEN", &channel)?;
             }
             connection.remove_listener(interp, &channel);
             let callback = callback.clone();
@@ -69,7 +69,7 @@ pub(super) fn listen(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
                 return Err(Failure::new(format!("not listening on {word}"), &code).into());
             }
             if !connection.listens_to(&channel) && conn.is_ok() {
-                send(&conn, "UNLISTEN", &channel)?;
+                send(&conn, connection.codes(), "UNLISTEN", &channel)?;
             }
         }
     }
@@ -104,7 +104,7 @@ impl Connection {
         drop(listeners);
         channels.sort_unstable();
         channels.dedup();
-        channels.iter().try_for_each(|channel| send(conn, "LISTEN", channel))
+        channels.iter().try_for_each(|channel| send(conn, self.codes(), "LISTEN", channel))
     }
 }
 

@@ -32,6 +32,7 @@ mod reconnect;
 mod result_command;
 mod row;
 mod select;
+mod share;
 mod statement;
 mod substitute;
 mod watch;

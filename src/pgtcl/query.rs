@@ -6,7 +6,7 @@
 //! the first ends after the last. `pgsqlite::stop` ends a wait, and the statement is cancelled.
 
 use super::Connection;
-use super::failure::{request_failed, result_failed};
+use super::failure::{Codes, request_failed, result_failed};
 use super::handles::{connection, not_a_connection};
 use super::select::{self, Buffered, Target};
 use super::statement::Statement;
@@ -90,7 +90,7 @@ impl Query {
                 self.result = Obj::text(&result.cmd_tuples());
                 return Ok(());
             }
-            _ => return Err(result_failed(&result)),
+            _ => return Err(result_failed(&result, Codes::WithSqlstate)),
         }
         if let Some(target) = self.target.take() {
             self.rows = Some(select::buffered(interp, result, target, self.count.take())?);
@@ -170,7 +170,8 @@ pub(super) fn query(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let pending = Rc::new(Pending::default());
     let waits = coroutine.is_some();
     pending.coroutine.replace(coroutine.map(|name| (InterpRef::new(interp), name)));
-    connection.wait_for_results(Waiter::Query(Rc::clone(&pending)));
+    let waiter = Waiter::Query { interp: InterpRef::new(interp), pending: Rc::clone(&pending) };
+    connection.wait_for_results(waiter);
     let (target, result) = (Some(target), Obj::empty());
     let query = Query { connection, pending, target, count, rows: None, result };
     drop(conn);

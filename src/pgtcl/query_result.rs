@@ -1,5 +1,6 @@
 //! A result handle: a result of the server behind a command `CONNECTION.NUMBER`.
 
+use super::failure::Codes;
 use super::row::Columns;
 use super::{Connection, result_command};
 use crate::libpq::PgResult;
@@ -149,6 +150,16 @@ impl QueryResult {
     /// Whether it has not been cleared.
     pub(super) fn is_there(&self) -> bool {
         self.command.borrow().is_some()
+    }
+
+    /// The form of the codes of its connection's errors.
+    pub(super) fn codes(&self) -> Codes {
+        self.connection.upgrade().map_or_else(Codes::default, |connection| connection.codes())
+    }
+
+    /// Whether its command is in this interpreter.
+    pub(super) fn is_in(&self, interp: Interp) -> bool {
+        self.command.borrow().as_ref().is_some_and(|command| command.is_of(interp))
     }
 
     /// The name of its connection's handle.

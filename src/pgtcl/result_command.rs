@@ -100,7 +100,8 @@ fn run(
     let option = option.text_lossy();
     let result = handle.pg_result();
     let value = match (option.as_ref(), arguments) {
-        ("-error", [field]) => error_field(&result, field)?,
+        // The second name is that of other Pgtcls; it is not in the list.
+        ("-error" | "-errorField", [field]) => error_field(&result, field)?,
         ("-assign", [array]) => assign(interp, handle, array)?,
         ("-assignbyidx", [array]) => assign_by_index(interp, handle, array, "")?,
         ("-assignbyidx", [array, suffix]) => {
@@ -273,7 +274,7 @@ fn dict(handle: &QueryResult, null: &Obj) -> Obj {
 fn foreach(handle: &QueryResult, array: &Obj, body: &Obj) -> Result<Flow, Exception> {
     let result = handle.pg_result();
     if result.status() != Status::TuplesOk && result.status() != Status::SingleTuple {
-        return Err(result_failed(&result));
+        return Err(result_failed(&result, handle.codes()));
     }
     let columns = handle.columns();
     let rows = Foreach { result, columns, row: 0, array: array.clone() };
@@ -296,6 +297,10 @@ impl Iteration for Foreach {
         self.columns.set(interp, Some(&self.array), &self.result, self.row, &Nulls::Unset)?;
         self.row += 1;
         Ok(true)
+    }
+
+    fn gives_last(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, _interp: Interp) -> CmdResult {

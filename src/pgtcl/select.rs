@@ -157,7 +157,7 @@ pub(super) fn select(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let result = statement.exec(&conn)?;
     connection.begin_copy(&result, None);
     if result.status() != Status::TuplesOk {
-        return Err(result_failed(&result));
+        return Err(result_failed(&result, connection.codes()));
     }
     let rows = buffered(interp, result, target, count)?;
     Ok(Flow::Body(Body::new("pg_select", body.clone(), rows)))
@@ -292,6 +292,10 @@ impl Iteration for Buffered {
         Ok(true)
     }
 
+    fn gives_last(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self, interp: Interp) -> CmdResult {
         interp.unset_var(&self.target.array, None);
         Ok(Obj::empty())
@@ -354,11 +358,15 @@ impl Iteration for Streamed {
                 }
                 _ => {
                     self.connection.begin_copy(&result, None);
-                    return Err(result_failed(&result));
+                    return Err(result_failed(&result, self.connection.codes()));
                 }
             }
         }
         Ok(false)
+    }
+
+    fn gives_last(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, interp: Interp) -> CmdResult {

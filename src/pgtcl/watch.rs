@@ -27,7 +27,7 @@ pub(super) enum Waiter {
     /// `pg_sql -callback`: the script fetches them itself.
     Script { interp: InterpRef, script: Obj },
     /// `pg_query`.
-    Query(Rc<Pending>),
+    Query { interp: InterpRef, pending: Rc<Pending> },
 }
 
 /// The watched socket: the handler goes before the descriptor.
@@ -154,9 +154,46 @@ impl Connection {
         drop(watch.on_loss.take());
         watch.wanted.set(false);
         let waiter = watch.waiter.take();
-        if let Some(Waiter::Query(pending)) = waiter {
+        if let Some(Waiter::Query { pending, .. }) = waiter {
             pending.end();
         }
+    }
+
+    /// The event loop is to go on for another interpreter.
+    pub(super) fn watch_again(&self) {
+        self.unwatch_socket();
+        drop(self.watch.timer.take());
+        self.rewatch();
+        self.used();
+    }
+
+    /// An interpreter that has the connection, and hears of it.
+    pub(super) fn a_listener(&self) -> Option<Interp> {
+        let listeners = self.watch.listeners.borrow();
+        let losses = self.watch.on_loss.borrow();
+        let heard = listeners.iter().map(|l| &l.interp).chain(losses.iter().map(|(of, _)| of));
+        heard.filter_map(InterpRef::get).find(|interp| self.is_shared_with(*interp))
+    }
+
+    /// Nobody in this interpreter is to hear of anything any more.
+    pub(super) fn forget_listeners(&self, interp: Interp) {
+        let watch = &self.watch;
+        watch.listeners.borrow_mut().retain(|listener| !listener.interp.is(interp));
+        watch.on_loss.borrow_mut().retain(|(of, _)| !of.is(interp));
+        let waits = match &*watch.waiter.borrow() {
+            Some(Waiter::Script { interp: of, .. } | Waiter::Query { interp: of, .. }) => {
+                of.is(interp)
+            }
+            None => false,
+        };
+        if waits && let Some(Waiter::Query { pending, .. }) = watch.waiter.take() {
+            pending.end();
+        }
+    }
+
+    /// Whether a callback of this interpreter is to run: it has the connection still.
+    fn hears(&self, interp: &InterpRef) -> bool {
+        interp.get().is_some_and(|interp| self.is_shared_with(interp))
     }
 
     /// Reads what has arrived, and remembers whether the connection was lost while idle.
@@ -207,7 +244,7 @@ impl Connection {
         }
         // NOTE: copied, for the scripts may listen to more or to less.
         let callbacks: Vec<(InterpRef, Obj)> = (self.watch.listeners.borrow().iter())
-            .filter(|listener| listener.channel == notification.channel)
+            .filter(|l| l.channel == notification.channel && self.hears(&l.interp))
             .map(|listener| (listener.interp.clone(), listener.callback.clone()))
             .collect();
         for (interp, callback) in callbacks {
@@ -221,7 +258,9 @@ impl Connection {
         }
         let callbacks = self.watch.on_loss.borrow().clone();
         for (interp, callback) in callbacks {
-            call(&interp, &callback, &[], "pg_on_connection_loss");
+            if self.hears(&interp) {
+                call(&interp, &callback, &[], "pg_on_connection_loss");
+            }
         }
     }
 
@@ -243,7 +282,7 @@ impl Connection {
     }
 
     pub(super) fn has_query(&self) -> bool {
-        matches!(*self.watch.waiter.borrow(), Some(Waiter::Query(_)))
+        matches!(*self.watch.waiter.borrow(), Some(Waiter::Query { .. }))
     }
 
     /// Nobody waits for results any more.
@@ -262,7 +301,7 @@ impl Connection {
         }
         let pending = match &*self.watch.waiter.borrow() {
             None => return,
-            Some(Waiter::Query(pending)) => Some(Rc::clone(pending)),
+            Some(Waiter::Query { pending, .. }) => Some(Rc::clone(pending)),
             Some(Waiter::Script { .. }) => None,
         };
         if let Some(pending) = pending {

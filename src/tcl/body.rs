@@ -22,6 +22,12 @@ pub trait Iteration {
         None
     }
 
+    /// Whether the command's result is that of the last script, and empty where none ran, in place
+    /// of what `finish` gives.
+    fn gives_last(&self) -> bool {
+        false
+    }
+
     /// After the last row or a `break`: cleans up and gives the command's result.
     ///
     /// # Errors
@@ -40,13 +46,16 @@ pub struct Body {
     running: Obj,
     /// The command's name in `("NAME" body line N)`; empty to add none.
     name: &'static str,
+    /// The result of the script that ran last, where that is the command's.
+    last: Option<Obj>,
     rows: Box<dyn Iteration>,
 }
 
 impl Body {
     /// A loop over `rows`. `name` is the command's in `("NAME" body line N)`; empty to add none.
     pub fn new(name: &'static str, script: Obj, rows: impl Iteration + 'static) -> Body {
-        Body { running: script.clone(), script, name, rows: Box::new(rows) }
+        let last = rows.gives_last().then(Obj::empty);
+        Body { running: script.clone(), script, name, last, rows: Box::new(rows) }
     }
 }
 
@@ -83,7 +92,7 @@ fn finish(interp: Interp, mut body: Body) -> c_int {
     interp.reset_result();
     match body.rows.finish(interp) {
         Ok(value) => {
-            interp.set_result(&value);
+            interp.set_result(body.last.as_ref().unwrap_or(&value));
             sys::TCL_OK
         }
         Err(exception) => exception.raise(interp),
@@ -93,10 +102,13 @@ fn finish(interp: Interp, mut body: Body) -> c_int {
 /// Called by Tcl when the script of a row has ended with `result`.
 unsafe extern "C" fn ran(data: *mut *mut c_void, interp: *mut sys::Interp, result: c_int) -> c_int {
     // SAFETY: Tcl calls with a live interpreter, and with the four words given in `step`.
-    let (interp, body) = unsafe {
+    let (interp, mut body) = unsafe {
         let Some(interp) = Interp::from_raw(interp) else { return result };
         (interp, Box::from_raw((*data).cast::<Body>()))
     };
+    if let Some(last) = &mut body.last {
+        *last = interp.result();
+    }
     let outcome = guard::caught(move || match result {
         sys::TCL_OK | sys::TCL_CONTINUE => step(interp, body),
         sys::TCL_BREAK => finish(interp, *body),

@@ -6,10 +6,12 @@ use super::guard;
 use super::interp::{Interp, c_string};
 use super::obj::Obj;
 use std::any::Any;
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ptr::NonNull;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tcl_sys as sys;
 
 /// What a channel of ours does. Methods may be called while others of them run (a script in
@@ -33,13 +35,72 @@ pub trait Driver {
     /// The driver itself, for [`Channel::driver`].
     fn any(self: Rc<Self>) -> Rc<dyn Any>;
 
+    /// The channel leaves this thread: it is about to be closed, or goes to another thread
+    /// (`thread::transfer`). What another thread needs to go on with; None: nothing goes along, and
+    /// the channel is dead there. Must not call Tcl.
+    fn depart(&self) -> Option<Box<dyn Parcel>>;
+
     /// The descriptor, for those who ask for it.
     fn descriptor(&self) -> Option<i32> {
         None
     }
 }
 
-struct Instance(Rc<dyn Driver>);
+/// What goes with a channel from one thread to another.
+pub trait Parcel: Send {
+    /// Makes the driver of it, in the thread that the channel has come to.
+    fn unpack(self: Box<Self>) -> Rc<dyn Driver>;
+}
+
+/// What Tcl keeps for a channel of ours. It is used by one thread at a time: the one whose channel
+/// it is, which Tcl tells by `moved`.
+struct Instance {
+    number: u64,
+    /// Of this thread; None while the channel is on its way.
+    driver: RefCell<Option<Rc<dyn Driver>>>,
+    parcel: RefCell<Option<Box<dyn Parcel>>>,
+}
+
+/// Numbers instances.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The drivers of this thread whose channels have left it. Tcl closes a channel right after it
+    /// has taken it out of its thread, and only then says so.
+    static DEPARTED: RefCell<Vec<(u64, Weak<dyn Driver>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Instance {
+    /// The driver in this thread.
+    fn here(&self) -> Option<Rc<dyn Driver>> {
+        if let Some(parcel) = self.parcel.take() {
+            self.driver.replace(Some(parcel.unpack()));
+        }
+        self.driver.borrow().clone()
+    }
+
+    /// Takes everything out of this thread.
+    fn depart(&self) {
+        let Some(driver) = self.driver.take() else { return };
+        self.parcel.replace(driver.depart());
+        let departed = (self.number, Rc::downgrade(&driver));
+        let _ = DEPARTED.try_with(|all| {
+            let mut all = all.borrow_mut();
+            all.retain(|(_, driver)| driver.strong_count() > 0);
+            all.push(departed);
+        });
+    }
+
+    /// The driver to be told of the end: the one that has just left. None of a channel that came
+    /// from another thread and was never used in this one.
+    fn last_driver(&self) -> Option<Rc<dyn Driver>> {
+        let departed = DEPARTED.try_with(|all| {
+            let all = all.borrow();
+            all.iter().find(|(number, _)| *number == self.number)?.1.upgrade()
+        });
+        departed.ok().flatten()
+    }
+}
 
 /// A channel that is registered in an interpreter or kept by Tcl.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,17 +122,23 @@ static TYPE: sys::ChannelType = sys::ChannelType {
     flush_proc: 0,
     handler_proc: 0,
     wide_seek_proc: 0,
-    thread_action_proc: 0,
+    thread_action_proc: Some(moved),
     truncate_proc: 0,
 };
 
 const EINVAL: c_int = 22;
 const EIO: c_int = 5;
 
-/// The driver of an instance, held for the time of a call.
-unsafe fn driver(data: *mut c_void) -> Rc<dyn Driver> {
-    // SAFETY: Tcl calls with the instance that `create` leaked and `close2` frees last.
-    unsafe { Rc::clone(&(*data.cast::<Instance>()).0) }
+/// The driver of an instance, held for the time of a call; None of a channel that came from another
+/// thread without anything.
+unsafe fn driver(data: *mut c_void) -> Option<Rc<dyn Driver>> {
+    // SAFETY: Tcl calls with the instance that `create` leaked and `close2` frees last, in the
+    // thread whose channel it is.
+    unsafe { &*data.cast::<Instance>() }.here()
+}
+
+fn gone() -> io::Error {
+    io::Error::from_raw_os_error(EIO)
 }
 
 fn errno(error: &io::Error) -> c_int {
@@ -99,7 +166,7 @@ unsafe extern "C" fn input(
         // SAFETY: Tcl gives a buffer of n bytes.
         let buffer = unsafe { std::slice::from_raw_parts_mut(to.cast::<u8>(), n.max(0) as usize) };
         // SAFETY: Tcl gives our instance.
-        unsafe { driver(data) }.input(buffer)
+        unsafe { driver(data) }.ok_or_else(gone)?.input(buffer)
     });
     report(outcome, error)
 }
@@ -114,7 +181,7 @@ unsafe extern "C" fn output(
         // SAFETY: Tcl gives n bytes.
         let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), n.max(0) as usize) };
         // SAFETY: Tcl gives our instance.
-        unsafe { driver(data) }.output(bytes)
+        unsafe { driver(data) }.ok_or_else(gone)?.output(bytes)
     });
     report(outcome, error)
 }
@@ -127,7 +194,7 @@ unsafe extern "C" fn block_mode(_data: *mut c_void, _mode: c_int) -> c_int {
 
 unsafe extern "C" fn get_handle(data: *mut c_void, _way: c_int, handle: *mut *mut c_void) -> c_int {
     // SAFETY: Tcl gives our instance and a place for the handle.
-    let found = guard::caught(|| unsafe { driver(data) }.descriptor());
+    let found = guard::caught(|| unsafe { driver(data) }?.descriptor());
     match found {
         Ok(Some(fd)) => {
             // SAFETY: as above.
@@ -145,10 +212,20 @@ unsafe extern "C" fn close2(data: *mut c_void, interp: *mut sys::Interp, flags: 
     let _ = guard::caught(|| {
         // SAFETY: the instance that `create` leaked; Tcl closes a channel once.
         let instance = unsafe { Box::from_raw(data.cast::<Instance>()) };
-        // SAFETY: Tcl's interpreter, or null.
-        instance.0.close(unsafe { Interp::from_raw(interp) });
+        if let Some(driver) = instance.last_driver() {
+            // SAFETY: Tcl's interpreter, or null.
+            driver.close(unsafe { Interp::from_raw(interp) });
+        }
     });
     0
+}
+
+unsafe extern "C" fn moved(data: *mut c_void, action: c_int) {
+    if action != sys::TCL_CHANNEL_THREAD_REMOVE {
+        return; // what has arrived is unpacked when it is first used
+    }
+    // SAFETY: the instance that `create` leaked, in the thread that it leaves.
+    let _ = guard::caught(|| unsafe { &*data.cast::<Instance>() }.depart());
 }
 
 /// Makes a channel with this name, readable and writable, and registers it in the interpreter.
@@ -157,7 +234,10 @@ unsafe extern "C" fn close2(data: *mut c_void, interp: *mut sys::Interp, flags: 
 /// A name with a NUL byte.
 pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<Channel> {
     let name = c_string(name)?;
-    let data = Box::into_raw(Box::new(Instance(driver))).cast();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let driver = RefCell::new(Some(driver));
+    let instance = Instance { number, driver, parcel: RefCell::new(None) };
+    let data = Box::into_raw(Box::new(instance)).cast();
     let mask = sys::TCL_READABLE | sys::TCL_WRITABLE;
     // SAFETY: a static type, a C string, data that close2 frees.
     unsafe {
@@ -211,7 +291,7 @@ impl Channel {
             }
             driver(sys::Tcl_GetChannelInstanceData(self.0.as_ptr()))
         };
-        driver.any().downcast::<T>().ok()
+        driver?.any().downcast::<T>().ok()
     }
 
     /// Sets an option, as `chan configure` does.
@@ -239,6 +319,13 @@ impl Channel {
         // SAFETY: live channel; registered in no interpreter, which only counts a reference.
         unsafe { sys::Tcl_RegisterChannel(std::ptr::null_mut(), self.0.as_ptr()) };
         Held(self)
+    }
+
+    /// Whether the channel is one of the interpreter's.
+    #[must_use]
+    pub fn is_registered(self, interp: Interp) -> bool {
+        // SAFETY: live interpreter and channel.
+        unsafe { sys::Tcl_IsChannelRegistered(interp.raw(), self.0.as_ptr()) != 0 }
     }
 
     /// Takes the channel away from the interpreter; the last one closes it.

@@ -69,6 +69,12 @@ impl Command {
         Some(name.text_lossy().into_owned())
     }
 
+    /// Whether it was registered in this interpreter.
+    #[must_use]
+    pub fn is_of(&self, interp: Interp) -> bool {
+        self.0.interp == interp
+    }
+
     /// Deletes the command, if it is still there.
     pub fn delete(&self) {
         let token = self.0.token.get();

@@ -15,12 +15,20 @@ pub type CmdResult<T = Obj> = Result<T, Exception>;
 pub struct Failure {
     message: String,
     code: Vec<String>,
+    sqlstate: Option<String>,
 }
 
 impl Failure {
     /// An error with an errorCode of these elements; none leaves `NONE`.
     pub fn new(message: impl Into<String>, code: &[&str]) -> Failure {
-        Failure { message: message.into(), code: code.iter().map(|c| (*c).to_owned()).collect() }
+        let code = code.iter().map(|c| (*c).to_owned()).collect();
+        Failure { message: message.into(), code, sqlstate: None }
+    }
+
+    /// The same, with the server's code as `-sqlstate` in the return options.
+    #[must_use]
+    pub fn with_sqlstate(self, sqlstate: &str) -> Failure {
+        Failure { sqlstate: Some(sqlstate.to_owned()), ..self }
     }
 
     /// An error without an errorCode.
@@ -58,8 +66,11 @@ impl Failure {
     /// Leaves message and code in the interpreter.
     pub(super) fn raise(&self, interp: Interp) {
         interp.set_result(&Obj::text(&self.message));
-        if !self.code.is_empty() {
-            interp.set_error_code(&Obj::text_list(&self.code));
+        let code = Obj::text_list(&self.code);
+        match &self.sqlstate {
+            Some(sqlstate) => interp.set_error_options(&code, "-sqlstate", sqlstate),
+            None if self.code.is_empty() => {}
+            None => interp.set_error_code(&code),
         }
     }
 }
@@ -131,11 +142,13 @@ impl Failure {
     pub fn of(error: &impl Coded) -> Failure {
         let code = error.code();
         let mut words = vec!["PGSQLITE".to_owned(), code.stage.to_owned(), code.reason.to_owned()];
+        let sqlstate = code.details.iter().find(|(key, _)| *key == "sqlstate");
+        let sqlstate = sqlstate.map(|(_, value)| value.clone());
         for (key, value) in code.details {
             words.push(key.to_owned());
             words.push(value);
         }
-        Failure { message: error.report(), code: words }
+        Failure { message: error.report(), code: words, sqlstate }
     }
 }
 

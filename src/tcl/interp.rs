@@ -74,6 +74,18 @@ impl Interp {
         unsafe { sys::Tcl_SetObjErrorCode(self.raw(), code.raw()) }
     }
 
+    /// Sets `errorCode`, and one more of the options that `catch` gives.
+    pub fn set_error_options(self, code: &Obj, key: &str, value: &str) {
+        let options = Obj::dict([
+            ("-code", Obj::int(sys::TCL_ERROR.into())),
+            ("-level", Obj::int(0)),
+            ("-errorcode", code.clone()),
+            (key, Obj::text(value)),
+        ]);
+        // SAFETY: live interpreter and object, of which Tcl takes a reference of its own.
+        unsafe { sys::Tcl_SetReturnOptions(self.raw(), options.raw()) };
+    }
+
     /// Adds to `errorInfo`.
     pub fn add_error_info(self, text: &str) {
         let text = Obj::text(text);
@@ -311,6 +323,12 @@ impl InterpRef {
             Rc::increment_strong_count(raw);
             InterpRef(Rc::from_raw(raw))
         }
+    }
+
+    /// Whether it is this interpreter, which may be one that is being deleted.
+    #[must_use]
+    pub fn is(&self, interp: Interp) -> bool {
+        self.0.0.get() == Some(interp)
     }
 
     /// The interpreter, unless it has been deleted.

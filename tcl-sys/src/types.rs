@@ -92,6 +92,9 @@ pub const TCL_CLOSE2PROC: usize = 1;
 /// `TCL_CHANNEL_VERSION_5`.
 pub const TCL_CHANNEL_VERSION_5: usize = 5;
 
+/// `TCL_CHANNEL_THREAD_REMOVE`: the channel leaves the thread that calls.
+pub const TCL_CHANNEL_THREAD_REMOVE: c_int = 1;
+
 /// `Tcl_ChannelType`, version 5; the same layout in 8.6 and 9.0.
 #[repr(C)]
 pub struct ChannelType {
@@ -113,7 +116,7 @@ pub struct ChannelType {
     pub flush_proc: usize,
     pub handler_proc: usize,
     pub wide_seek_proc: usize,
-    pub thread_action_proc: usize,
+    pub thread_action_proc: Option<unsafe extern "C" fn(*mut c_void, c_int)>,
     pub truncate_proc: usize,
 }
 // SAFETY: a channel type is a constant table of function pointers.
