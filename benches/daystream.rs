@@ -124,7 +124,7 @@ fn seek(dir: &std::path::Path, clocks: std::ops::Range<i64>) -> (f64, f64) {
             let clock = clocks.start + n * 7919 % (clocks.end - clocks.start);
             let start = match n % 2 {
                 0 => Start::Clock(clock),
-                _ => Start::After(Position { clock, seq: 0 }),
+                _ => Start::After(Position { clock, seq: 0 }.into()),
             };
             let started = Instant::now();
             let mut reader = Reader::open(dir, start, ReaderOptions::default()).unwrap();

@@ -34,6 +34,10 @@ pub const COMPRESS_RENAMED: &str = "compress_renamed";
 pub const COMPRESS_NAMED: &str = "compress_named";
 /// The plain file is gone.
 pub const COMPRESS_REMOVED: &str = "compress_removed";
+/// A reader has chosen a segment by its name, and has not opened it.
+pub const READ_LISTED: &str = "read_listed";
+/// A reader has opened the segment in which it begins.
+pub const READ_OPENED: &str = "read_opened";
 /// Streaming from a slot has begun.
 pub const STREAM_STARTED: &str = "stream_started";
 /// Lines were rendered and are about to be queued for the log.
@@ -91,6 +95,8 @@ pub const ALL: &[&str] = &[
     COMPRESS_RENAMED,
     COMPRESS_NAMED,
     COMPRESS_REMOVED,
+    READ_LISTED,
+    READ_OPENED,
     MIRROR_INIT_STATE,
     MIRROR_INIT_TABLE_MADE,
     MIRROR_INIT_COPIED,
@@ -112,6 +118,12 @@ pub const ALL: &[&str] = &[
     STREAM_ACK_AFTER,
 ];
 
+/// Does `act` at the next passage of `name` by this thread: what another process may do there.
+#[cfg(feature = "failpoints")]
+pub fn once(name: &'static str, act: impl FnOnce() + 'static) {
+    armed::once(name, Box::new(act));
+}
+
 /// Passes the point `name`: kills the process here when the environment asks for it.
 #[inline]
 pub fn pass(name: &'static str) {
@@ -123,14 +135,32 @@ pub fn pass(name: &'static str) {
 
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::cell::RefCell;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    type Act = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static ACTS: RefCell<Vec<(&'static str, Act)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn once(name: &'static str, act: Act) {
+        ACTS.with_borrow_mut(|acts| acts.push((name, act)));
+    }
 
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
     pub(super) fn pass(name: &'static str) {
         debug_assert!(super::ALL.contains(&name), "failpoint {name} is not listed");
+        let act = ACTS.with_borrow_mut(|acts| {
+            let at = acts.iter().position(|(wanted, _)| *wanted == name)?;
+            Some(acts.remove(at).1)
+        });
+        if let Some(act) = act {
+            act();
+        }
         let wanted = WANTED.get_or_init(|| {
             let text = std::env::var("PGSQLITE_FAILPOINT").ok()?;
             match text.split_once(':') {

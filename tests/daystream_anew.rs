@@ -83,7 +83,7 @@ fn a_reader_in_the_middle_ends() {
     }
     let mut reader = open(&dir, Start::Begin);
     reader.next().unwrap().unwrap();
-    let mark = reader.mark().unwrap();
+    let mark = reader.bookmark().unwrap();
     drop(writer);
     std::fs::remove_dir_all(&dir).unwrap();
     clock.set(BEGAN + 100);

@@ -131,7 +131,6 @@ fn a_damaged_identity_is_an_error_with_its_byte() {
         ("", 0),
         ("system_id\t1\tslot\ts", 18),
         ("system_id\tx\tslot\ts\n", 0),
-        ("system_id\t1\tslot\ts\tother\tx\n", 19),
         ("system_id\t1\tslot\ts\tslot\tx\n", 19),
         ("system_id\t1\n", 11),
         ("system_id\t1\tslot\n", 16),

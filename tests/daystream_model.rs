@@ -128,14 +128,14 @@ impl World {
             0 => Start::Begin,
             1 => Start::Clock(known.first.clock + self.dice.below(3) as i64 - 1),
             2 => Start::At(inside),
-            3 => Start::After(inside),
-            _ => Start::After(known.last),
+            3 => Start::After(inside.into()),
+            _ => Start::After(known.last.into()),
         };
         let wanted = |known: &Known| match start {
             Start::Begin | Start::End => true,
             Start::Clock(clock) => known.last.clock >= clock,
             Start::At(position) => known.last >= position,
-            Start::After(position) => known.last > position,
+            Start::After(mark) => known.last > mark.position,
         };
         let from = self.flushed.iter().take_while(|known| !wanted(known)).count();
         let options = ReaderOptions { buffer_bytes: 4096, ..ReaderOptions::default() };
@@ -272,7 +272,7 @@ fn a_seek_finds_what_a_linear_scan_finds() {
         let start = match dice.below(3) {
             0 => Start::Clock(clock),
             1 => Start::At(position),
-            _ => Start::After(position),
+            _ => Start::After(position.into()),
         };
         let wanted = linear.iter().find(|(_, last)| match start {
             Start::Clock(clock) => last.clock >= clock,

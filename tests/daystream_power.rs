@@ -137,7 +137,7 @@ fn check(dir: &Path, durable: u32, saved: u32, what: &str) {
     assert_eq!(seen, (first..=last).collect::<Vec<_>>(), "{what}");
     assert!(last >= durable, "{what}: {last} is the last, {durable} was durable");
     if first > 1 {
-        let after = Start::After(Position { clock: CLOCK, seq: 0 });
+        let after = Start::After(Position { clock: CLOCK, seq: 0 }.into());
         let late = Reader::open(dir, after, ReaderOptions::default());
         let reason = late.map(|_| ()).map_err(|error| log::reason(&error));
         assert_eq!(reason, Err("GAP"), "{what}: {first} is the first");

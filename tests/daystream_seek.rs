@@ -53,7 +53,7 @@ fn ten_thousand_seeks_in_a_million_lines_find_what_a_walk_finds() {
         let start = match dice.below(3) {
             0 => Start::Clock(place.clock),
             1 => Start::At(place),
-            _ => Start::After(place),
+            _ => Start::After(place.into()),
         };
         let before = |(_, last): &(Position, Position)| match start {
             Start::Clock(clock) => last.clock < clock,

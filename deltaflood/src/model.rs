@@ -111,6 +111,8 @@ pub struct Change<'a> {
     pub lines: Option<u64>,
     /// `_crc`: CRC-32C of those lines.
     pub crc: Option<u32>,
+    /// `_chain`: sum of the stream before this transaction.
+    pub chain: Option<u32>,
     /// `_commit_crc`: CRC-32C of all of the transaction's bytes before this field.
     pub commit_crc: Option<u32>,
     /// `_action`.

@@ -82,6 +82,7 @@ impl<'a> Change<'a> {
             key: None,
             lines: None,
             crc: None,
+            chain: None,
             commit_crc: None,
             verb: Verb::Commit,
             line,
@@ -131,6 +132,7 @@ impl<'a> Change<'a> {
             b"_key" => once(&mut self.key, Some(value), at, value_at),
             b"_lines" => once(&mut self.lines, parse_u64(raw), at, value_at),
             b"_commit_crc" => once(&mut self.commit_crc, parse_hex32(raw), at, value_at),
+            b"_chain" => once(&mut self.chain, parse_hex32(raw), at, value_at),
             b"_crc" => once(&mut self.crc, parse_hex32(raw), at, value_at),
             _ => fail(at, Kind::UnknownHead),
         }

@@ -175,6 +175,14 @@ impl<'b> Line<'b> {
         self
     }
 
+    /// `_chain` of a commit line.
+    #[must_use]
+    pub fn chain(mut self, chain: u32) -> Self {
+        self.key("_chain");
+        push_hex32(self.out, chain);
+        self
+    }
+
     /// `_commit_crc` of a commit line.
     #[must_use]
     pub fn commit_checksum(mut self, crc: u32) -> Self {

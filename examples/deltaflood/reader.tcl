@@ -23,7 +23,7 @@ namespace eval ::deltaflood {
     # What the value of each pseudo-column looks like.
     variable heads {
         _table name _schema name _qualified_table name _xid u32 _oid u32 _c i63 _s u64 _lines u64
-        _lsn lsn _time i64 _crc crc _commit_crc crc _unchanged list _key list
+        _lsn lsn _time i64 _crc crc _chain crc _commit_crc crc _unchanged list _key list
     }
     # The largest numbers; Tcl's have no end of their own.
     variable largest {u32 4294967295 i63 9223372036854775807 u64 18446744073709551615}

@@ -76,5 +76,9 @@ pub const RECONNECT_PAUSE: (Duration, Duration) =
 pub const RETRY_TIME: Duration = Duration::from_secs(30);
 /// Client: bytes of a transaction that are held in memory; the rest waits in a file without a name.
 pub const SPOOL_MEMORY_BYTES: usize = 4 << 20;
+/// Client: last second of the year 9999, beyond which no position is.
+pub const CLOCK_MAX: i64 = 253_402_300_799;
+/// Client: largest window of what is compressed, as a power of two, in bytes: 8 MiB.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Client: longest answer to a request that failed, in bytes.
 pub const FAULT_BYTES_MAX: usize = 4 << 10;

@@ -24,10 +24,24 @@ pub const TABLES: &str = "daystream-tables";
 pub const TIMELINE: &str = "daystream-timeline";
 /// When the stream was made, microseconds since the Unix epoch.
 pub const MADE: &str = "daystream-made";
+/// Number of the stream's capture.
+pub const ID: &str = "daystream-id";
 /// End of the transaction before the first one in the answer, as `CLOCK.SEQ`.
 pub const BEFORE: &str = "daystream-before";
+/// Its LSN.
+pub const BEFORE_LSN: &str = "daystream-before-lsn";
+/// The stream's chain before the first transaction in the answer, eight hexadecimal digits.
+pub const CHAIN: &str = "daystream-chain";
+/// Of a request: LSN of the transaction that ends at `from`.
+pub const FROM_LSN: &str = "daystream-from-lsn";
+/// Of a request: the stream's chain behind that transaction.
+pub const FROM_CHAIN: &str = "daystream-from-chain";
 /// To HEAD: end of the last transaction there is.
 pub const END: &str = "daystream-end";
+/// To HEAD: its LSN.
+pub const END_LSN: &str = "daystream-end-lsn";
+/// To HEAD: the stream's chain behind it.
+pub const END_CHAIN: &str = "daystream-end-chain";
 /// To HEAD: number of segments.
 pub const SEGMENTS: &str = "daystream-segments";
 /// To HEAD: number of those that are compressed.
@@ -68,7 +82,7 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Whose changes a stream holds, as header fields.
 #[must_use]
-pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 8] {
+pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 9] {
     [
         (SYSTEM_ID, identity.system_id.to_string()),
         (DATABASE, encode(&identity.database)),
@@ -78,6 +92,7 @@ pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 8] {
         (TABLES, encode(&identity.tables_list())),
         (TIMELINE, identity.timeline.to_string()),
         (MADE, identity.made.to_string()),
+        (ID, identity.id_text()),
     ]
 }
 

@@ -69,7 +69,7 @@ fn everything_and_from_a_position_and_to_one() {
     assert_eq!(text(&got.stdout).lines().count(), 10 * 101);
     let got = fetch(&url, &["-info", "1"]);
     assert!(
-        text(&got.stdout).starts_with("_frame\tstream\tend\t1507507200 "),
+        text(&got.stdout).starts_with("_frame\tstream\tchain\t00000000\tend\t1507507200 "),
         "{}",
         text(&got.stdout)
     );
@@ -246,10 +246,13 @@ fn a_server_that_says_nothing_is_left() {
     assert!(began.elapsed() < Duration::from_secs(15));
 }
 
-/// A transaction without sums, as one chunk of an answer.
+/// A transaction, as one chunk of an answer.
 fn small_transaction(seq: u32) -> String {
     let row = format!("_c\t7\t_s\t{seq}\t_table\tt\t_xid\t1\t_action\tinsert\tv\t1\n");
-    let commit = format!("_c\t7\t_s\t{}\t_xid\t1\t_lsn\t0/1\t_action\tcommit\n", seq + 1);
+    let crc = crc32c::crc32c(row.as_bytes());
+    let head = format!("_c\t7\t_s\t{}\t_xid\t1\t_lsn\t0/1\t_lines\t1\t_crc\t{crc:08x}", seq + 1);
+    let whole = crc32c::crc32c_append(crc, head.as_bytes());
+    let commit = format!("{head}\t_commit_crc\t{whole:08x}\t_action\tcommit\n");
     format!("{:x}\r\n{row}{commit}\r\n", row.len() + commit.len())
 }
 

@@ -12,10 +12,12 @@ use std::time::Instant;
 use super::content::Content;
 use super::error::Damage;
 use super::layout::{self, Segment};
+use super::reader::later;
 use super::scan::{self, Boundary, Fault, Found, Scan};
-use super::seek::Place;
+use super::seek::{self, Place};
 use super::window::Window;
-use super::{Error, Reader, retained, tail};
+use super::{Error, Position, Reader, link, retained, tail};
+use crate::failpoint;
 
 /// Bytes of a segment that are searched for a commit line, to see whether the stream has any.
 const BOUNDARY_BYTES: u64 = 64 << 20;
@@ -53,7 +55,7 @@ impl Cursor {
             }
             None => Window::new(file, buffer_bytes),
         };
-        let scan = Scan::new(boundary, segment.first, 0, None);
+        let scan = Scan::new(boundary, segment.first, seek::BEGIN);
         let grown = (0, Instant::now());
         Ok(Some(Cursor { segment, window, scan, second_look: false, closed: false, grown }))
     }
@@ -62,7 +64,7 @@ impl Cursor {
     pub(super) fn go(&mut self, place: Place) {
         let boundary = self.scan.boundary();
         self.window.clear();
-        self.scan = Scan::new(boundary, self.segment.first, place.offset, place.before);
+        self.scan = Scan::new(boundary, self.segment.first, place);
     }
 
     pub(super) fn corrupt(&self, byte: u64, damage: Damage) -> Error {
@@ -137,10 +139,10 @@ impl Reader {
                 cursor.second_look = false;
                 cursor.closed = false;
             }
-            if self.start.wants(found.last) {
+            if self.wants(&found.last) {
                 return Ok(Some(found));
             }
-            self.last = Some(found.last);
+            self.passed(found.last);
         }
     }
 
@@ -225,38 +227,71 @@ impl Reader {
             return Err(cursor.corrupt(cursor.scan.start, Damage::Incomplete));
         }
         // NOTE: after the names were listed, as below.
-        let read = self.last.max(cursor.scan.before());
+        let read = later(self.last, cursor.scan.before()).map(|last| last.position);
         retained::check(&self.dir, read)?;
         self.enter(next)?;
         Ok(Next::Scan)
     }
 
-    /// Opens the segment behind the last line that was read.
+    /// Opens the segment behind the last line that was read; false when there is none yet.
     fn open_next(&mut self) -> Result<bool, Error> {
-        let next = match self.last {
-            Some(last) => layout::next(&self.dir, last)?,
-            None => retained::first(&self.dir)?,
-        };
-        let Some(segment) = next else { return Ok(false) };
-        // NOTE: after the names were listed. What was removed before that is in the note by now;
-        // what is removed later is not found when it is opened.
-        retained::check(&self.dir, self.last)?;
-        self.enter(segment).map(|()| self.cursor.is_some())
+        loop {
+            let next = match self.last {
+                Some(last) => layout::next(&self.dir, last.position)?,
+                None => retained::first(&self.dir)?,
+            };
+            let Some(segment) = next else { return Ok(false) };
+            failpoint::pass(failpoint::READ_LISTED);
+            // NOTE: after the names were listed. What was removed before that is in the note by
+            // now; what is removed later is not found when it is opened, and looked for again.
+            match self.last {
+                Some(last) => retained::check(&self.dir, Some(last.position))?,
+                None => self.check_floor()?,
+            }
+            self.enter(segment)?;
+            if self.cursor.is_some() {
+                return Ok(true);
+            }
+        }
     }
 
-    /// Opens `segment` at its beginning, in place of the open one.
+    /// A reader that had nothing to read yet wants all that was written since it began.
+    fn check_floor(&self) -> Result<(), Error> {
+        let removed = retained::load(&self.dir)?.map(|removed| removed.position);
+        match removed.filter(|_| removed > self.floor) {
+            None => Ok(()),
+            Some(removed) => {
+                let wanted = self.floor.unwrap_or(Position::MIN);
+                Err(Error::Gap { wanted, removed })
+            }
+        }
+    }
+
+    /// Opens `segment` at its beginning, in place of the open one; without one when it is gone.
     fn enter(&mut self, segment: Segment) -> Result<(), Error> {
         let old = self.cursor.take();
-        let before = old.as_ref().and_then(|cursor| cursor.scan.before()).or(self.last);
+        let place = match (&old, self.last) {
+            (Some(cursor), _) => {
+                let place = cursor.scan.place();
+                Place { offset: 0, before: place.before.or(self.last), ..place }
+            }
+            (None, Some(_)) => Place { offset: 0, before: self.last, chain: self.chain },
+            (None, None) if layout::is_ours(&self.dir) => {
+                Place { before: None, ..link::beginning(&self.dir, segment.first)? }
+            }
+            (None, None) => seek::BEGIN,
+        };
         let window = old.map(|cursor| cursor.window);
         let bytes = self.options.buffer_bytes;
         self.rewatch = true;
         self.cursor = Cursor::open(&self.dir, segment, bytes, window)?;
         self.origin.check(&self.dir)?;
         if let Some(cursor) = &mut self.cursor {
-            cursor.go(Place { offset: 0, before });
+            cursor.go(place);
         }
-        self.last = self.last.max(before);
+        if let Some(before) = place.before {
+            self.passed(before);
+        }
         Ok(())
     }
 }

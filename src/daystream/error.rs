@@ -36,6 +36,8 @@ pub enum Damage {
     Shorter,
     /// The line is longer than [`crate::limits::LINE_BYTES_MAX`].
     TooLong,
+    /// The commit line's chain is not that of the transactions before it.
+    Chain,
     /// The compressed frame that holds this byte cannot be decompressed.
     Frame,
     /// The compressed segment has no sound seek table.
@@ -59,6 +61,7 @@ impl Damage {
             Damage::Lost => "LOST",
             Damage::Shorter => "SHORTER",
             Damage::TooLong => "TOOLONG",
+            Damage::Chain => "CHAIN",
             Damage::Frame => "FRAME",
             Damage::SeekTable => "SEEKTABLE",
         }
@@ -80,6 +83,9 @@ impl std::fmt::Display for Damage {
             Damage::Lost => "what begins here was a whole transaction once",
             Damage::Shorter => "the segment is shorter than what was read of it",
             Damage::TooLong => "the line is longer than a line can be",
+            Damage::Chain => {
+                "transactions before the one that begins here are missing, or are others"
+            }
             Damage::Frame => "the compressed frame that begins here cannot be read",
             Damage::SeekTable => "it is compressed and has no sound seek table",
         })
@@ -266,6 +272,19 @@ pub enum Error {
         /// Why.
         fault: Box<super::remote::Fault>,
     },
+    /// A stream of a format that this version does not know.
+    #[error(
+        "this version does not know the stream's format: {path} says format {format}, and its key \
+         \"{key}\" means nothing here; use the version of pgsqlite that wrote it, or a newer one"
+    )]
+    Format {
+        /// The state file.
+        path: PathBuf,
+        /// The format that it tells.
+        format: u32,
+        /// The key that is not known.
+        key: String,
+    },
     /// A state file is not readable.
     #[error("state file {path} is damaged at byte {byte}: {why}")]
     State {
@@ -345,6 +364,7 @@ impl Error {
             Error::InputTooLong { .. } => "INPUTTOOLONG",
             Error::InputIo { .. } => "INPUTIO",
             Error::Clock { .. } => "CLOCK",
+            Error::Format { .. } => "FORMAT",
             Error::State { .. } => "STATE",
             Error::Remote { fault, .. } => fault.reason.word(),
         }
@@ -386,6 +406,9 @@ impl Coded for Error {
             }
             Error::Clock { clock } => code.with("clock", clock),
             Error::Remote { url, fault } => fault.code().with("url", url),
+            Error::Format { path, format, key } => {
+                code.with("path", path.display()).with("format", format).with("key", key)
+            }
             Error::State { path, byte, .. } => code.with("path", path.display()).with("byte", byte),
         }
     }
@@ -415,7 +438,10 @@ impl Coded for Error {
                 | io::ErrorKind::Interrupted => Class::Retry,
                 _ => Class::Fatal,
             },
-            Error::Corrupt { .. } | Error::Clock { .. } | Error::State { .. } => Class::Fatal,
+            Error::Corrupt { .. }
+            | Error::Clock { .. }
+            | Error::Format { .. }
+            | Error::State { .. } => Class::Fatal,
         }
     }
 }

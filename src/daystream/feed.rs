@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::remote::{Link, RemoteReader};
-use super::{Entry, Error, Identity, Position, Reader, ReaderOptions, Source, Start, Woken};
+use super::{Entry, Error, Identity, Mark, Position, Reader, ReaderOptions, Source, Start, Woken};
 
 /// A reader of a stream that is here or elsewhere. It gives out whole transactions only; one from
 /// elsewhere has come as a whole, and was checked again, before its first line is given out.
@@ -79,6 +79,15 @@ impl Feed {
         match self {
             Feed::Folder(reader) => reader.position(),
             Feed::Url(reader) => reader.position(),
+        }
+    }
+
+    /// As [`Reader::mark`].
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        match self {
+            Feed::Folder(reader) => reader.mark(),
+            Feed::Url(reader) => reader.mark(),
         }
     }
 

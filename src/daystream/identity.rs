@@ -1,17 +1,23 @@
 //! Whose changes a stream holds: the state file `stream.tsv`.
 //!
 //! One line of keys and values, escaped as in a change line. It is replaced as a whole: written
-//! beside, made durable, renamed. Keys that this version does not know are refused.
+//! beside, made durable, renamed. It says which format the stream has. Of the keys that a reader
+//! does not know it may pass over those that begin `x_`; another one is refused, and so is a higher
+//! format: the stream may not mean what this version would read in it.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use deltaflood::{Lsn, list, pairs, write};
 
 use super::storage::{Storage, open_read};
-use super::{Error, Position, layout};
+use super::{Error, Mark, layout, mark};
 use crate::failpoint;
 
+/// The format that is written: commit lines have a chain. Without the key it is 1.
+const FORMAT: u32 = 2;
+/// How keys begin that a reader may pass over. A writer keeps them.
+const PASSED_OVER: &[u8] = b"x_";
 /// Largest state file that is read, in bytes.
 const STATE_BYTES_MAX: u64 = 64 << 10;
 
@@ -36,9 +42,30 @@ pub struct Identity {
     /// When the stream was made, microseconds since the Unix epoch: what tells it from another one
     /// of the same slot. 0: not known.
     pub made: u64,
+    /// Number of its capture, by which that knows its own heartbeats; `None` before the capture
+    /// has made one.
+    pub id: Option<u64>,
     /// Everything before this LSN is in the stream or was of no interest; made durable here before
     /// it is confirmed to the server.
     pub confirmed: Option<Lsn>,
+}
+
+/// What a state file says beside the identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct State {
+    /// Format of the stream; 0: of a stream without a state file.
+    pub(super) format: u32,
+    /// Up to here the stream was durable when the file was saved.
+    pub(super) end: Option<Mark>,
+    /// Keys and values that were passed over, as they stand in the file.
+    pub(super) passed_over: Vec<u8>,
+}
+
+impl State {
+    /// Whether the stream was begun by a version that wrote an older format.
+    pub(super) const fn is_old(&self) -> bool {
+        0 < self.format && self.format < FORMAT
+    }
 }
 
 /// What tells a state file from the one that replaced it.
@@ -62,11 +89,11 @@ impl Identity {
     /// # Errors
     /// `STATE` with the byte when the file is damaged; those of the file system.
     pub fn load(dir: &Path) -> Result<Option<Identity>, Error> {
-        Ok(Identity::load_with_end(dir)?.map(|(identity, _)| identity))
+        Ok(Identity::load_all(dir)?.map(|(identity, _)| identity))
     }
 
-    /// Reads the identity, and the position up to which the stream was durable when it was saved.
-    pub(super) fn load_with_end(dir: &Path) -> Result<Option<(Identity, Option<Position>)>, Error> {
+    /// Reads the identity, and what else the state file says.
+    pub(super) fn load_all(dir: &Path) -> Result<Option<(Identity, State)>, Error> {
         let path = dir.join(layout::STATE);
         let Some(file) = open_read(&path)? else {
             return Ok(None);
@@ -74,38 +101,55 @@ impl Identity {
         let mut bytes = Vec::new();
         let read = file.take(STATE_BYTES_MAX).read_to_end(&mut bytes);
         read.map_err(|error| Error::io(&path, "read", error))?;
-        let state = |(byte, why)| Error::State { path: path.clone(), byte, why };
-        Identity::decode(&bytes).map(Some).map_err(state)
+        Identity::decode(&bytes).map(Some).map_err(|fault| fault.error(path))
     }
 
-    fn decode(bytes: &[u8]) -> Result<(Identity, Option<Position>), (usize, &'static str)> {
-        let line = bytes.strip_suffix(b"\n").ok_or((bytes.len(), "the line feed is missing"))?;
-        let mut identity = Identity::default();
-        let mut end = None;
+    fn decode(bytes: &[u8]) -> Result<(Identity, State), Fault> {
+        let line = bytes.strip_suffix(b"\n");
+        let line = line.ok_or(Fault::At(bytes.len(), "the line feed is missing"))?;
+        let (mut identity, mut state) = (Identity::default(), State::default());
+        state.format = 1;
         let mut seen = Vec::new();
+        let mut unknown = None;
         let mut fields = pairs(line);
         loop {
             let at = fields.offset();
             let Some(pair) = fields.next() else {
                 break;
             };
-            let (key, value) = pair.map_err(|error| (error.byte, error.kind.text()))?;
-            let value = String::from_utf8(value.decode().into_owned());
-            let value = value.map_err(|_| (at, "not UTF-8"))?;
-            if key.raw() == b"end" {
-                end = Some(value.parse().map_err(|_| (at, "malformed value"))?);
-            } else if !identity.set(key.raw(), value).ok_or((at, "malformed value"))? {
-                return Err((at, "unknown key"));
+            let (key, raw) = pair.map_err(|error| Fault::At(error.byte, error.kind.text()))?;
+            let key = key.raw();
+            if seen.contains(&key) {
+                return Err(Fault::At(at, "key given twice"));
             }
-            if seen.contains(&key.raw()) {
-                return Err((at, "key given twice"));
+            seen.push(key);
+            if key.starts_with(PASSED_OVER) {
+                let end = fields.offset();
+                let end = if end < line.len() { end - 1 } else { end };
+                state.pass_over(line.get(at..end).unwrap_or_default());
+                continue;
             }
-            seen.push(key.raw());
+            let value = String::from_utf8(raw.decode().into_owned());
+            let value = value.map_err(|_| Fault::At(at, "not UTF-8"))?;
+            let set = match state.set(key, &value) {
+                Some(false) => identity.set(key, value),
+                set => set,
+            };
+            if !set.ok_or(Fault::At(at, "malformed value"))? {
+                unknown = unknown.or(Some(String::from_utf8_lossy(key).into_owned()));
+            }
+        }
+        match unknown {
+            Some(key) => return Err(Fault::Unknown(state.format, key)),
+            None if state.format > FORMAT => {
+                return Err(Fault::Unknown(state.format, "format".to_owned()));
+            }
+            None => {}
         }
         if seen.contains(&b"system_id".as_slice()) && seen.contains(&b"slot".as_slice()) {
-            Ok((identity, end))
+            Ok((identity, state))
         } else {
-            Err((line.len(), "system_id or slot is missing"))
+            Err(Fault::At(line.len(), "system_id or slot is missing"))
         }
     }
 
@@ -134,30 +178,45 @@ impl Identity {
             b"tables" => self.tables = Identity::tables_of(&value)?,
             b"timeline" => self.timeline = value.parse().ok()?,
             b"made" => self.made = value.parse().ok()?,
+            b"id" => self.id = Some(Identity::id_of(&value)?),
             b"confirmed" => self.confirmed = Some(value.parse().ok()?),
             _ => return Some(false),
         }
         Some(true)
     }
 
-    fn encode(&self, end: Option<Position>) -> Vec<u8> {
-        let system_id = self.system_id.to_string();
-        let timeline = self.timeline.to_string();
-        let tables = Some(self.tables_list()).filter(|names| !names.is_empty());
-        let made = (self.made > 0).then(|| self.made.to_string());
-        let confirmed = self.confirmed.map(|lsn| lsn.to_string());
-        let end = end.map(|end| end.to_string());
+    /// The capture's number as sixteen lower-case hexadecimal digits; empty for none.
+    #[must_use]
+    pub fn id_text(&self) -> String {
+        self.id.map(|id| format!("{id:016x}")).unwrap_or_default()
+    }
+
+    /// The number in such a text.
+    #[must_use]
+    pub fn id_of(text: &str) -> Option<u64> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let sound = text.len() == 16 && text.bytes().all(digit);
+        if sound { u64::from_str_radix(text, 16).ok() } else { None }
+    }
+
+    fn encode(&self, state: &State) -> Vec<u8> {
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let end = state.end.as_ref();
         let fields = [
-            ("system_id", Some(system_id.as_str())),
-            ("database", Some(&self.database)),
-            ("slot", Some(&self.slot)),
-            ("plugin", Some(&self.plugin)),
-            ("publication", Some(&self.publication)),
-            ("tables", tables.as_deref()),
-            ("timeline", Some(&timeline)),
-            ("made", made.as_deref()),
-            ("confirmed", confirmed.as_deref()),
-            ("end", end.as_deref()),
+            ("format", Some(FORMAT.to_string())),
+            ("system_id", Some(self.system_id.to_string())),
+            ("database", Some(self.database.clone())),
+            ("slot", Some(self.slot.clone())),
+            ("plugin", Some(self.plugin.clone())),
+            ("publication", Some(self.publication.clone())),
+            ("tables", some(self.tables_list())),
+            ("timeline", Some(self.timeline.to_string())),
+            ("made", (self.made > 0).then(|| self.made.to_string())),
+            ("id", some(self.id_text())),
+            ("confirmed", self.confirmed.map(|lsn| lsn.to_string())),
+            ("end", end.map(|end| end.position.to_string())),
+            ("end_lsn", end.and_then(|end| end.lsn).map(|lsn| lsn.to_string())),
+            ("end_chain", end.and_then(|end| end.chain).map(mark::chain_text)),
         ];
         let mut out = Vec::new();
         for (key, value) in fields {
@@ -171,19 +230,55 @@ impl Identity {
             out.push(b'\t');
             write::escape(&mut out, value.as_bytes());
         }
+        if !state.passed_over.is_empty() {
+            out.push(b'\t');
+            out.extend_from_slice(&state.passed_over);
+        }
         out.push(b'\n');
         out
     }
 
-    /// Saves the identity durably, and the position up to which the stream is durable. Only the
-    /// stream's writer may.
-    pub(super) fn save(
-        &self,
-        dir: &Path,
-        end: Option<Position>,
-        storage: &Storage,
-    ) -> Result<(), Error> {
-        replace(dir, layout::STATE, &self.encode(end), storage)
+    /// Saves the identity durably, and what else the state file says. Only the stream's writer may.
+    pub(super) fn save(&self, dir: &Path, state: &State, storage: &Storage) -> Result<(), Error> {
+        replace(dir, layout::STATE, &self.encode(state), storage)
+    }
+}
+
+impl State {
+    /// Sets a field; false for another one's key, `None` for a malformed value.
+    fn set(&mut self, key: &[u8], value: &str) -> Option<bool> {
+        match key {
+            b"format" => self.format = value.parse().ok().filter(|format| *format > 0)?,
+            b"end" => self.end = Some(Mark::at(value.parse().ok()?)),
+            b"end_lsn" => self.end.as_mut()?.lsn = Some(value.parse().ok()?),
+            b"end_chain" => self.end.as_mut()?.chain = Some(mark::parse_chain(value)?),
+            _ => return Some(false),
+        }
+        Some(true)
+    }
+
+    fn pass_over(&mut self, field: &[u8]) {
+        if !self.passed_over.is_empty() {
+            self.passed_over.push(b'\t');
+        }
+        self.passed_over.extend_from_slice(field);
+    }
+}
+
+/// What is wrong with a state file.
+enum Fault {
+    /// This, at this byte.
+    At(usize, &'static str),
+    /// It is of this format, and has this key, which is not known.
+    Unknown(u32, String),
+}
+
+impl Fault {
+    fn error(self, path: PathBuf) -> Error {
+        match self {
+            Fault::At(byte, why) => Error::State { path, byte, why },
+            Fault::Unknown(format, key) => Error::Format { path, format, key },
+        }
     }
 }
 

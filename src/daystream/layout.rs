@@ -19,6 +19,9 @@ pub(super) const UPKEEP: &str = "upkeep";
 /// Name of the file that says up to where retention has removed segments.
 pub(super) const RETAINED: &str = "retained.tsv";
 
+/// The last second of the year 9999.
+const CLOCK_MAX: i64 = 253_402_300_799;
+
 /// One segment of a stream, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -160,7 +163,7 @@ pub(super) fn all(dir: &Path) -> Result<Vec<Segment>, Error> {
 
 /// The first segment whose position is beyond `after`.
 pub(super) fn next(dir: &Path, after: Position) -> Result<Option<Segment>, Error> {
-    let today = day_of(after.clock)?;
+    let today = day_of(after.clock.min(CLOCK_MAX))?;
     for day in days(dir)?.into_iter().filter(|day| *day >= today) {
         let found = segments(dir, &day)?.into_iter().find(|segment| segment.first > after);
         if found.is_some() {
@@ -195,7 +198,8 @@ pub(super) fn at(dir: &Path, position: Position) -> Result<Option<Segment>, Erro
 
 /// The last segment whose position is not beyond `limit`, or the last of all.
 pub(super) fn last(dir: &Path, limit: Option<Position>) -> Result<Option<Segment>, Error> {
-    let until = limit.map(|limit| day_of(limit.clock)).transpose()?;
+    // NOTE: no position is beyond the last day; a limit may be.
+    let until = limit.map(|limit| day_of(limit.clock.min(CLOCK_MAX))).transpose()?;
     for day in days(dir)?.into_iter().rev() {
         if until.as_ref().is_some_and(|until| day > *until) {
             continue;

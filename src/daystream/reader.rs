@@ -20,15 +20,13 @@ use std::time::{Duration, Instant};
 use deltaflood::{Change, Lsn};
 
 use super::ahead::Cursor;
-use super::content::Content;
 use super::error::Damage;
 use super::filter::TableFilter;
 use super::follow::Watch;
 use super::origin::Origin;
-use super::scan::{Boundary, Found};
-use super::seek::{self, Place};
+use super::scan::Found;
 use super::window::Line;
-use super::{Error, Position, Segment, layout, retained, stamp};
+use super::{Error, Mark, Position, stamp};
 use crate::limits::LOG_READER_BUFFER_BYTES;
 
 /// Where to begin.
@@ -42,10 +40,12 @@ pub enum Start {
     Clock(i64),
     /// With the transaction that holds this position, or the first one behind it.
     At(Position),
-    /// Behind this position: with the first transaction whose last line is beyond it. This is how a
-    /// reader goes on that has stored [`Reader::position`]. When the stream ends before it (its
-    /// machine went down, and the end was not durable yet), with whatever comes next.
-    After(Position),
+    /// Behind this transaction: with the first one whose last line is beyond its position. This is
+    /// how a reader goes on that has stored [`Reader::mark`]. When the stream's machine went down
+    /// before the end was durable, the stream may end before that position, or have another
+    /// transaction there: then with the first one whose LSN is beyond the mark's, and, where that
+    /// is not known, with whatever comes next.
+    After(Mark),
 }
 
 impl Start {
@@ -55,7 +55,17 @@ impl Start {
             Start::Begin | Start::End => true,
             Start::Clock(clock) => last.clock >= clock,
             Start::At(position) => last >= position,
-            Start::After(position) => last > position,
+            Start::After(mark) => last > mark.position,
+        }
+    }
+
+    /// Behind which position it is.
+    pub(super) fn place(self) -> Position {
+        match self {
+            Start::Begin | Start::End => Position::MIN,
+            Start::Clock(clock) => Position { clock: clock.max(0), seq: 0 },
+            Start::At(position) => position,
+            Start::After(mark) => mark.position,
         }
     }
 }
@@ -101,6 +111,20 @@ pub struct Transaction {
     pub lsn: Option<Lsn>,
     /// Number of its lines, with the commit line.
     pub lines: u64,
+    /// The stream's chain behind it; `None` in a stream without commit lines.
+    pub chain: Option<u32>,
+}
+
+impl Transaction {
+    /// No transaction yet.
+    pub(super) const NONE: Transaction =
+        Transaction { last: Position::MIN, lsn: None, lines: 0, chain: None };
+
+    /// Its end.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { position: self.last, lsn: self.lsn, chain: self.chain }
+    }
 }
 
 /// A whole transaction that is being given out.
@@ -126,8 +150,15 @@ pub struct Reader {
     pub(super) ready: Option<Ready>,
     /// The transaction of the last line given out.
     pub(super) transaction: Transaction,
-    /// Position of the last line of the last transaction that was given out or passed over.
-    pub(super) last: Option<Position>,
+    /// The last transaction that was given out or passed over.
+    pub(super) last: Option<Mark>,
+    /// The stream's chain behind it, or before the first one, where it is known.
+    pub(super) chain: Option<u32>,
+    /// Only transactions beyond this LSN are wanted: the stream does not have the one that the
+    /// reader was to begin behind.
+    pub(super) behind: Option<Lsn>,
+    /// The last position that was removed when the reader began.
+    pub(super) floor: Option<Position>,
     /// Which stream it is.
     pub(super) origin: Origin,
     pub(super) watch: Option<Watch>,
@@ -171,8 +202,11 @@ impl Reader {
             start,
             cursor: None,
             ready: None,
-            transaction: Transaction { last: Position::MIN, lsn: None, lines: 0 },
+            transaction: Transaction::NONE,
             last: None,
+            chain: None,
+            behind: None,
+            floor: None,
             watch: None,
             look: true,
             listed_at: Instant::now(),
@@ -183,8 +217,34 @@ impl Reader {
     /// Position of the last line of the last transaction that was given out to its end, or that
     /// lies before the place where the reader began. `None` before the stream's first transaction.
     #[must_use]
-    pub const fn position(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<Position> {
+        self.last.map(|last| last.position)
+    }
+
+    /// The same, with what tells the transaction from another one at that position.
+    #[must_use]
+    pub const fn mark(&self) -> Option<Mark> {
         self.last
+    }
+
+    /// The stream's chain before the transaction that comes next; `None`: not known.
+    #[must_use]
+    pub const fn chain(&self) -> Option<u32> {
+        self.chain
+    }
+
+    /// Whether a transaction is wanted.
+    pub(super) fn wants(&self, last: &Mark) -> bool {
+        match self.behind {
+            Some(behind) => last.lsn.is_none_or(|lsn| lsn > behind),
+            None => self.start.wants(last.position),
+        }
+    }
+
+    /// A transaction was given out, or passed over.
+    pub(super) fn passed(&mut self, last: Mark) {
+        self.last = Some(last);
+        self.chain = last.chain;
     }
 
     /// When the stream was made ([`Identity::made`](super::Identity::made)); `None` when it does
@@ -269,7 +329,7 @@ impl Reader {
             end |= ready.last_wanted == Some(offset);
             if finished {
                 self.ready = None;
-                self.last = Some(last);
+                self.passed(last);
             }
             if wanted {
                 return Ok(Some((range, position, end)));
@@ -299,7 +359,8 @@ impl Reader {
             }
         }
         let at = found.start;
-        self.transaction = Transaction { last: found.last, lsn: found.lsn, lines: found.lines };
+        let Mark { position: last, lsn, chain } = found.last;
+        self.transaction = Transaction { last, lsn, lines: found.lines, chain };
         self.ready = Some(Ready { found, at, again, crc: 0, last_wanted });
         Ok(())
     }
@@ -307,96 +368,20 @@ impl Reader {
     /// Opens the segment with the last line that was read, behind that line.
     pub(super) fn return_to_last(&mut self) -> Result<(), Error> {
         let Some(last) = self.last else { return Ok(()) };
-        self.start = Start::After(last);
+        let start = std::mem::replace(&mut self.start, Start::After(last));
         self.seek()?;
+        self.start = start;
         self.origin.check(&self.dir)?;
-        self.last = self.last.max(Some(last));
+        self.last = later(self.last, Some(last));
         (self.look, self.rewatch) = (true, true);
         Ok(())
     }
-
-    /// Opens the segment in which the reader begins, at the right transaction.
-    fn seek(&mut self) -> Result<(), Error> {
-        let dir = &self.dir;
-        let segment = match self.start {
-            Start::Begin => retained::first(dir)?,
-            Start::End => layout::last(dir, None)?,
-            Start::Clock(clock) => {
-                let limit = Position { clock: clock.max(0), seq: 0 };
-                retained::check(dir, Some(limit))?;
-                layout::at(dir, limit)?
-            }
-            Start::At(position) | Start::After(position) => {
-                // NOTE: where a transaction is to hold the position, that one must not be gone.
-                let at = matches!(self.start, Start::At(_));
-                retained::check(dir, Some(if at { before(position) } else { position }))?;
-                layout::at(dir, position)?
-            }
-        };
-        let Some(segment) = segment else {
-            if !layout::is_ours(dir) {
-                return Err(Error::Empty { dir: dir.clone() });
-            }
-            self.start = Start::Begin;
-            return Ok(());
-        };
-        let Some(mut cursor) = Cursor::open(dir, segment, self.options.buffer_bytes, None)? else {
-            return Ok(());
-        };
-        let start = self.start;
-        let file = cursor.window.file();
-        let place = match (start, cursor.scan.boundary()) {
-            (Start::Begin, _) => Ok(seek::BEGIN),
-            (Start::End, Boundary::Commit) => seek::end(file),
-            (Start::End, Boundary::Xid) => {
-                seek::end_of_lines(file).map(|offset| Place { offset, before: None })
-            }
-            _ => seek::find(file, &|position| start.wants(position)),
-        };
-        let mut place = place.map_err(|error| cursor.io(dir, error))?;
-        if place == seek::BEGIN && start != Start::Begin {
-            place.before = end_before(dir, cursor.segment.first)?;
-        }
-        if let Start::After(wanted) = start
-            && place.before.is_none_or(|before| before < wanted)
-            && layout::next(dir, cursor.segment.first)?.is_none()
-            && place.offset
-                == seek::end(cursor.window.file()).map_err(|error| cursor.io(dir, error))?.offset
-        {
-            // NOTE: the stream ends before the position, which was read from it once: its machine
-            // went down before that was durable. Whatever comes now is new.
-            self.start = Start::End;
-        }
-        cursor.go(place);
-        self.last = place.before;
-        self.cursor = Some(cursor);
-        Ok(())
-    }
 }
 
-/// The position right before `position`.
-pub(super) fn before(position: Position) -> Position {
-    match position.seq.checked_sub(1) {
-        Some(seq) => Position { seq, ..position },
-        None => Position { clock: position.clock - 1, seq: u64::MAX },
-    }
-}
-
-/// Position of the last line of the segment before the one named `first`, where that is to be had.
-fn end_before(dir: &Path, first: Position) -> Result<Option<Position>, Error> {
-    match layout::last(dir, Some(before(first)))? {
-        Some(mut segment) => last_position(dir, &mut segment),
-        None => Ok(None),
-    }
-}
-
-/// Position of a segment's last commit line; `None` when it has none, or is gone.
-pub(super) fn last_position(dir: &Path, segment: &mut Segment) -> Result<Option<Position>, Error> {
-    let Some(file) = Content::open(dir, segment)? else {
-        return Ok(None);
-    };
-    let end = seek::end(&file).map_err(|error| Error::io(segment.path(dir), "read", error))?;
-    Ok(end.before)
+/// The later one of two places.
+pub(super) fn later(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    let place = |mark: Option<Mark>| mark.map(|mark| mark.position);
+    if place(other) > place(one) { other } else { one }
 }
 
 /// Refuses a folder that is none.

@@ -16,9 +16,10 @@ use super::content::Content;
 use super::error::Damage;
 use super::layout::{self, Segment};
 use super::scan::{self, Boundary, Fault, Scan};
+use super::seek::Place;
 use super::storage::Storage;
 use super::window::Window;
-use super::{Error, Position, tail};
+use super::{Error, Mark, link, retained, tail};
 use crate::limits::LOG_READER_BUFFER_BYTES;
 
 /// Bytes that are written again in one step.
@@ -29,8 +30,8 @@ const REWRITE_BYTES: usize = 1 << 20;
 pub(super) struct End {
     /// The segment to go on in, and its length in bytes.
     pub(super) segment: Option<(Segment, u64)>,
-    /// Position of the last line.
-    pub(super) last: Option<Position>,
+    /// The last transaction.
+    pub(super) last: Option<Mark>,
     /// LSN of the last transaction in the last segment that has one.
     pub(super) lsn: Option<Lsn>,
     /// Bytes that were cut off.
@@ -58,11 +59,7 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
 
 /// Finds the stream's end, cutting off an incomplete tail. Up to `durable` the stream was whole
 /// once: a tail that begins before it is damage.
-pub(super) fn recover(
-    storage: &Storage,
-    dir: &Path,
-    durable: Option<Position>,
-) -> Result<End, Error> {
+pub(super) fn recover(storage: &Storage, dir: &Path, durable: Option<Mark>) -> Result<End, Error> {
     let mut cut = 0;
     // A segment was removed: the one before it was closed, and may have no tail of its own.
     let mut closed = false;
@@ -89,7 +86,21 @@ pub(super) fn recover(
         }
         return Ok(end);
     }
-    Ok(End { cut, ..End::default() })
+    // NOTE: positions go on behind those of what was removed.
+    let last = retained::load(dir)?;
+    if durable.is_some_and(|durable| is_lost(last, durable)) {
+        let segment = layout::STATE.to_owned();
+        return Err(Error::Corrupt { segment, byte: 0, damage: Damage::Lost });
+    }
+    let lsn = last.and_then(|last| last.lsn).or(durable.and_then(|durable| durable.lsn));
+    Ok(End { cut, last, lsn, ..End::default() })
+}
+
+/// Whether a stream that ends with `is` has lost what was durable once.
+fn is_lost(is: Option<Mark>, durable: Mark) -> bool {
+    is.is_none_or(|is| {
+        is.position < durable.position || is.position == durable.position && !is.may_be(&durable)
+    })
 }
 
 /// Finds the end of one segment. With `closed`, a segment follows or followed: it has no tail.
@@ -98,7 +109,7 @@ fn recover_segment(
     dir: &Path,
     segment: &Segment,
     file: Content,
-    durable: Option<Position>,
+    durable: Option<Mark>,
     closed: bool,
 ) -> Result<End, Error> {
     let path = segment.path(dir);
@@ -107,17 +118,18 @@ fn recover_segment(
         move |error| Error::io(path, operation, error)
     };
     let mut window = Window::new(file, LOG_READER_BUFFER_BYTES);
-    let mut scan = Scan::new(Boundary::Commit, segment.first, 0, None);
-    let mut lsn = None;
-    // Where what is not known to be durable begins.
-    let (mut unsure, mut sure) = (0, None);
+    let beginning = link::beginning(dir, segment.first)?;
+    let mut scan = Scan::new(Boundary::Commit, segment.first, beginning);
+    let mut lsn = beginning.before.and_then(|before| before.lsn);
+    // Up to here it is known to be durable.
+    let mut sure = beginning;
     let corrupt = |byte, damage| Error::Corrupt { segment: segment.name(), byte, damage };
     loop {
         match scan.step(&mut window) {
             Ok(Some(found)) => {
-                lsn = found.lsn.or(lsn);
-                if durable >= Some(found.last) {
-                    (unsure, sure) = (found.end, Some(found.last));
+                lsn = found.last.lsn.or(lsn);
+                if durable.is_some_and(|durable| durable.position >= found.last.position) {
+                    sure = Place::behind(found.end, found.last);
                 }
             }
             Ok(None) => break,
@@ -133,22 +145,19 @@ fn recover_segment(
         }
     }
     let length = window.file().len().map_err(io("look at"))?;
+    if length > scan.start && closed {
+        return Err(corrupt(scan.start, Damage::Incomplete));
+    }
+    let is = scan.before().or(retained::load(dir)?);
+    if durable.is_some_and(|durable| is_lost(is, durable)) {
+        return Err(corrupt(scan.start, Damage::Lost));
+    }
     // NOTE: a closed segment was fsynced without an error before the next one began.
-    if !closed && unsure < scan.start {
-        let again = Scan::new(Boundary::Commit, segment.first, unsure, sure);
+    if !closed && sure.offset < scan.start {
+        let again = Scan::new(Boundary::Commit, segment.first, sure);
         rewrite(storage, &path, window.file(), again, scan.start)?;
     }
     if length > scan.start {
-        if closed {
-            return Err(corrupt(scan.start, Damage::Incomplete));
-        }
-        let lost = match scan.before() {
-            Some(last) => durable > Some(last),
-            None => durable >= Some(segment.first),
-        };
-        if lost {
-            return Err(corrupt(scan.start, Damage::Lost));
-        }
         let file = storage.open(&path, false)?;
         storage.truncate(&file, scan.start).map_err(io("cut"))?;
         // DURABILITY: the cut must not come undone once something else is written behind it.

@@ -2,8 +2,9 @@
 //! for.
 //!
 //! `readers/NAME.tsv` holds the position up to which the consumer has confirmed that it is done, as
-//! `clock C seq S saved T`, T being the second in which that was saved; without clock and seq it
-//! has confirmed nothing yet and wants all there is. It is replaced as a whole.
+//! `clock C seq S lsn L chain X saved T`: a mark, and T, the second in which that was saved; `lsn`
+//! and `chain` only where they are known; without clock and seq it has confirmed nothing yet and
+//! wants all there is. It is replaced as a whole.
 //! `readers/NAME.lock` is locked as long as somebody reads under that name. A consumer that dies
 //! reads again what it had not confirmed: at least once, and exactly once where it keeps the
 //! position with its own results.
@@ -19,8 +20,8 @@ use super::content::Content;
 use super::lock::{self, Lock};
 use super::storage::{Storage, open_read};
 use super::{
-    Clock, Error, Position, Reader, ReaderOptions, Start, SystemClock, identity, layout, reader,
-    retained, seek,
+    Clock, Error, Mark, Position, Reader, ReaderOptions, Start, SystemClock, identity, layout,
+    locate, mark, reader, retained, seek,
 };
 
 /// Longest name of a registered reader, in bytes.
@@ -34,10 +35,10 @@ const FILE_BYTES_MAX: u64 = 4096;
 /// The right to read under a name, as long as this lives.
 #[derive(Debug)]
 pub struct Registration {
-    folder: PathBuf,
+    dir: PathBuf,
     name: String,
     storage: Storage,
-    confirmed: Option<Position>,
+    confirmed: Option<Mark>,
     _lock: Lock,
 }
 
@@ -47,7 +48,7 @@ pub struct Registered {
     /// Its name.
     pub name: String,
     /// It is done with everything up to here; `None`: with nothing.
-    pub confirmed: Option<Position>,
+    pub confirmed: Option<Mark>,
     /// When that was saved, in seconds since the Unix epoch.
     pub saved: i64,
     /// Somebody reads under this name now.
@@ -91,12 +92,12 @@ impl Registration {
             (None, _) => start,
         };
         let reader = Reader::open(dir, start, options)?;
-        let folder = folder.clone();
-        let name = name.to_owned();
-        let mut registration = Registration { folder, name, storage, confirmed, _lock: lock };
+        let (dir, name) = (dir.to_owned(), name.to_owned());
+        let mut registration = Registration { dir, name, storage, confirmed, _lock: lock };
         if known.is_none() {
             // NOTE: what retention has removed before, the reader has not missed.
-            registration.confirmed = reader.position().max(retained::load(dir)?);
+            let removed = retained::load(&registration.dir)?;
+            registration.confirmed = reader::later(reader.mark(), removed);
             registration.save()?;
         }
         Ok((reader, registration))
@@ -104,8 +105,8 @@ impl Registration {
 
     /// The consumer is done with everything up to here.
     #[must_use]
-    pub const fn confirmed(&self) -> Option<Position> {
-        self.confirmed
+    pub fn confirmed(&self) -> Option<Position> {
+        self.confirmed.map(|confirmed| confirmed.position)
     }
 
     /// Notes durably that the consumer is done with everything up to `position`; a position before
@@ -114,10 +115,10 @@ impl Registration {
     /// # Errors
     /// Those of the file system; the confirmed position is then as before.
     pub fn confirm(&mut self, position: Position) -> Result<(), Error> {
-        if self.confirmed >= Some(position) {
+        if self.confirmed() >= Some(position) {
             return Ok(());
         }
-        let before = self.confirmed.replace(position);
+        let before = self.confirmed.replace(locate::mark_at(&self.dir, position)?);
         let saved = self.save();
         if saved.is_err() {
             self.confirmed = before;
@@ -127,13 +128,19 @@ impl Registration {
 
     fn save(&self) -> Result<(), Error> {
         let mut text = String::new();
-        if let Some(Position { clock, seq }) = self.confirmed {
+        if let Some(Mark { position: Position { clock, seq }, lsn, chain }) = self.confirmed {
             text = format!("clock\t{clock}\tseq\t{seq}\t");
+            if let Some(lsn) = lsn {
+                text.push_str(&format!("lsn\t{lsn}\t"));
+            }
+            if let Some(chain) = chain {
+                text.push_str(&format!("chain\t{}\t", mark::chain_text(chain)));
+            }
         }
         text.push_str(&format!("saved\t{}\n", SystemClock.now()));
         let file = format!("{}.tsv", self.name);
         // DURABILITY: retention removes what every reader has confirmed.
-        identity::replace(&self.folder, &file, text.as_bytes(), &self.storage)
+        identity::replace(&self.dir.join(layout::READERS), &file, text.as_bytes(), &self.storage)
     }
 }
 
@@ -163,8 +170,8 @@ fn hold(storage: &Storage, folder: &Path, name: &str) -> Result<Lock, Error> {
     Err(Error::ReaderHeld { name: name.to_owned() })
 }
 
-/// What is saved of a reader: confirmed position, and when; `None` when the name is not registered.
-fn load(folder: &Path, name: &str) -> Result<Option<(Option<Position>, i64)>, Error> {
+/// What is saved of a reader: confirmed mark, and when; `None` when the name is not registered.
+fn load(folder: &Path, name: &str) -> Result<Option<(Option<Mark>, i64)>, Error> {
     let path = folder.join(format!("{name}.tsv"));
     let Some(file) = open_read(&path)? else {
         return Ok(None);
@@ -174,18 +181,28 @@ fn load(folder: &Path, name: &str) -> Result<Option<(Option<Position>, i64)>, Er
     read.map_err(|error| Error::io(&path, "read", error))?;
     let state = |byte, why| Error::State { path: path.clone(), byte, why };
     let (mut clock, mut seq, mut saved) = (None, None, None);
+    let (mut lsn, mut chain) = (None, None);
     for pair in pairs(text.strip_suffix(b"\n").unwrap_or(&text)) {
         let (key, value) = pair.map_err(|error| state(error.byte, error.kind.text()))?;
-        let number = std::str::from_utf8(value.raw()).ok().and_then(|text| text.parse().ok());
+        let text = std::str::from_utf8(value.raw()).unwrap_or_default();
+        let number = text.parse().ok();
         match key.raw() {
             b"clock" => clock = number,
-            b"seq" => seq = std::str::from_utf8(value.raw()).ok().and_then(|t| t.parse().ok()),
+            b"seq" => seq = text.parse().ok(),
+            b"lsn" => lsn = Some(text.parse().map_err(|_| state(0, "malformed lsn"))?),
+            b"chain" => {
+                let known = mark::parse_chain(text);
+                chain = Some(known.ok_or_else(|| state(0, "malformed chain"))?);
+            }
             b"saved" => saved = number,
             _ => return Err(state(0, "unknown key")),
         }
     }
     match (clock, seq, saved) {
-        (Some(clock), Some(seq), Some(saved)) => Ok(Some((Some(Position { clock, seq }), saved))),
+        (Some(clock), Some(seq), Some(saved)) => {
+            let position = Position { clock, seq };
+            Ok(Some((Some(Mark { position, lsn, chain }), saved)))
+        }
         (None, None, Some(saved)) => Ok(Some((None, saved))),
         _ => Err(state(0, "expected clock, seq and saved")),
     }
@@ -223,7 +240,8 @@ pub fn registered(dir: &Path) -> Result<Vec<Registered>, Error> {
 ///
 /// # Errors
 /// Those of the file system; `CORRUPT`.
-pub fn bytes_behind(dir: &Path, confirmed: Option<Position>) -> Result<u64, Error> {
+pub fn bytes_behind(dir: &Path, confirmed: Option<Mark>) -> Result<u64, Error> {
+    let confirmed = confirmed.map(|mark| locate::reached(dir, mark)).transpose()?.flatten();
     let mut segments = layout::all(dir)?;
     let begun = segments.partition_point(|segment| Some(segment.first) <= confirmed);
     let mut bytes = 0;

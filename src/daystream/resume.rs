@@ -5,34 +5,42 @@
 
 use std::path::PathBuf;
 
+use deltaflood::Lsn;
+
 use super::ahead::Cursor;
 use super::reader::Ready;
 use super::seek::Place;
-use super::{Error, Position, Reader, ReaderOptions, Segment, Start, Transaction};
+use super::{Error, Mark, Position, Reader, ReaderOptions, Segment, Start, Transaction};
 
 /// A place between two lines, also within a transaction, where a reader was: [`Reader::resume`].
 #[derive(Debug, Clone)]
-pub struct Mark {
+pub struct Bookmark {
     segment: Segment,
     place: Place,
     ready: Option<Ready>,
     transaction: Transaction,
     start: Start,
-    last: Option<Position>,
+    last: Option<Mark>,
+    chain: Option<u32>,
+    behind: Option<Lsn>,
+    floor: Option<Position>,
 }
 
 impl Reader {
     /// Where the reader is; `None` when it has no segment open.
     #[must_use]
-    pub fn mark(&self) -> Option<Mark> {
+    pub fn bookmark(&self) -> Option<Bookmark> {
         let cursor = self.cursor.as_ref()?;
-        Some(Mark {
+        Some(Bookmark {
             segment: cursor.segment.clone(),
-            place: Place { offset: cursor.scan.start, before: cursor.scan.before() },
+            place: cursor.scan.place(),
             ready: self.ready.clone(),
             transaction: self.transaction,
             start: self.start,
             last: self.last,
+            chain: self.chain,
+            behind: self.behind,
+            floor: self.floor,
         })
     }
 
@@ -45,12 +53,14 @@ impl Reader {
     /// holds the rest of a transaction.
     pub fn resume(
         dir: impl Into<PathBuf>,
-        mark: Mark,
+        mark: Bookmark,
         options: ReaderOptions,
     ) -> Result<Reader, Error> {
-        let Mark { segment, place, ready, transaction, start, last } = mark;
+        let Bookmark { segment, place, ready, transaction, start, last, chain, behind, floor } =
+            mark;
         let mut reader = Reader::closed(dir.into(), start, options)?;
         (reader.transaction, reader.last) = (transaction, last);
+        (reader.chain, reader.behind, reader.floor) = (chain, behind, floor);
         let bytes = reader.options.buffer_bytes;
         match Cursor::open(&reader.dir, segment, bytes, None)? {
             Some(mut cursor) => {
@@ -58,7 +68,8 @@ impl Reader {
                 (reader.cursor, reader.ready) = (Some(cursor), ready);
             }
             None if ready.is_some() => {
-                let (wanted, removed) = (last.unwrap_or(Position::MIN), transaction.last);
+                let wanted = last.map_or(Position::MIN, |last| last.position);
+                let removed = transaction.last;
                 return Err(Error::Gap { wanted, removed });
             }
             // NOTE: the next segment is looked for, and what was removed is told.

@@ -7,12 +7,13 @@
 use std::io;
 use std::ops::Range;
 
-use deltaflood::{Change, Lsn, Verb};
+use deltaflood::{Change, Verb};
 
 use super::content::Content;
 use super::error::Damage;
+use super::seek::Place;
 use super::window::{Line, Window};
-use super::{Position, stamp};
+use super::{Mark, Position, stamp};
 
 /// How the end of a transaction is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +31,8 @@ pub(super) struct Found {
     pub(super) start: u64,
     /// Offset after the last line's line feed.
     pub(super) end: u64,
-    /// Position of the last line.
-    pub(super) last: Position,
-    /// The commit's LSN.
-    pub(super) lsn: Option<Lsn>,
+    /// Its last line.
+    pub(super) last: Mark,
     /// Number of lines, with the commit line.
     pub(super) lines: u64,
     /// CRC-32C of all lines but the commit line, where there is one.
@@ -67,8 +66,10 @@ pub(super) struct Scan {
     pub(super) start: u64,
     /// Offset of the next line to look at.
     pub(super) at: u64,
-    /// Position of the line before the transaction.
-    before: Option<Position>,
+    /// The transaction before this one, where it is known.
+    before: Option<Mark>,
+    /// The chain before the transaction, where it is known.
+    chain: Option<u32>,
     /// Position of the line before `at`.
     pub(super) last: Option<Position>,
     /// Lines of the transaction before `at`.
@@ -82,20 +83,17 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// A scan from `start` in the segment named `name`, behind the line at position `before`.
-    pub(super) fn new(
-        boundary: Boundary,
-        name: Position,
-        start: u64,
-        before: Option<Position>,
-    ) -> Scan {
+    /// A scan from `place` in the segment named `name`.
+    pub(super) fn new(boundary: Boundary, name: Position, place: Place) -> Scan {
+        let Place { offset: start, before, chain } = place;
         Scan {
             boundary,
             name,
             start,
             at: start,
             before,
-            last: before,
+            chain,
+            last: before.map(|before| before.position),
             lines: 0,
             crc: 0,
             summed: start,
@@ -105,19 +103,20 @@ impl Scan {
 
     /// Starts the transaction over.
     pub(super) fn rewind(&mut self) {
-        self.restart(self.start, self.before);
+        *self = Scan::new(self.boundary, self.name, self.place());
     }
 
-    fn restart(&mut self, start: u64, before: Option<Position>) {
-        *self = Scan::new(self.boundary, self.name, start, before);
+    /// Where the transaction begins.
+    pub(super) const fn place(&self) -> Place {
+        Place { offset: self.start, before: self.before, chain: self.chain }
     }
 
     pub(super) const fn boundary(&self) -> Boundary {
         self.boundary
     }
 
-    /// Position of the line before the transaction.
-    pub(super) const fn before(&self) -> Option<Position> {
+    /// The transaction before this one.
+    pub(super) const fn before(&self) -> Option<Mark> {
         self.before
     }
 
@@ -185,13 +184,13 @@ impl Scan {
             if change.verb == Verb::Commit {
                 self.sum_up(window)?;
                 self.check_commit(&change)?;
-                return Ok(Some(self.finish(next, position, change.lsn, true)));
+                return Ok(Some(self.finish(next, Mark::of(position, &change), true)));
             }
             let other = change.xid.is_none() || change.xid != self.xid;
             if self.boundary == Boundary::Xid && self.lines > 0 && other {
                 let last = self.last.unwrap_or(position);
                 self.sum_up(window)?;
-                return Ok(Some(self.finish(self.at, last, None, false)));
+                return Ok(Some(self.finish(self.at, Mark::at(last), false)));
             }
             self.xid = change.xid;
         }
@@ -221,22 +220,25 @@ impl Scan {
         if commit.crc.is_some_and(|crc| crc != self.crc) {
             return Err(Fault::Damage(self.start, Damage::Crc));
         }
+        if self.chain.zip(commit.chain).is_some_and(|(is, should)| is != should) {
+            return Err(Fault::Damage(self.start, Damage::Chain));
+        }
         Ok(())
     }
 
     /// The transaction ends at offset `end`; the next one begins there.
-    fn finish(&mut self, end: u64, last: Position, lsn: Option<Lsn>, commit: bool) -> Found {
+    fn finish(&mut self, end: u64, last: Mark, commit: bool) -> Found {
         let (start, crc) = (self.start, self.crc);
         let lines = self.lines + u64::from(commit);
-        let found = Found { start, end, last, lsn, lines, crc, commit };
-        self.restart(end, Some(last));
+        let found = Found { start, end, last, lines, crc, commit };
+        *self = Scan::new(self.boundary, self.name, Place::behind(end, last));
         found
     }
 
     /// Without commit lines: what was scanned is taken for a whole transaction.
     pub(super) fn take_pending(&mut self) -> Option<Found> {
         let last = self.last.filter(|_| self.lines > 0 && self.boundary == Boundary::Xid)?;
-        Some(self.finish(self.at, last, None, false))
+        Some(self.finish(self.at, Mark::at(last), false))
     }
 }
 

@@ -11,7 +11,7 @@ use deltaflood::{Change, Verb};
 
 use super::content::Content;
 use super::window::{Line, Window};
-use super::{Position, stamp};
+use super::{Mark, Position, stamp};
 
 /// Bytes read at a place that the search looks at.
 const PROBE: usize = 64 << 10;
@@ -21,12 +21,21 @@ const PROBE: usize = 64 << 10;
 pub(super) struct Place {
     /// Offset in the segment, in bytes.
     pub(super) offset: u64,
-    /// Position of the line before it, when that is known.
-    pub(super) before: Option<Position>,
+    /// The transaction before it, when that is known.
+    pub(super) before: Option<Mark>,
+    /// The stream's chain before it, when that is known.
+    pub(super) chain: Option<u32>,
+}
+
+impl Place {
+    /// Behind a transaction.
+    pub(super) const fn behind(offset: u64, before: Mark) -> Place {
+        Place { offset, before: Some(before), chain: before.chain }
+    }
 }
 
 /// The beginning of a segment.
-pub(super) const BEGIN: Place = Place { offset: 0, before: None };
+pub(super) const BEGIN: Place = Place { offset: 0, before: None, chain: None };
 
 /// The transaction that holds the first line for which `beyond` (which rises with the position) is
 /// true, or the end of the last transaction when there is none.
@@ -116,15 +125,15 @@ fn after_commit(file: &Content, from: u64) -> io::Result<Place> {
         };
         let offset = begin + (hit + mark.len()) as u64;
         if let Some(before) = commit_at(file, offset)? {
-            return Ok(Place { offset, before: Some(before) });
+            return Ok(Place::behind(offset, before));
         }
         end = offset - 1;
     }
     Ok(BEGIN)
 }
 
-/// The position of the commit line that ends at `end`; `None` for a line that only looks like one.
-fn commit_at(file: &Content, end: u64) -> io::Result<Option<Position>> {
+/// The transaction whose commit line ends at `end`; `None` for a line that only looks like one.
+fn commit_at(file: &Content, end: u64) -> io::Result<Option<Mark>> {
     let start = line_start(file, 0, end - 1)?;
     let length = usize::try_from(end - 1 - start).unwrap_or(usize::MAX);
     // NOTE: a commit line has some 200 bytes.
@@ -133,6 +142,7 @@ fn commit_at(file: &Content, end: u64) -> io::Result<Option<Position>> {
     }
     let mut line = vec![0; length];
     read(file, &mut line, start)?;
-    let commit = Change::parse(&line).is_ok_and(|change| change.verb == Verb::Commit);
-    Ok(stamp::read(&line).ok().filter(|_| commit).map(|(position, _)| position))
+    let commit = Change::parse(&line).ok().filter(|change| change.verb == Verb::Commit);
+    let stamp = stamp::read(&line).ok();
+    Ok(commit.zip(stamp).map(|(commit, (position, _))| Mark::of(position, &commit)))
 }

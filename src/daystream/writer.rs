@@ -10,17 +10,18 @@
 //! (`POISONED`). Drop it and open the stream again, which recovers what is sound. Dropping a writer
 //! writes nothing: what was not flushed is lost, and was never acknowledged.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use deltaflood::{Change, Kind, Lsn, Verb, write};
 
 use super::error::Damage;
+use super::identity::State;
 use super::lock::{self, Lock};
 use super::recover::{self, End};
 use super::segment::Output;
 use super::storage::Storage;
-use super::{Clock, Error, Identity, Position, SystemClock};
+use super::{Clock, Error, Identity, Mark, Position, SystemClock, mark};
 use crate::failpoint;
 use crate::limits::{LOG_WRITER_BUFFER_BYTES, SEGMENT_BYTES};
 
@@ -95,10 +96,11 @@ pub struct Writer {
     buffer_bytes: usize,
     output: Output,
     open: Option<Transaction>,
-    last: Option<Position>,
+    /// The last committed transaction.
+    last: Option<Mark>,
     lsn: Option<Lsn>,
-    /// Position in the state file: up to it the stream is durable.
-    end: Cell<Option<Position>>,
+    /// What the state file says beside the identity.
+    state: RefCell<State>,
     /// The next transaction has to send its `schema` lines again.
     fresh: bool,
     cut: u64,
@@ -125,12 +127,18 @@ impl Writer {
         let WriterOptions { segment_bytes, buffer_bytes, clock, storage } = options;
         recover::refuse_foreign(&dir)?;
         let lock = lock::acquire(&storage, &dir)?;
-        let end = Identity::load_with_end(&dir)?.and_then(|(_, end)| end);
-        let End { segment, last, lsn, cut } = recover::recover(&storage, &dir, end)?;
+        let (identity, state) = Identity::load_all(&dir)?.unzip();
+        let state = state.unwrap_or_default();
+        let End { segment, last, lsn, cut } = recover::recover(&storage, &dir, state.end)?;
         let mut output = Output::resume(storage, dir.clone(), segment)?;
         // DURABILITY: the writer before may have been killed before its fsync, and what is in the
         // stream is acknowledged from now on.
         output.sync()?;
+        if let Some(identity) = identity.filter(|_| state.is_old()) {
+            // NOTE: before the first commit line with a chain: an older reader is to learn from
+            // here that the stream is not for it, and not take it for damaged.
+            identity.save(&dir, &state, &output.storage)?;
+        }
         let buffer_bytes = buffer_bytes.max(1);
         Ok(Writer {
             dir,
@@ -141,7 +149,7 @@ impl Writer {
             open: None,
             last,
             lsn,
-            end: Cell::new(end),
+            state: RefCell::new(state),
             fresh: false,
             cut,
             _lock: lock,
@@ -162,7 +170,13 @@ impl Writer {
 
     /// Position of the last committed transaction's last line.
     #[must_use]
-    pub const fn last_position(&self) -> Option<Position> {
+    pub fn last_position(&self) -> Option<Position> {
+        self.last.map(|last| last.position)
+    }
+
+    /// The last committed transaction's end.
+    #[must_use]
+    pub const fn last_mark(&self) -> Option<Mark> {
         self.last
     }
 
@@ -191,7 +205,7 @@ impl Writer {
         }
         let now = self.clock.now().max(0);
         let first = match self.last {
-            Some(last) if last.clock >= now => {
+            Some(Mark { position: last, .. }) if last.clock >= now => {
                 let seq = last.seq.checked_add(1).ok_or(Error::Clock { clock: last.clock })?;
                 Position { clock: last.clock, seq }
             }
@@ -257,8 +271,9 @@ impl Writer {
         }
         failpoint::pass(failpoint::LOG_COMMIT_BEFORE);
         let position = open.next();
-        push_commit(&mut self.output.buffer, position, &open, commit);
-        self.last = Some(position);
+        let before = self.last.and_then(|last| last.chain).unwrap_or(mark::BEGINNING);
+        let chain = push_commit(&mut self.output.buffer, position, &open, commit, before);
+        self.last = Some(Mark { position, lsn: commit.lsn, chain: Some(chain) });
         self.lsn = commit.lsn.or(self.lsn);
         self.fresh = false;
         failpoint::pass(failpoint::LOG_COMMIT_AFTER);
@@ -302,9 +317,11 @@ impl Writer {
     /// # Errors
     /// Those of the file system. The old state stays; the writer is not poisoned.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), Error> {
-        let end = if self.output.is_durable() { self.last } else { self.end.get() };
-        identity.save(&self.dir, end, &self.output.storage)?;
-        self.end.set(end);
+        let old = self.state.borrow().clone();
+        let end = if self.output.is_durable() { self.last } else { old.end };
+        let state = State { end, ..old };
+        identity.save(&self.dir, &state, &self.output.storage)?;
+        self.state.replace(state);
         Ok(())
     }
 
@@ -332,8 +349,14 @@ fn check_line(line: &[u8]) -> Result<Option<u32>, Error> {
     Ok(change.xid)
 }
 
-/// Appends a commit line.
-fn push_commit(out: &mut Vec<u8>, position: Position, open: &Transaction, commit: Commit) {
+/// Appends a commit line; the chain behind it, where it was `before`.
+fn push_commit(
+    out: &mut Vec<u8>,
+    position: Position,
+    open: &Transaction,
+    commit: Commit,
+    before: u32,
+) -> u32 {
     let from = out.len();
     let mut line = write::Line::begin(out).stamp(position.clock, position.seq);
     if let Some(xid) = commit.xid.or(open.xid) {
@@ -345,8 +368,9 @@ fn push_commit(out: &mut Vec<u8>, position: Position, open: &Transaction, commit
     if let Some(time_us) = commit.time_us {
         line = line.time(time_us);
     }
-    line = line.checksum(open.lines, open.crc);
+    line = line.checksum(open.lines, open.crc).chain(before);
     let covered = line.buffer().get(from..).unwrap_or_default();
     let crc = crc32c::crc32c_append(open.crc, covered);
     line.commit_checksum(crc).verb(Verb::Commit).end();
+    mark::chain_after(before, crc)
 }

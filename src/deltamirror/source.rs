@@ -141,7 +141,7 @@ impl StreamSource {
         // The first line of all may stand at the least position. Not Start::Begin, which is content
         // with what retention has left.
         let least = position == Position::MIN;
-        let start = if least { Start::At(position) } else { Start::After(position) };
+        let start = if least { Start::At(position) } else { Start::After(position.into()) };
         let options = ReaderOptions::default();
         let feed = Feed::open(&self.source, start, options, self.link, stop)?;
         self.check_same(&feed)?;
@@ -212,7 +212,7 @@ impl StreamSource {
     pub(super) fn end(&self) -> Result<Option<Position>, Error> {
         let dir = match &self.source {
             Source::Folder(dir) => dir,
-            Source::Url(url) => return Ok(remote::ask(url)?.end),
+            Source::Url(url) => return Ok(remote::ask(url)?.end.map(|end| end.position)),
         };
         match Reader::open(dir, Start::End, ReaderOptions::default()) {
             Ok(reader) => Ok(reader.position()),

@@ -119,6 +119,7 @@ pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
             tables,
             timeline: system.timeline,
             made: session::now_made(),
+            id: None,
             confirmed: Some(done.consistent_point),
         },
     };

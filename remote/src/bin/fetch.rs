@@ -13,12 +13,13 @@ use daystream_remote::log::{Form, Log, complain, print};
 use daystream_remote::options::{Options, command_line};
 use daystream_remote::wire::{fault_line, parse_position};
 use pgsqlite::daystream::remote::{Fault, Frame, Reason};
-use pgsqlite::daystream::{Position, Start};
+use pgsqlite::daystream::{Position, Start, parse_chain};
 
 const PROGRAM: &str = "daystream-fetch";
 
 const HELP: &str = "\
-usage: daystream-fetch URL ?-from begin|end|CLOCK|CLOCK.SEQ? ?-at CLOCK.SEQ? ?-to CLOCK.SEQ?
+usage: daystream-fetch URL ?-from begin|end|CLOCK|CLOCK.SEQ? ?-lsn LSN? ?-chain HEX8?
+           ?-at CLOCK.SEQ? ?-to CLOCK.SEQ?
            ?-follow 0|1? ?-tables t1,schema.t2? ?-beyond 0|1? ?-cacert FILE? ?-token_file FILE?
            ?-plain 0|1? ?-retry_ms N? ?-wait_for_server 0|1? ?-info 0|1? ?-log text|json?
 
@@ -46,6 +47,8 @@ fn main() -> ExitCode {
     let known = [
         "from",
         "at",
+        "lsn",
+        "chain",
         "to",
         "follow",
         "tables",
@@ -178,13 +181,33 @@ fn position(name: &str, text: &str) -> Result<Position, Fault> {
     parse_position(text).ok_or_else(bad)
 }
 
+/// Where to begin, with what is known of the transaction there.
 fn start(options: &Options) -> Result<Start, Fault> {
+    let mut start = place(options)?;
+    let bad = |name: &str| {
+        usage_fault(format!("-{name} is that of the transaction that ends at -from CLOCK.SEQ"))
+    };
+    for (name, text) in ["lsn", "chain"].iter().filter_map(|name| Some((name, options.get(name)?)))
+    {
+        let Start::After(mark) = &mut start else { return Err(bad(name)) };
+        if *name == "lsn" {
+            mark.lsn = Some(text.parse().map_err(|_| bad(name))?);
+        } else {
+            mark.chain = Some(parse_chain(text).ok_or_else(|| bad(name))?);
+        }
+    }
+    Ok(start)
+}
+
+fn place(options: &Options) -> Result<Start, Fault> {
     match (options.get("from"), options.get("at")) {
         (Some(_), Some(_)) => Err(usage_fault("use one of -from and -at".to_owned())),
         (None, None) | (Some("begin"), None) => Ok(Start::Begin),
         (Some("end"), None) => Ok(Start::End),
         (None, Some(text)) => Ok(Start::At(position("at", text)?)),
-        (Some(text), None) if text.contains('.') => Ok(Start::After(position("from", text)?)),
+        (Some(text), None) if text.contains('.') => {
+            Ok(Start::After(position("from", text)?.into()))
+        }
         (Some(text), None) => match text.parse() {
             Ok(clock @ 0..) => Ok(Start::Clock(clock)),
             _ => Err(usage_fault(format!("-from must be a place, not \"{text}\""))),

@@ -8,12 +8,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use pgsqlite::daystream::Identity;
 use pgsqlite::daystream::remote::{Fault, Hello, Reason};
+use pgsqlite::daystream::{Identity, Mark, Start, chain_text, parse_chain};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -68,8 +68,8 @@ impl Client {
     ///
     /// # Errors
     /// `CONNECT`, `TLS`, `TIMEOUT`, `LOST`, and what the server says.
-    pub async fn ask(&self, method: Method, query: &str) -> Result<Answer, Fault> {
-        let asking = self.ask_patiently(method, query);
+    pub async fn ask(&self, method: Method, query: &str, start: Start) -> Result<Answer, Fault> {
+        let asking = self.ask_patiently(method, query, start);
         let late = |_| {
             let ms = CONNECT_TIME.as_millis();
             Fault::new(Reason::Timeout, format!("no answer within {ms} ms"))
@@ -77,7 +77,12 @@ impl Client {
         timeout(CONNECT_TIME, asking).await.map_err(late)?
     }
 
-    async fn ask_patiently(&self, method: Method, query: &str) -> Result<Answer, Fault> {
+    async fn ask_patiently(
+        &self,
+        method: Method,
+        query: &str,
+        start: Start,
+    ) -> Result<Answer, Fault> {
         let connect = |why: std::io::Error| {
             Fault::new(
                 Reason::Connect,
@@ -88,12 +93,12 @@ impl Client {
         let socket = socket.map_err(connect)?;
         set_up(&socket);
         let response = match &self.tls {
-            None => self.exchange(socket, method, query).await?,
+            None => self.exchange(socket, method, query, start).await?,
             Some(tls) => {
                 let name = ServerName::try_from(self.url.host.clone());
                 let name = name.map_err(|_| Fault::new(Reason::Url, "not a host's name"))?;
                 let secure = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await;
-                self.exchange(secure.map_err(tls_fault)?, method, query).await?
+                self.exchange(secure.map_err(tls_fault)?, method, query, start).await?
             }
         };
         answer(response).await
@@ -104,6 +109,7 @@ impl Client {
         socket: S,
         method: Method,
         query: &str,
+        start: Start,
     ) -> Result<Response<Incoming>, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -128,6 +134,14 @@ impl Client {
             .header(ACCEPT_ENCODING, "zstd");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token);
+        }
+        if let Start::After(Mark { lsn, chain, .. }) = start {
+            if let Some(lsn) = lsn {
+                request = request.header(wire::FROM_LSN, lsn.to_string());
+            }
+            if let Some(chain) = chain {
+                request = request.header(wire::FROM_CHAIN, chain_text(chain));
+            }
         }
         let request = request.body(Empty::<Bytes>::new());
         let request = request.map_err(|_| Fault::new(Reason::Url, "not a URL to ask for"))?;
@@ -206,30 +220,68 @@ async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
         Some("zstd") => true,
         Some(_) => return Err(strange()),
     };
-    let text = |name| field(name).and_then(wire::decode).unwrap_or_default();
-    let position = |name| field(name).and_then(wire::parse_position);
-    let number = |name| field(name).and_then(|text| text.parse().ok()).unwrap_or_default();
-    let identity =
-        field(wire::SYSTEM_ID).and_then(|id| id.parse().ok()).map(|system_id| Identity {
-            system_id,
-            database: text(wire::DATABASE),
-            slot: text(wire::SLOT),
-            plugin: text(wire::PLUGIN),
-            publication: text(wire::PUBLICATION),
-            tables: Identity::tables_of(&text(wire::TABLES)).unwrap_or_default(),
-            timeline: u32::try_from(number(wire::TIMELINE)).unwrap_or_default(),
-            made: number(wire::MADE),
-            confirmed: None,
-        });
-    let hello = Hello {
-        identity,
-        before: position(wire::BEFORE),
-        end: position(wire::END),
-        segments: number(wire::SEGMENTS),
-        compressed: number(wire::COMPRESSED),
-        bytes: number(wire::BYTES),
-    };
+    let hello = hello(&response).ok_or_else(strange)?;
     Ok(Answer { hello, zstd, body: response.into_body() })
+}
+
+/// What the head of an answer says of the stream; `None` when a field is not what it should be.
+fn hello(response: &Response<Incoming>) -> Option<Hello> {
+    let fields = Fields(response.headers());
+    let identity = match fields.get(wire::SYSTEM_ID)? {
+        None => None,
+        Some(system_id) => Some(Identity {
+            system_id: system_id.parse().ok()?,
+            database: fields.text(wire::DATABASE)?,
+            slot: fields.text(wire::SLOT)?,
+            plugin: fields.text(wire::PLUGIN)?,
+            publication: fields.text(wire::PUBLICATION)?,
+            tables: Identity::tables_of(&fields.text(wire::TABLES)?)?,
+            timeline: fields.parsed(wire::TIMELINE)?.unwrap_or_default(),
+            made: fields.parsed(wire::MADE)?.unwrap_or_default(),
+            id: match fields.get(wire::ID)? {
+                None | Some("") => None,
+                Some(id) => Some(Identity::id_of(id)?),
+            },
+            confirmed: None,
+        }),
+    };
+    let before = fields.mark([wire::BEFORE, wire::BEFORE_LSN, wire::CHAIN])?;
+    Some(Hello {
+        identity,
+        before,
+        chain: fields.chain(wire::CHAIN)?,
+        end: fields.mark([wire::END, wire::END_LSN, wire::END_CHAIN])?,
+        segments: fields.parsed(wire::SEGMENTS)?.unwrap_or_default(),
+        compressed: fields.parsed(wire::COMPRESSED)?.unwrap_or_default(),
+        bytes: fields.parsed(wire::BYTES)?.unwrap_or_default(),
+    })
+}
+
+/// Header fields. `Some(None)` of one that is not there, `None` of a malformed one.
+struct Fields<'h>(&'h HeaderMap);
+
+impl Fields<'_> {
+    fn get(&self, name: &str) -> Option<Option<&str>> {
+        self.0.get(name).map_or(Some(None), |value| value.to_str().ok().map(Some))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.map_or(Some(String::new()), wire::decode)
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<Option<T>> {
+        self.get(name)?.map_or(Some(None), |text| text.parse().ok().map(Some))
+    }
+
+    fn chain(&self, name: &str) -> Option<Option<u32>> {
+        self.get(name)?.map_or(Some(None), |text| parse_chain(text).map(Some))
+    }
+
+    fn mark(&self, [position, lsn, chain]: [&str; 3]) -> Option<Option<Mark>> {
+        let Some(text) = self.get(position)? else { return Some(None) };
+        let position = wire::parse_position(text)?;
+        Some(Some(Mark { position, lsn: self.parsed(lsn)?, chain: self.chain(chain)? }))
+    }
 }
 
 /// What the server says, or what its status means.

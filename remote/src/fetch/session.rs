@@ -10,13 +10,13 @@ use pgsqlite::daystream::remote::{Fault, Hello, Reason, check_same};
 use pgsqlite::daystream::{Identity, Position, Start};
 use pgsqlite::error::Class;
 use tokio::time::timeout;
-use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::connection::{Answer, Client};
 use super::output::Output;
 use super::transaction::{Assembler, Failure};
 use super::url::Url;
-use crate::limits::{CLIENT_HEARTBEAT_SECONDS, RECONNECT_PAUSE, SILENCE_TIME};
+use crate::limits::{CLIENT_HEARTBEAT_SECONDS, RECONNECT_PAUSE, SILENCE_TIME, ZSTD_WINDOW_LOG_MAX};
 use crate::log::Log;
 use crate::wire::{encode, position_text};
 
@@ -77,6 +77,8 @@ pub fn run(config: Config, out: impl Write) -> Result<End, Fault> {
 struct Session {
     assembler: Assembler,
     identity: Option<Option<Identity>>,
+    /// Where to begin when nothing has come yet.
+    start: Start,
     /// The first failure since something came.
     failing: Option<Instant>,
 }
@@ -84,12 +86,14 @@ struct Session {
 async fn session<W: Write>(config: &Config, output: &mut Output<W>) -> Result<End, Fault> {
     let client = Client::new(config.url.clone(), config.token.clone(), config.authorities.clone())?;
     if config.info {
-        let answer = client.ask(Method::HEAD, &query(config, None)).await?;
+        let start = Start::Begin;
+        let answer = client.ask(Method::HEAD, &query(config, start), start).await?;
         return Ok(output.hello(&answer.hello).map_or(End::Closed, |()| End::Done));
     }
     let mut session = Session {
         assembler: Assembler::new(config.tables.is_some()),
         identity: None,
+        start: config.start,
         failing: None,
     };
     let mut pause = RECONNECT_PAUSE.0;
@@ -112,7 +116,7 @@ async fn session<W: Write>(config: &Config, output: &mut Output<W>) -> Result<En
         if fault.class() != Class::Retry || over || at_first {
             return Err(fault);
         }
-        if session.assembler.last > began {
+        if session.assembler.last != began {
             pause = RECONNECT_PAUSE.0;
         }
         if let Some(log) = config.log {
@@ -126,14 +130,14 @@ async fn session<W: Write>(config: &Config, output: &mut Output<W>) -> Result<En
     }
 }
 
-fn query(config: &Config, last: Option<Position>) -> String {
+fn query(config: &Config, start: Start) -> String {
     let mut parts = Vec::new();
-    match last.map_or(config.start, Start::After) {
+    match start {
         Start::Begin => {}
         Start::End => parts.push("from=end".to_owned()),
         Start::Clock(clock) => parts.push(format!("from={clock}")),
         Start::At(position) => parts.push(format!("at={}", position_text(position))),
-        Start::After(position) => parts.push(format!("from={}", position_text(position))),
+        Start::After(mark) => parts.push(format!("from={}", position_text(mark.position))),
     }
     if config.follow {
         parts.push("follow=1".to_owned());
@@ -155,9 +159,11 @@ async fn connection<W: Write>(
     session: &mut Session,
     output: &mut Output<W>,
 ) -> Result<End, Failure> {
-    let answer = client.ask(Method::GET, &query(config, session.assembler.last)).await;
+    let start = session.assembler.last.map_or(session.start, Start::After);
+    let answer = client.ask(Method::GET, &query(config, start), start).await;
     let Answer { hello, mut body, zstd } = answer.map_err(Failure::Fault)?;
     greet(&hello, session, output)?;
+    session.assembler.begin(start, &hello);
     let mut decoder = if zstd { Some(Unpacker::new()?) } else { None };
     loop {
         let next = timeout(SILENCE_TIME, body.frame()).await;
@@ -179,6 +185,9 @@ async fn connection<W: Write>(
         if output.ended {
             return Ok(End::Done);
         }
+    }
+    if decoder.is_some_and(|decoder| decoder.inside) {
+        return Err(fault(Reason::Lost, "the answer ended within what is compressed together"));
     }
     if !session.assembler.is_between() {
         return Err(fault(Reason::Lost, "the answer ended within a transaction"));
@@ -202,6 +211,10 @@ fn greet<W: Write>(
     match &session.identity {
         None => {
             session.identity = Some(hello.identity.clone());
+            if session.start == Start::End {
+                // NOTE: that end, also when the connection is lost before anything has come.
+                session.start = hello.before.map_or(Start::Begin, Start::After);
+            }
             output.hello(hello)?;
             Ok(())
         }
@@ -213,11 +226,16 @@ fn greet<W: Write>(
 struct Unpacker {
     decoder: Decoder<'static>,
     buffer: Vec<u8>,
+    /// What came last ended within a frame.
+    inside: bool,
 }
 
 impl Unpacker {
     fn new() -> io::Result<Unpacker> {
-        Ok(Unpacker { decoder: Decoder::new()?, buffer: vec![0; 128 << 10] })
+        let mut decoder = Decoder::new()?;
+        // NOTE: a frame may ask for a window of gigabytes.
+        decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+        Ok(Unpacker { decoder, buffer: vec![0; 128 << 10], inside: false })
     }
 
     fn feed<W: Write>(
@@ -230,7 +248,8 @@ impl Unpacker {
         loop {
             let mut out = OutBuffer::around(&mut self.buffer[..]);
             let ran = self.decoder.run(&mut input, &mut out);
-            ran.map_err(|_| fault(Reason::Protocol, "what came is no zstd"))?;
+            let wanted = ran.map_err(|_| fault(Reason::Protocol, "what came is no zstd"))?;
+            self.inside = wanted > 0;
             let full = out.pos() == out.capacity();
             assembler.feed(out.as_slice(), output)?;
             if input.pos() == data.len() && !full {

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use deltaflood::{Change, Verb};
-use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Position, Transaction};
+use deltaflood::{Change, Lsn, Verb};
+use pgsqlite::daystream::remote::{Fault, Hello, Reason};
+use pgsqlite::daystream::{Mark, Position, Start, Transaction, behind};
 
-use crate::limits::SPOOL_MEMORY_BYTES;
+use crate::limits::{CLOCK_MAX, SPOOL_MEMORY_BYTES};
 
 /// How a commit line ends.
 const COMMIT: &[u8] = b"\t_action\tcommit";
@@ -103,7 +103,13 @@ pub struct Assembler {
     /// Sum of all whole lines, and with what there is of the line in hand.
     sums: (u32, u32),
     /// Where the last transaction ended.
-    pub last: Option<Position>,
+    pub last: Option<Mark>,
+    /// Its position, or that of the transaction before the answer.
+    place: Option<Position>,
+    /// The stream's chain before the next transaction, where it is known.
+    chain: Option<u32>,
+    /// What has no LSN beyond this has come before.
+    behind: Option<Lsn>,
 }
 
 impl Assembler {
@@ -118,6 +124,21 @@ impl Assembler {
             lines: 0,
             sums: (0, 0),
             last: None,
+            place: None,
+            chain: None,
+            behind: None,
+        }
+    }
+
+    /// An answer begins: to a question for what is behind `start`.
+    pub fn begin(&mut self, start: Start, hello: &Hello) {
+        self.place = hello.before.map(|before| before.position);
+        self.chain = hello.chain;
+        let Start::After(wanted) = start else { return };
+        if !hello.before.is_some_and(|before| before.may_be(&wanted)) {
+            // NOTE: the stream no longer has that transaction where it was, and gives what comes
+            // after it by its LSN, or all there is.
+            self.behind = self.behind.max(wanted.lsn);
         }
     }
 
@@ -190,12 +211,16 @@ impl Assembler {
         let (Some(clock), Some(seq)) = (change.clock, change.seq) else {
             return Err(broken("a commit line without a position"));
         };
-        let last = Position { clock, seq };
-        if !self.filtered {
-            self.check(&change)?;
+        let position = Position { clock, seq };
+        self.check_place(&change, position)?;
+        self.check(&change)?;
+        let last = Mark { position, lsn: change.lsn, chain: Some(behind(&change)) };
+        (self.place, self.chain) = (Some(position), last.chain);
+        if last.lsn.is_none_or(|lsn| Some(lsn) > self.behind) {
+            let Mark { lsn, chain, .. } = last;
+            let transaction = Transaction { last: position, lsn, lines: self.lines, chain };
+            sink.transaction(transaction, &mut self.spool)?;
         }
-        let transaction = Transaction { last, lsn: change.lsn, lines: self.lines };
-        sink.transaction(transaction, &mut self.spool)?;
         self.last = Some(last);
         self.reset();
         Ok(())
@@ -207,7 +232,27 @@ impl Assembler {
         self.sums.0 = self.sums.1;
     }
 
+    /// Sees that the transaction comes behind the one before it, and that none is missing.
+    fn check_place(&self, commit: &Change<'_>, position: Position) -> Result<(), Failure> {
+        if position.clock > CLOCK_MAX || i64::try_from(position.seq).is_err() {
+            return Err(broken("a position that none can have"));
+        }
+        if self.place.is_some_and(|place| place >= position) {
+            return Err(broken("positions that go back"));
+        }
+        if self.chain.zip(commit.chain).is_some_and(|(is, should)| is != should) {
+            return Err(broken("transactions are missing, or are others, before one that came"));
+        }
+        Ok(())
+    }
+
     fn check(&self, commit: &Change<'_>) -> Result<(), Failure> {
+        if commit.lines.is_none() || commit.crc.is_none() || commit.commit_crc.is_none() {
+            return Err(broken("a transaction without its sums"));
+        }
+        if self.filtered {
+            return Ok(());
+        }
         let line = commit.line();
         let tail = b"\t_commit_crc\t01234567".len() + COMMIT.len();
         let covered = line.get(..line.len().saturating_sub(tail)).unwrap_or_default();

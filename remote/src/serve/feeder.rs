@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Error, Mark, Position, Reader, ReaderOptions, Start, TableFilter};
+use pgsqlite::daystream::{
+    Bookmark, Error, Mark, Position, Reader, ReaderOptions, Start, TableFilter,
+};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
@@ -74,13 +76,22 @@ pub struct Feeder {
     /// Some lines of the transaction behind it were given out.
     inside: bool,
     /// Where the files are read on.
-    mark: Option<Mark>,
+    mark: Option<Bookmark>,
     /// The next part is being read.
     reading: Option<JoinHandle<Result<Slice, Fault>>>,
     first: Option<Bytes>,
     given: bool,
     marked: bool,
     began: Instant,
+}
+
+/// What stands before an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    /// The transaction before its first one.
+    pub mark: Option<Mark>,
+    /// The stream's chain there; `None`: not known.
+    pub chain: Option<u32>,
 }
 
 /// What one look into the files gave.
@@ -102,16 +113,17 @@ impl Feeder {
         wanted: Wanted,
         access: Access,
         stop: Stop,
-    ) -> Result<(Feeder, Option<Position>), Fault> {
+    ) -> Result<(Feeder, Before), Fault> {
         let reader = Reader::open(&stream.dir, wanted.start, options(&wanted));
         let reader = reader.map_err(|error| fault_of(&error))?;
-        let before = reader.position();
-        if let (Start::After(position), false) = (wanted.start, wanted.beyond)
-            && before < Some(position)
+        let before = Before { mark: reader.mark(), chain: reader.chain() };
+        let at = reader.position();
+        if let (Start::After(mark), false) = (wanted.start, wanted.beyond)
+            && at < Some(mark.position)
         {
-            check_ahead(&stream, position)?;
+            check_ahead(&stream, mark.position)?;
         }
-        let (made, mark) = (reader.made(), reader.mark());
+        let (made, mark) = (reader.made(), reader.bookmark());
         stream.parked.put(answer, reader);
         let feeder = Feeder {
             stream,
@@ -121,7 +133,7 @@ impl Feeder {
             stop,
             made,
             mode: Mode::Files,
-            at: before,
+            at,
             inside: false,
             mark,
             reading: None,
@@ -231,7 +243,7 @@ impl Feeder {
         match slice.reader {
             Some(reader) => {
                 self.mode = Mode::Files;
-                self.mark = reader.mark();
+                self.mark = reader.bookmark();
                 self.stream.parked.put(self.answer, reader);
             }
             None => (self.mode, self.mark) = (Mode::End, None),
@@ -256,9 +268,11 @@ impl Feeder {
     async fn read_ring(&mut self) -> Result<Option<Bytes>, Fault> {
         let over = self.is_over();
         let Mode::Ring(follower) = &mut self.mode else { return Ok(None) };
-        match follower.next(self.at) {
+        // NOTE: what comes before the place that was asked for is passed over here, too.
+        let at = self.at.max(floor(&self.wanted));
+        match follower.next(at) {
             Next::Block(block) => {
-                let bytes = block.after(self.at, self.wanted.tables.as_ref(), self.wanted.zstd)?;
+                let bytes = block.after(at, self.wanted.tables.as_ref(), self.wanted.zstd)?;
                 self.at = block.last().max(self.at);
                 self.given = true;
                 self.marked = false;
@@ -306,6 +320,20 @@ impl Drop for Feeder {
     }
 }
 
+/// What ends here or before is not wanted, though it may be still to come.
+fn floor(wanted: &Wanted) -> Option<Position> {
+    let place = match wanted.start {
+        Start::Clock(clock) => Position { clock: clock.max(0), seq: 0 },
+        Start::At(position) => position,
+        Start::Begin | Start::End | Start::After(_) => return None,
+    };
+    match (place.clock.checked_sub(1), place.seq.checked_sub(1)) {
+        (_, Some(seq)) => Some(Position { seq, ..place }),
+        (Some(clock), None) => Some(Position { clock, seq: u64::MAX }),
+        (None, None) => None,
+    }
+}
+
 fn slice_bytes(wanted: &Wanted) -> usize {
     if wanted.zstd { ZSTD_SLICE_BYTES } else { SLICE_BYTES }
 }
@@ -322,14 +350,19 @@ fn options(wanted: &Wanted) -> ReaderOptions {
 fn reopen(
     stream: &Stream,
     at: Option<Position>,
-    mark: Option<Mark>,
+    mark: Option<Bookmark>,
     wanted: &Wanted,
     made: Option<u64>,
 ) -> Result<Reader, Error> {
     let reader = match mark {
         Some(mark) => Reader::resume(&stream.dir, mark, options(wanted)),
         None => {
-            let start = at.map_or(Start::Begin, Start::After);
+            let start = match (wanted.start, at) {
+                // NOTE: until that place is there, it is what is waited for.
+                (Start::Clock(_) | Start::At(_), at) if at < floor(wanted) => wanted.start,
+                (_, Some(at)) => Start::After(at.into()),
+                (_, None) => Start::Begin,
+            };
             Reader::open(&stream.dir, start, options(wanted))
         }
     }?;

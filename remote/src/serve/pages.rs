@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
-use pgsqlite::daystream::{Position, Reader, ReaderOptions, Start, segments};
+use pgsqlite::daystream::{Mark, Position, Reader, ReaderOptions, Start, segments};
 
 use super::metrics::Metrics;
 use super::reply::{self, Reply};
@@ -16,7 +16,7 @@ use crate::wire::{TSV, position_text};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Condition {
     /// Its last transaction's end.
-    pub end: Option<Position>,
+    pub end: Option<Mark>,
     /// Its first segment's position.
     pub first: Option<Position>,
     /// Number of segments.
@@ -38,7 +38,7 @@ impl Condition {
         let size = |path: std::path::PathBuf| path.symlink_metadata().map_or(0, |meta| meta.len());
         Condition {
             sound: end.is_ok(),
-            end: end.ok().and_then(|reader| reader.position()),
+            end: end.ok().and_then(|reader| reader.mark()),
             first: all.first().map(|segment| segment.first),
             segments: all.len() as u64,
             compressed: all.iter().filter(|segment| segment.compressed).count() as u64,
@@ -59,7 +59,7 @@ pub fn status(streams: &[Arc<Stream>], access: &Access) -> Reply {
             "{}\t{}\t{}\t{}\t{}\t{}\t{state}\n",
             stream.name,
             place(is.first),
-            place(is.end),
+            place(is.end.map(|end| end.position)),
             is.segments,
             is.bytes,
             stream.followers(),
@@ -76,7 +76,7 @@ pub fn metrics(streams: &[Arc<Stream>], metrics: &Metrics) -> Reply {
     type Value = fn(&Stream, &Condition) -> u64;
     let gauges: [(&str, &str, Value); 6] = [
         ("end_seconds", "Clock of the last transaction", |_, is| {
-            is.end.map_or(0, |end| u64::try_from(end.clock).unwrap_or(0))
+            is.end.map_or(0, |end| u64::try_from(end.position.clock).unwrap_or(0))
         }),
         ("segments", "Segments", |_, is| is.segments),
         ("bytes", "Bytes of segments", |_, is| is.bytes),

@@ -5,8 +5,8 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IntoHeaderName, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use pgsqlite::daystream::Error;
 use pgsqlite::daystream::remote::{Fault, Reason};
+use pgsqlite::daystream::{Error, Mark, chain_text};
 use pgsqlite::error::Coded;
 
 use super::body::Body;
@@ -89,6 +89,19 @@ pub fn lines(body: Body) -> Reply {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TSV));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
+}
+
+/// The end of a transaction, in three header fields: position, LSN and chain.
+pub fn mark(reply: &mut Reply, names: [&'static str; 3], mark: Option<Mark>) {
+    let [position, lsn, chain] = names;
+    let Some(mark) = mark else { return };
+    set(reply, position, &position_text(mark.position));
+    if let Some(is) = mark.lsn {
+        set(reply, lsn, &is.to_string());
+    }
+    if let Some(is) = mark.chain {
+        set(reply, chain, &chain_text(is));
+    }
 }
 
 /// A header field; one that cannot be is left out.

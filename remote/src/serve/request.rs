@@ -5,12 +5,12 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Position, Start, TableFilter};
+use pgsqlite::daystream::{Position, Start, TableFilter, parse_chain};
 
 use super::feeder::{Follow, Wanted};
 use super::streams::is_name;
 use crate::limits::{HEARTBEAT_SECONDS, TABLES_MAX, WAIT_SECONDS_MAX};
-use crate::wire::{decode, parse_position};
+use crate::wire::{FROM_CHAIN, FROM_LSN, decode, parse_position};
 
 /// A thing that there is to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,10 @@ pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Wanted, Fault> {
         }
         seen.push(name);
     }
+    if let Start::After(mark) = &mut wanted.start {
+        mark.lsn = field(headers, FROM_LSN, |text| text.parse().ok())?;
+        mark.chain = field(headers, FROM_CHAIN, parse_chain)?;
+    }
     wanted.follow = match (follow, wait) {
         (false, None) => Follow::No,
         (false, Some(_)) => return Err(bad("wait", "it with follow=1")),
@@ -117,6 +121,17 @@ pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Wanted, Fault> {
     Ok(wanted)
 }
 
+/// The value of a header field, where it is there.
+fn field<T>(
+    headers: &HeaderMap,
+    name: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let value = value.to_str().ok().and_then(parse);
+    value.map(Some).ok_or_else(|| bad(name, "what an answer's head said"))
+}
+
 const KNOWN: &str = "from, at, follow, wait, heartbeat, tables, beyond";
 
 fn from(text: &str) -> Result<Start, Fault> {
@@ -124,7 +139,7 @@ fn from(text: &str) -> Result<Start, Fault> {
     Ok(match text {
         "begin" | "" => Start::Begin,
         "end" => Start::End,
-        _ if text.contains('.') => Start::After(position("from", text)?),
+        _ if text.contains('.') => Start::After(position("from", text)?.into()),
         _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Start::Clock(text.parse().map_err(|_| bad("from", expected))?)
         }
@@ -212,7 +227,7 @@ mod tests {
     fn queries() {
         let at = Position { clock: 15, seq: 3 };
         assert_eq!(asked("").unwrap().start, Start::Begin);
-        assert_eq!(asked("from=15.3").unwrap().start, Start::After(at));
+        assert_eq!(asked("from=15.3").unwrap().start, Start::After(at.into()));
         assert_eq!(asked("at=15.3").unwrap().start, Start::At(at));
         assert_eq!(asked("from=15").unwrap().start, Start::Clock(15));
         assert_eq!(asked("from=end").unwrap().start, Start::End);

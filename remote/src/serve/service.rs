@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, VARY};
 use hyper::{Method, Request, StatusCode};
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Identity, Position};
+use pgsqlite::daystream::{Identity, chain_text};
 
 use super::body::Body;
-use super::feeder::Feeder;
+use super::feeder::{Before, Feeder};
 use super::host;
 use super::metrics::Metrics;
 use super::pages::{self, Condition};
@@ -161,9 +161,7 @@ impl Service {
         }
         let mut reply = lines.dressed(reply::lines(Body::empty()));
         let is = Condition::of(&stream);
-        if let Some(end) = is.end {
-            reply::set(&mut reply, wire::END, &wire::position_text(end));
-        }
+        reply::mark(&mut reply, [wire::END, wire::END_LSN, wire::END_CHAIN], is.end);
         for (name, number) in [
             (wire::SEGMENTS, is.segments),
             (wire::COMPRESSED, is.compressed),
@@ -184,7 +182,7 @@ enum Found {
 /// An answer of lines that has not begun.
 struct Lines {
     feeder: Feeder,
-    before: Option<Position>,
+    before: Before,
     identity: Option<Identity>,
     zstd: bool,
 }
@@ -201,8 +199,10 @@ impl Lines {
 
     /// The reply with what its head says of the stream.
     fn dressed(&self, mut reply: Reply) -> Reply {
-        if let Some(before) = self.before {
-            reply::set(&mut reply, wire::BEFORE, &wire::position_text(before));
+        let Before { mark, chain } = self.before;
+        reply::mark(&mut reply, [wire::BEFORE, wire::BEFORE_LSN, wire::CHAIN], mark);
+        if let Some(chain) = chain {
+            reply::set(&mut reply, wire::CHAIN, &chain_text(chain));
         }
         for (name, value) in self.identity.iter().flat_map(wire::identity_fields) {
             reply::set(&mut reply, name, &value);

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Names of the pseudo-columns: no column can have them as an element.
-const PSEUDO: [&[u8]; 15] = [
+const PSEUDO: [&[u8]; 16] = [
     b"_c",
     b"_s",
     b"_table",
@@ -27,6 +27,7 @@ const PSEUDO: [&[u8]; 15] = [
     b"_key",
     b"_lines",
     b"_crc",
+    b"_chain",
     b"_commit_crc",
     b"_action",
 ];

@@ -149,7 +149,7 @@ fn start(interp: Interp, options: &Options) -> CmdResult<Start> {
         }
         (None, None) => Ok(Start::Begin),
         (None, Some(after)) => match words(interp, "-after", after)? {
-            Place::Position(position) => Ok(Start::After(position)),
+            Place::Position(position) => Ok(Start::After(position.into())),
             _ => Err(bad_position("-after", after)),
         },
         (Some(from), None) => Ok(match words(interp, "-from", from)? {

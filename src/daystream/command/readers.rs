@@ -19,11 +19,11 @@ pub(super) fn dict(dir: &Path, end: Option<Position>) -> CmdResult<Obj> {
     let mut entries = Vec::new();
     for reader in daystream::registered(dir)? {
         let lag_s = match (end, reader.confirmed) {
-            (Some(end), Some(confirmed)) => Obj::int((end.clock - confirmed.clock).max(0)),
+            (Some(end), Some(confirmed)) => Obj::int((end.clock - confirmed.position.clock).max(0)),
             _ => Obj::empty(),
         };
         let known = Obj::dict([
-            ("position", position_value(reader.confirmed)),
+            ("position", position_value(reader.confirmed.map(|confirmed| confirmed.position))),
             ("saved", Obj::int(reader.saved)),
             ("active", reader.active.into()),
             ("lag_s", lag_s),

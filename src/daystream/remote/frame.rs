@@ -7,7 +7,7 @@
 use deltaflood::{Lsn, pairs, write};
 
 use super::{Fault, Reason};
-use crate::daystream::{Identity, Position, Transaction};
+use crate::daystream::{Identity, Mark, Transaction, chain_text, parse_chain};
 
 /// How a line between lines begins.
 pub const PREFIX: &[u8] = b"_frame\t";
@@ -18,9 +18,11 @@ pub struct Hello {
     /// Whose changes they are; `None` when the stream does not tell.
     pub identity: Option<Identity>,
     /// End of the transaction before the first one that is given out.
-    pub before: Option<Position>,
+    pub before: Option<Mark>,
+    /// The stream's chain there; `None`: not known.
+    pub chain: Option<u32>,
     /// End of the last transaction there is, where that was asked for.
-    pub end: Option<Position>,
+    pub end: Option<Mark>,
     /// Number of segment files, where that was asked for.
     pub segments: u64,
     /// Number of those that are compressed.
@@ -56,6 +58,7 @@ impl Frame {
                 line.0.extend_from_slice(b"transaction");
                 line.pair("last", transaction.last);
                 line.maybe("lsn", transaction.lsn);
+                line.maybe("chain", transaction.chain.map(chain_text));
                 line.pair("lines", transaction.lines);
             }
             Frame::End => line.0.extend_from_slice(b"end"),
@@ -88,6 +91,7 @@ impl Frame {
                 last: fields.get("last")?.parse().ok()?,
                 lsn: fields.parsed("lsn")?,
                 lines: fields.get("lines")?.parse().ok()?,
+                chain: fields.chain("chain")?,
             }),
             "end" => Frame::End,
             "error" => {
@@ -117,6 +121,12 @@ impl Line {
         }
     }
 
+    fn mark(&mut self, [position, lsn, chain]: [&str; 3], mark: Option<Mark>) {
+        self.maybe(position, mark.map(|mark| mark.position));
+        self.maybe(lsn, mark.and_then(|mark| mark.lsn));
+        self.maybe(chain, mark.and_then(|mark| mark.chain).map(chain_text));
+    }
+
     fn hello(&mut self, hello: &Hello) {
         if let Some(identity) = &hello.identity {
             self.pair("system_id", identity.system_id);
@@ -128,9 +138,11 @@ impl Line {
             self.maybe("tables", Some(tables).filter(|tables| !tables.is_empty()));
             self.pair("timeline", identity.timeline);
             self.maybe("made", Some(identity.made).filter(|made| *made > 0));
+            self.maybe("id", identity.id.map(|_| identity.id_text()));
         }
-        self.maybe("before", hello.before);
-        self.maybe("end", hello.end);
+        self.mark(["before", "before_lsn", "before_chain"], hello.before);
+        self.maybe("chain", hello.chain.map(chain_text));
+        self.mark(["end", "end_lsn", "end_chain"], hello.end);
         self.pair("segments", hello.segments);
         self.pair("compressed", hello.compressed);
         self.pair("bytes", hello.bytes);
@@ -149,6 +161,16 @@ impl Fields {
         self.get(key).map(|text| text.parse().ok()).map_or(Some(None), |value| value.map(Some))
     }
 
+    fn chain(&self, key: &str) -> Option<Option<u32>> {
+        self.get(key).map(parse_chain).map_or(Some(None), |value| value.map(Some))
+    }
+
+    fn mark(&self, [position, lsn, chain]: [&str; 3]) -> Option<Option<Mark>> {
+        let (lsn, chain) = (self.parsed(lsn)?, self.chain(chain)?);
+        let position = self.parsed(position)?;
+        Some(position.map(|position| Mark { position, lsn, chain }))
+    }
+
     fn hello(&self) -> Option<Hello> {
         let word = |key| self.get(key).unwrap_or_default().to_owned();
         let identity = match self.get("system_id") {
@@ -162,13 +184,15 @@ impl Fields {
                 tables: Identity::tables_of(self.get("tables").unwrap_or_default())?,
                 timeline: self.parsed("timeline")?.unwrap_or_default(),
                 made: self.parsed("made")?.unwrap_or_default(),
+                id: self.get("id").map(Identity::id_of).map_or(Some(None), |id| id.map(Some))?,
                 confirmed: None::<Lsn>,
             }),
         };
         Some(Hello {
             identity,
-            before: self.parsed("before")?,
-            end: self.parsed("end")?,
+            before: self.mark(["before", "before_lsn", "before_chain"])?,
+            chain: self.chain("chain")?,
+            end: self.mark(["end", "end_lsn", "end_chain"])?,
             segments: self.parsed("segments")?.unwrap_or_default(),
             compressed: self.parsed("compressed")?.unwrap_or_default(),
             bytes: self.parsed("bytes")?.unwrap_or_default(),
@@ -179,6 +203,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daystream::Position;
 
     #[test]
     fn what_is_encoded_is_decoded() {
@@ -189,17 +214,20 @@ mod tests {
             tables: vec!["public.a b".to_owned(), "public.\"C\"".to_owned()],
             timeline: 2,
             made: 1_700_000_000_000_001,
+            id: Some(0xfeed),
             ..Identity::default()
         };
-        let hello = Hello { identity: Some(identity), before: Some(last), ..Hello::default() };
         let lsn = Some("16/B374D848".parse().unwrap());
+        let chain = Some(0xab);
+        let before = Some(Mark { position: last, lsn, chain });
+        let hello = Hello { identity: Some(identity), before, chain, ..Hello::default() };
         let fault = Fault::new(Reason::Gap, "gone").with("wanted", "1 2").with("nonsense", 1);
         assert_eq!(fault.details, [("wanted", "1 2".to_owned())]);
         for frame in [
             Frame::Stream(Box::new(hello)),
             Frame::Stream(Box::default()),
-            Frame::Transaction(Transaction { last, lsn, lines: 3 }),
-            Frame::Transaction(Transaction { last, lsn: None, lines: 1 }),
+            Frame::Transaction(Transaction { last, lsn, lines: 3, chain }),
+            Frame::Transaction(Transaction { last, lsn: None, lines: 1, chain: None }),
             Frame::End,
             Frame::Error(fault),
         ] {

@@ -12,7 +12,8 @@ use deltaflood::{Change, ParseError};
 use super::client::Client;
 use super::{Fault, Frame, Hello, PREFIX, Reason, check_same};
 use crate::daystream::{
-    Entry, Error, Identity, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
+    Entry, Error, Identity, Mark, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
+    chain_text,
 };
 use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS};
 
@@ -43,7 +44,9 @@ pub struct RemoteReader {
     /// The transaction in hand, and its lines that are still to come.
     transaction: Transaction,
     left: u64,
-    last: Option<Position>,
+    /// A transaction has come.
+    given: bool,
+    last: Option<Mark>,
     /// The stream ends here for now.
     at_end: bool,
     /// And that was said.
@@ -71,13 +74,14 @@ impl RemoteReader {
             spent: None,
             following: link == Link::Impatient,
             hello: Hello::default(),
-            transaction: Transaction { last: Position::MIN, lsn: None, lines: 0 },
+            transaction: Transaction::NONE,
             left: 0,
+            given: false,
             last: None,
             at_end: false,
             told_end: false,
         };
-        reader.connect(true)?;
+        reader.connect()?;
         while !reader.greeted()? {
             if stop.load(Ordering::Relaxed) {
                 return Err(
@@ -87,12 +91,22 @@ impl RemoteReader {
             reader.sleep(Duration::from_millis(50), None)?;
         }
         reader.last = reader.hello.before;
+        if start == Start::End {
+            // NOTE: the end is where it was now, however often it is asked for.
+            reader.start = reader.last.map_or(Start::Begin, Start::After);
+        }
         Ok(reader)
     }
 
     /// As [`crate::daystream::Reader::position`].
     #[must_use]
-    pub const fn position(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<Position> {
+        self.last.map(|last| last.position)
+    }
+
+    /// As [`crate::daystream::Reader::mark`].
+    #[must_use]
+    pub const fn mark(&self) -> Option<Mark> {
         self.last
     }
 
@@ -128,7 +142,7 @@ impl RemoteReader {
                 _ => return Err(self.error(Fault::new(Reason::Protocol, "a malformed line"))),
             };
             if self.left == 0 {
-                self.last = Some(self.transaction.last);
+                self.last = Some(self.transaction.mark());
             }
             if wanted {
                 break line;
@@ -154,7 +168,7 @@ impl RemoteReader {
             if self.at_end && !self.told_end {
                 return Ok(true);
             }
-            self.connect(false)?;
+            self.connect()?;
         }
         self.look()
     }
@@ -201,23 +215,23 @@ impl RemoteReader {
 
     fn follow(&mut self) -> Result<(), Error> {
         self.following = true;
-        self.connect(false)
+        self.connect()
     }
 
     /// Starts a client behind what was given out.
-    fn connect(&mut self, first: bool) -> Result<(), Error> {
+    fn connect(&mut self) -> Result<(), Error> {
         self.client = None;
         self.left = 0;
         (self.at_end, self.told_end) = (false, false);
-        let words = self.words(first);
+        let words = self.words();
         self.client = Some(Client::start(&self.url, &words).map_err(|fault| self.error(fault))?);
         Ok(())
     }
 
-    fn words(&self, first: bool) -> Vec<String> {
+    fn words(&self) -> Vec<String> {
         let place = |position: Position| format!("{}.{}", position.clock, position.seq);
-        let start = match (self.last, first) {
-            (Some(last), false) => Start::After(last),
+        let start = match self.last {
+            Some(last) if self.given => Start::After(last),
             _ => self.start,
         };
         let (option, value) = match start {
@@ -225,10 +239,18 @@ impl RemoteReader {
             Start::End => ("-from", "end".to_owned()),
             Start::Clock(clock) => ("-from", clock.max(0).to_string()),
             Start::At(position) => ("-at", place(position)),
-            Start::After(position) => ("-from", place(position)),
+            Start::After(mark) => ("-from", place(mark.position)),
         };
         let follow = u8::from(self.following).to_string();
         let mut words = vec![option.to_owned(), value, "-follow".to_owned(), follow];
+        if let Start::After(mark) = start {
+            if let Some(lsn) = mark.lsn {
+                words.extend(["-lsn".to_owned(), lsn.to_string()]);
+            }
+            if let Some(chain) = mark.chain {
+                words.extend(["-chain".to_owned(), chain_text(chain)]);
+            }
+        }
         // NOTE: the lines of other tables need not come at all. Their sums are the server's to
         // check then.
         if let Some(tables) = self.options.tables.as_ref().and_then(TableFilter::query) {
@@ -271,6 +293,7 @@ impl RemoteReader {
                 None => return Ok(self.at_end),
                 Some(Frame::Transaction(transaction)) => {
                     self.at_end = false;
+                    self.given = true;
                     self.left = transaction.lines;
                     self.transaction = transaction;
                     return Ok(true);
