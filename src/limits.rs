@@ -136,6 +136,13 @@ pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Capture: milliseconds to wait at the start for a slot that somebody else holds, as the server's
 /// end of a process that was killed.
 pub const SLOT_WAIT_MS: u64 = 15_000;
+/// Setup: milliseconds between two looks at a slot that is not ready.
+pub const SLOT_LOOK_MS: u64 = 200;
+/// Setup: milliseconds between two looks of the server whether the client is still there for which
+/// it makes a slot.
+pub const SLOT_CLIENT_CHECK_MS: u64 = 1_000;
+/// Setup: seconds between two times that it tells what it waits for.
+pub const SLOT_TELL_S: u64 = 10;
 /// Capture: milliseconds without a word from the server, asked to answer, before the connection is
 /// given up. Long, since a server that decodes a huge transaction may not answer for a while.
 pub const STALL_TIMEOUT_MS: u64 = 300_000;

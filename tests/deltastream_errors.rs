@@ -148,8 +148,13 @@ fn publications_and_tables_that_do_not_fit_are_refused() {
     assert_eq!(code(run(options, Box::new(|_| {}))), "STREAM NOTPUBLISHED");
     let capture = source.start();
     source.execute("insert into t values (1); drop publication pubs; insert into t values (2)");
-    assert_eq!(code(capture.join()), "STREAM NOPUBLICATION");
+    assert_eq!(code(capture.join()), "STREAM LATEPUBLICATION");
     assert_eq!(run_code(&source), "STREAM NOPUBLICATION");
+    // Made again it is there, and still not where the slot stands: not "make it by setup" again.
+    setup(&with(&["t"])).expect("setup");
+    let error = run(source.options(), Box::new(|_| {})).expect_err("a later publication");
+    assert_eq!(error.code().reason, "LATEPUBLICATION");
+    assert!(error.to_string().contains("deltastream drop -slot pubs"), "{error}");
 }
 
 #[test]

@@ -191,6 +191,33 @@ pub enum Error {
         /// The publication.
         publication: String,
     },
+    /// The partitioned table's changes come under the names of its parts.
+    #[error(
+        "the publication {publication} of the stream sends the changes of the partitioned table \
+         {table} under the names of its partitions, as {part}: mirror these, or ALTER PUBLICATION \
+         {publication} SET (publish_via_partition_root = true)"
+    )]
+    PartsPublished {
+        /// The table.
+        table: String,
+        /// One of its parts.
+        part: String,
+        /// The publication.
+        publication: String,
+    },
+    /// The key of a table has columns that the stream does not send.
+    #[error(
+        "the replica identity of table {table} has columns that the stream does not send \
+         ({columns}; generated, or left out by the publication): its rows could not be found \
+         again; publish them, or give the table another identity (ALTER TABLE ... REPLICA IDENTITY \
+         USING INDEX)"
+    )]
+    KeyNotSent {
+        /// The table.
+        table: String,
+        /// The columns, separated by commas.
+        columns: String,
+    },
     /// The table is not among those of the stream: no changes of it would ever come.
     #[error(
         "table {table} is not among the tables of the stream; add it while nothing is captured: \
@@ -332,6 +359,10 @@ impl Coded for Error {
             Error::NotPublished { table, publication } => {
                 code("NOTPUBLISHED").with("table", table).with("publication", publication)
             }
+            Error::PartsPublished { table, publication, .. } => {
+                code("NOTPUBLISHED").with("table", table).with("publication", publication)
+            }
+            Error::KeyNotSent { table, .. } => code("KEYNOTSENT").with("table", table),
             Error::NotSelected { table } => code("NOTPUBLISHED").with("table", table),
             Error::NoPublication { publication } => {
                 code("NOPUBLICATION").with("publication", publication)

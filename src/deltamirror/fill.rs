@@ -104,8 +104,15 @@ impl Session {
     /// them.
     ///
     /// # Errors
-    /// [`Error::NotPublished`], [`Error::NoTables`], [`Error::Schema`].
+    /// [`Error::NotPublished`], [`Error::PartsPublished`], [`Error::KeyNotSent`],
+    /// [`Error::NoTables`], [`Error::Schema`].
     pub(super) fn tables(&self, names: &[String]) -> Result<Vec<Published>, Error> {
+        let tables = self.sent(names)?;
+        tables.iter().try_for_each(|published| check_key(&published.table))?;
+        Ok(tables)
+    }
+
+    fn sent(&self, names: &[String]) -> Result<Vec<Published>, Error> {
         let Some(publication) = &self.publication else { return self.selected(names) };
         let published = publication::tables(&self.conn, publication)?;
         if published.is_empty() {
@@ -121,6 +128,11 @@ impl Session {
         for name in &wanted {
             if !published.iter().any(|p| p.table.name == *name) {
                 let (table, publication) = (name.to_string(), publication.clone());
+                let of = Partition::Of(name.clone());
+                if let Some(part) = published.iter().find(|p| p.table.partition == of) {
+                    let part = part.table.name.to_string();
+                    return Err(Error::PartsPublished { table, part, publication });
+                }
                 return Err(Error::NotPublished { table, publication });
             }
         }
@@ -321,6 +333,16 @@ fn connect(conninfo: &Conninfo) -> Result<(Guarded<'static>, String, String), Er
     let system = system_id(&text(0)).ok_or_else(odd)?;
     let database = text(1);
     Ok((conn, system.to_string(), database))
+}
+
+/// Refuses a table whose old rows the stream names by columns that it does not send.
+fn check_key(table: &Table) -> Result<(), Error> {
+    let mut key = table.identity_columns();
+    key.retain(|name| table.column(name).is_none());
+    match key.is_empty() {
+        true => Ok(()),
+        false => Err(Error::KeyNotSent { table: table.name.to_string(), columns: key.join(", ") }),
+    }
 }
 
 /// A table's children by inheritance are tables of their own; the parts of a partitioned table that

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! deltastream setup  -conninfo C -slot S -stream DIR ?-tables {t1 schema.t2 ...}?
-//!                    ?-publication P? ?-plugin pgoutput|deltaflood?
+//!                    ?-publication P? ?-plugin pgoutput|deltaflood? ?-command cb?
 //! deltastream run    -conninfo C -slot S -stream DIR ?-command cb? ?capture option ...?
 //! deltastream open   ?name? -conninfo C -slot S -stream DIR ?capture option ...?
 //! deltastream read   -stream DIR ?-channel stdin? ?-commits 0|1? ?-quiet_ms N?
@@ -18,11 +18,14 @@
 //! plugin deltaflood knows no publications: the stream keeps the names of the tables instead, and
 //! more can be added while nothing is captured. A dict:
 //! `slot publication consistent_point slot_created publication_created added tables warnings`.
+//! With `-command` it serves events while it waits, calls `cb slotwait slot S holders {pid, ...}
+//! waited_s N`, and is ended by `pgsqlite::stop`, after which there is nothing of it.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
 //! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn health beat_age_ms
 //! beat_lag_ms`, where what is unknown is empty, and the last three tell of the stream's newest
-//! heartbeat; `state` is `streaming`, `idle` or `lost`. `drop` drops slot and publication as far as
-//! they exist, and says so in a dict: `slot 0|1 publication 0|1`.
+//! heartbeat; `state` is `streaming`, `idle`, `lost`, `unready`, `standby` or `diverged`. `drop`
+//! drops the slot, and the publication that setup made for it, as far as they exist, and says so in
+//! a dict: `slot 0|1 publication 0|1`, and `kept P` of a publication that is somebody else's.
 //!
 //! Capture options:
 //!
@@ -88,11 +91,17 @@ mod read;
 pub(crate) use self::events::{Told, lsn_value};
 pub(crate) use self::handle::CaptureHandle;
 
-use super::{Options as Capturing, Plugin, SetupOptions, Slot, drop_slot, setup, status_of};
+use super::{
+    Options as Capturing, Plugin, Setup, SetupOptions, Slot, Waiting, drop_slot, setup, setup_with,
+    status_of,
+};
 use crate::daystream::command::folder_named;
 use crate::daystream::heartbeat::{self, Beat, Health};
+use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Sub};
-use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 const SUBS: &[(&str, Sub)] = &[
     ("setup", set_up),
@@ -189,7 +198,7 @@ fn check_publication(plugin: Option<Plugin>, publication: Option<&String>) -> Cm
 }
 
 fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let known = ["-conninfo", "-slot", "-stream", "-tables", "-publication", "-plugin"];
+    let known = ["-conninfo", "-slot", "-stream", "-tables", "-publication", "-plugin", "-command"];
     let options = Options::parse(words, &known)?;
     let wanted = SetupOptions {
         conninfo: options.required("-conninfo")?,
@@ -200,7 +209,10 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         plugin: plugin(&options)?.unwrap_or_default(),
     };
     check_publication(Some(wanted.plugin), wanted.publication.as_ref())?;
-    let done = setup(&wanted)?;
+    let done = match options.get("-command") {
+        None => setup(&wanted)?,
+        told => set_up_and_tell(interp, wanted.clone(), &Callback::new(told), Arc::default())?,
+    };
     let dict = Obj::dict([
         ("slot", Obj::text(&wanted.slot)),
         ("publication", Obj::text(&done.publication)),
@@ -212,6 +224,28 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("warnings", Obj::text_list(&done.warnings)),
     ]);
     Ok(dict.into())
+}
+
+/// Sets up on a thread of its own, while events are served; tells what it waits for.
+pub(crate) fn set_up_and_tell(
+    interp: Interp,
+    wanted: SetupOptions,
+    callback: &Callback,
+    stop: Arc<AtomicBool>,
+) -> CmdResult<Setup> {
+    let callback = callback.clone();
+    let work = move |stop: &AtomicBool, teller: &job::Teller<Waiting, Setup>| {
+        Ok(setup_with(&wanted, stop, &mut |waiting| teller.tell(waiting.clone()))?)
+    };
+    job::run(interp, stop, work, move |interp, waiting: Waiting| {
+        let details = [
+            ("slot", Obj::text(&waiting.slot)),
+            ("holders", Obj::text(&waiting.holders)),
+            ("waited_s", Obj::unsigned(waiting.waited.as_secs())),
+        ];
+        callback.tell(interp, "slotwait", &details);
+        Ok(())
+    })
 }
 
 fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
@@ -256,7 +290,10 @@ fn drop_both(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let (conninfo, slot) = (options.required("-conninfo")?, options.required("-slot")?);
     let publication = options.text("-publication")?;
     let dropped = drop_slot(&conninfo, &slot, publication.as_deref())?;
-    let dict =
-        Obj::dict([("slot", dropped.slot.into()), ("publication", dropped.publication.into())]);
-    Ok(dict.into())
+    let mut entries =
+        vec![("slot", dropped.slot.into()), ("publication", dropped.publication.into())];
+    if let Some(kept) = &dropped.kept {
+        entries.push(("kept", Obj::text(kept)));
+    }
+    Ok(Obj::dict(entries).into())
 }

@@ -134,8 +134,60 @@ pub enum Error {
     /// The server is a standby, or still recovers.
     #[error("the server is a standby; capture from the primary, or wait until it is promoted")]
     Standby,
-    /// The publication does not exist (or did not where the slot stands).
-    #[error("publication \"{publication}\" does not exist; make it by setup")]
+    /// A slot of a standby is not for setup and drop.
+    #[error(
+        "the server is a standby: its publication is the primary's, where drop removes both; a \
+         slot that was made on the standby itself goes by SELECT pg_drop_replication_slot('{slot}')"
+    )]
+    StandbySlot {
+        /// The slot.
+        slot: String,
+    },
+    /// Ended as asked, while it waited.
+    #[error("ended as asked; what was begun is taken back")]
+    Stopped,
+    /// A publication that somebody else made lacks tables.
+    #[error(
+        "publication \"{publication}\" was not made by setup for this slot, so setup does not \
+         change it, and it lacks {tables}; as its owner: {remedy}"
+    )]
+    NotOurs {
+        /// The publication.
+        publication: String,
+        /// The tables that it lacks, separated by commas.
+        tables: String,
+        /// The statement that adds them.
+        remedy: String,
+    },
+    /// Publishing these tables would make their UPDATE and DELETE fail.
+    #[error(
+        "once published, UPDATE and DELETE would fail on {tables}: the replica identity has \
+         generated columns (in parentheses) that the publication does not send; give each another \
+         identity (ALTER TABLE ... REPLICA IDENTITY USING INDEX), or publish it by itself"
+    )]
+    GeneratedKey {
+        /// The tables with these columns, separated by commas.
+        tables: String,
+    },
+    /// The publication did not exist at the place of the WAL where the slot stands.
+    #[error(
+        "publication \"{publication}\" did not exist at the place of the WAL where slot \"{slot}\" \
+         stands: it was dropped (and perhaps made again), or made after the slot, and what changed \
+         before cannot be had from this slot; begin again: `deltastream drop -slot {slot}`, \
+         `deltastream setup` with a new stream folder, and `deltamirror init -resync 1` on the \
+         mirrors"
+    )]
+    PublicationLate {
+        /// The publication.
+        publication: String,
+        /// The slot.
+        slot: String,
+    },
+    /// The publication does not exist.
+    #[error(
+        "publication \"{publication}\" does not exist; make it by setup (when it was dropped after \
+         the slot was made, what has changed since cannot be had from this slot)"
+    )]
     PublicationMissing {
         /// The publication.
         publication: String,
@@ -257,7 +309,11 @@ impl Error {
             Error::Ahead { .. } => "AHEAD",
             Error::Timeline { .. } => "TIMELINE",
             Error::Rewound { .. } => "REWOUND",
-            Error::Standby => "STANDBY",
+            Error::Standby | Error::StandbySlot { .. } => "STANDBY",
+            Error::Stopped => "STOPPED",
+            Error::NotOurs { .. } => "NOTOURS",
+            Error::GeneratedKey { .. } => "GENERATEDKEY",
+            Error::PublicationLate { .. } => "LATEPUBLICATION",
             Error::PublicationMissing { .. } => "NOPUBLICATION",
             Error::TableNotPublished { .. } | Error::TableNotSelected { .. } => "NOTPUBLISHED",
             Error::TableMissing { .. } => "NOTABLE",
@@ -289,6 +345,7 @@ impl Coded for Error {
             Error::Log(e) => e.code(),
             Error::SlotMissing { slot }
             | Error::SlotInUse { slot, .. }
+            | Error::StandbySlot { slot }
             | Error::NotLogical { slot } => code.with("slot", slot),
             Error::SlotLost { slot, confirmed, .. } => {
                 code.with("slot", slot).with("confirmed", confirmed)
@@ -311,13 +368,21 @@ impl Coded for Error {
             }
             Error::Rewound { end, have } => code.with("end", end).with("have", have),
             Error::PublicationMissing { publication } => code.with("publication", publication),
+            Error::NotOurs { publication, tables, .. } => {
+                code.with("publication", publication).with("tables", tables)
+            }
+            Error::PublicationLate { publication, slot } => {
+                code.with("publication", publication).with("slot", slot)
+            }
             Error::TableNotPublished { table, publication } => {
                 code.with("table", table).with("publication", publication)
             }
             Error::TableMissing { table, .. } | Error::TableNotSelected { table } => {
                 code.with("table", table)
             }
-            Error::NoIdentity { tables } => code.with("tables", tables),
+            Error::NoIdentity { tables } | Error::GeneratedKey { tables } => {
+                code.with("tables", tables)
+            }
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
@@ -327,7 +392,7 @@ impl Coded for Error {
             }
             Error::PluginLine { plugin, lsn, .. } => code.with("plugin", plugin).with("lsn", lsn),
             Error::Stalled { timeout_ms } => code.with("timeout_ms", timeout_ms),
-            Error::Ended | Error::Standby | Error::System { .. } => code,
+            Error::Ended | Error::Stopped | Error::Standby | Error::System { .. } => code,
         }
     }
 
@@ -345,6 +410,7 @@ impl Coded for Error {
             | Error::WrongSystem { .. }
             | Error::WrongSlot { .. } => Class::Drift,
             Error::PublicationMissing { .. }
+            | Error::PublicationLate { .. }
             | Error::TableNotPublished { .. }
             | Error::TableNotSelected { .. } => Class::Drift,
             Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
@@ -353,6 +419,10 @@ impl Coded for Error {
             | Error::WrongDatabase { .. }
             | Error::TableMissing { .. }
             | Error::NoIdentity { .. }
+            | Error::GeneratedKey { .. }
+            | Error::NotOurs { .. }
+            | Error::StandbySlot { .. }
+            | Error::Stopped
             | Error::WalLevel { .. }
             | Error::PluginMissing { .. }
             | Error::PluginNotListed { .. }

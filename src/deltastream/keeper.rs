@@ -4,7 +4,7 @@
 //! slot at the same place, the keeper, makes the server remember: after a loss, the slot that is
 //! read is made anew as a copy of it, and the stream drops by LSN what it has.
 
-use super::{Error, setup};
+use super::{Error, server};
 use crate::libpq::Guarded;
 use crate::limits::KEEPER_ADVANCE_MS;
 use deltaflood::Lsn;
@@ -25,7 +25,7 @@ impl Keeper {
     /// # Errors
     /// `STREAM SLOTMISSING`, `NOTLOGICAL`, `SLOTLOST`, `POSTGRES ...`.
     pub fn open(conninfo: &str, slot: &str) -> Result<Keeper, Error> {
-        let conn = setup::connect(conninfo)?;
+        let conn = server::connect(conninfo)?;
         let slot = slot.to_owned();
         let found = super::Slot::read(&conn, &slot)?;
         let found = found.ok_or_else(|| Error::SlotMissing { slot: slot.clone() })?;

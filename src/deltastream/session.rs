@@ -269,12 +269,19 @@ impl Session {
     /// The stream's error when the server goes on without the publication.
     ///
     /// # Errors
-    /// `STREAM NOPUBLICATION`.
+    /// `STREAM LATEPUBLICATION`.
     pub(super) fn check_published(&self) -> Result<(), Error> {
-        if self.unpublished.load(Ordering::SeqCst) {
-            return Err(Error::PublicationMissing { publication: self.publication.clone() });
+        match self.unpublished.load(Ordering::SeqCst) {
+            true => Err(self.late_publication()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The publication was there when the connection was made, and the server does not know it at
+    /// the place of the WAL that it decodes.
+    fn late_publication(&self) -> Error {
+        let (publication, slot) = (self.publication.clone(), self.slot.name.clone());
+        Error::PublicationLate { publication, slot }
     }
 
     /// Says in this stage's words what the server means, where it is about the slot or the
@@ -293,7 +300,7 @@ impl Session {
             // The words may be translated, the names are not; slot and publication may have one
             // name.
             "42704" if names_publication(&message, &self.publication, &slot) => {
-                Error::PublicationMissing { publication: self.publication.clone() }
+                self.late_publication()
             }
             "42704" => Error::SlotMissing { slot },
             // object_not_in_prerequisite_state (invalidated), undefined_file (WAL segment removed)

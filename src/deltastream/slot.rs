@@ -15,7 +15,7 @@ pub struct Slot {
     pub database: String,
     /// Process id of the backend that reads it.
     pub active_pid: Option<i32>,
-    /// Confirmed by the reader.
+    /// Confirmed by the reader; 0/0 while the slot is being made.
     pub confirmed: Lsn,
     /// From where the server keeps WAL for it.
     pub restart: Option<Lsn>,
@@ -66,10 +66,17 @@ impl Slot {
         }
     }
 
+    /// Whether it is still being made, and nothing can be read from it.
+    #[must_use]
+    pub fn is_unready(&self) -> bool {
+        !self.plugin.is_empty() && self.confirmed == Lsn(0) && self.lost.is_none()
+    }
+
     /// Sees that the slot can feed a stream of `database` written by `plugin`.
     ///
     /// # Errors
-    /// `STREAM NOTLOGICAL`, `WRONGPLUGIN`, `WRONGDATABASE`, `SLOTLOST`.
+    /// `STREAM NOTLOGICAL`, `WRONGPLUGIN`, `WRONGDATABASE`, `SLOTLOST`; `SLOTINUSE` of one that is
+    /// still being made.
     pub fn check(&self, plugin: &str, database: &str) -> Result<(), Error> {
         let slot = self.name.clone();
         if self.plugin.is_empty() {
@@ -82,6 +89,10 @@ impl Slot {
         if self.database != database {
             let (database, wanted) = (self.database.clone(), database.to_owned());
             return Err(Error::WrongDatabase { slot, database, wanted });
+        }
+        if self.is_unready() {
+            let message = "it is still being made; setup waits for it".to_owned();
+            return Err(Error::SlotInUse { slot, message });
         }
         match &self.lost {
             Some(why) => Err(Error::SlotLost { slot, why: why.clone(), confirmed: self.confirmed }),

@@ -2,7 +2,7 @@
 
 use super::options::Plugin;
 use super::slot::Slot;
-use super::{Error, setup, tables};
+use super::{Error, server, tables};
 use crate::daystream::heartbeat::Tail;
 use crate::daystream::{Identity, Reader, ReaderOptions, Start};
 use crate::libpq::Guarded;
@@ -15,7 +15,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct SlotStatus {
     /// The slot.
     pub slot: Slot,
-    /// Word for its state: `streaming`, `idle` (nobody reads it) or `lost`.
+    /// Word for its state: `streaming`, `idle` (nobody reads it), `lost`, `unready` (it is still
+    /// being made), `standby` (the server is one, and nothing reads a slot there) or `diverged` (the
+    /// server is on an older timeline than the stream, which another server has gone on with).
     pub state: &'static str,
     /// End of the server's WAL.
     pub wal_lsn: Lsn,
@@ -47,10 +49,11 @@ pub fn status_of(
     stream: Option<&Path>,
     publication: Option<&str>,
 ) -> Result<SlotStatus, Error> {
-    let conn = setup::connect(conninfo)?;
+    let conn = server::connect(conninfo)?;
     let slot = Slot::read(&conn, slot_name)?
         .ok_or_else(|| Error::SlotMissing { slot: slot_name.to_owned() })?;
-    let system = setup::system(&conn)?;
+    let system = server::system(&conn)?;
+    let standby = server::is_standby(&conn)?;
     let identity = match stream {
         Some(dir) => Identity::load(dir)?,
         None => None,
@@ -60,7 +63,7 @@ pub fn status_of(
     }
     let kept = identity.as_ref().map(|i| i.publication.as_str()).filter(|p| !p.is_empty());
     let (publication, tables) = if slot.plugin == Plugin::Deltaflood.name() {
-        (String::new(), setup::selected(&conn, identity.as_ref().map(|i| i.tables.as_slice()))?)
+        (String::new(), tables::selected(&conn, identity.as_ref().map(|i| i.tables.as_slice()))?)
     } else {
         let publication = publication.or(kept).unwrap_or(slot_name).to_owned();
         let tables = tables::published(&conn, &publication)?;
@@ -74,8 +77,12 @@ pub fn status_of(
         Some(pid) => Some(sender_lag_s(&conn, pid)?),
         None => stream.and_then(silent_s),
     };
+    let diverged = identity.as_ref().is_some_and(|i| i.timeline > system.timeline);
     let state = match (&slot.lost, slot.active_pid) {
         (Some(_), _) => "lost",
+        _ if standby => "standby",
+        _ if diverged => "diverged",
+        _ if slot.is_unready() => "unready",
         (None, Some(_)) => "streaming",
         (None, None) => "idle",
     };

@@ -1,7 +1,7 @@
 //! Tables named by the user: found, checked, published.
 
 use super::Error;
-use crate::libpq::{Conn, Guarded, Oid};
+use crate::libpq::{self, Conn, Guarded, Oid};
 
 /// A table that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,24 +34,25 @@ impl Table {
     }
 }
 
-/// What is known of a table `c` of schema `n`. An identity is FULL, a primary key (DEFAULT), or an
-/// index.
+/// What is known of a table `c` of schema `n`. An identity is FULL, a primary key that is not
+/// deferrable (DEFAULT), or an index.
 const FIELDS: &str = "c.oid, n.nspname, c.relname, \
     case c.relreplident when 'f' then true when 'n' then false \
     when 'i' then exists (select from pg_catalog.pg_index i \
       where i.indrelid = c.oid and i.indisreplident) \
     else exists (select from pg_catalog.pg_index i \
-      where i.indrelid = c.oid and i.indisprimary) end \
+      where i.indrelid = c.oid and i.indisprimary and i.indimmediate) end \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
 
 fn tables(conn: &Guarded<'_>, condition: &str) -> Result<Vec<Table>, Error> {
     let result = conn.query(&format!("select {FIELDS} where {condition}"))?;
     let table = |row| {
         let text = |col| result.text(row, col).unwrap_or_default();
-        let id = text(0).parse().unwrap_or(0);
-        Table { id, schema: text(1), name: text(2), has_identity: text(3) == "t" }
+        let odd = |_| libpq::Error::Unexpected { wanted: "a table's object id", got: text(0) };
+        let id = text(0).parse().map_err(odd)?;
+        Ok(Table { id, schema: text(1), name: text(2), has_identity: text(3) == "t" })
     };
-    Ok((0..result.ntuples()).map(table).collect())
+    (0..result.ntuples()).map(table).collect()
 }
 
 /// The table that `name` means: `table` or `schema.table` as they are, or as SQL reads it (case
@@ -111,6 +112,65 @@ pub fn is_published(conn: &Guarded<'_>, publication: &str, table: &Table) -> Res
          where pubname = {publication} and schemaname = {schema} and tablename = {name}"
     );
     Ok(conn.query(&sql)?.ntuples() > 0)
+}
+
+/// The partitions of a table that a publication sends under their own names, shown as tables are.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn parts_published(
+    conn: &Guarded<'_>,
+    publication: &str,
+    table: &Table,
+) -> Result<Vec<String>, Error> {
+    let publication = conn.escape_literal(publication)?;
+    let condition = format!(
+        "c.oid <> {id} and c.oid in (select relid from pg_catalog.pg_partition_tree({id})) \
+         and (n.nspname, c.relname) in (select schemaname, tablename \
+           from pg_catalog.pg_publication_tables where pubname = {publication}) \
+         order by n.nspname, c.relname",
+        id = table.id
+    );
+    Ok(tables(conn, &condition)?.iter().map(Table::to_string).collect())
+}
+
+/// The tables of a publication as they are now.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn of_publication(conn: &Guarded<'_>, publication: &str) -> Result<Vec<Table>, Error> {
+    let publication = conn.escape_literal(publication)?;
+    let condition = format!(
+        "(n.nspname, c.relname) in (select schemaname, tablename \
+           from pg_catalog.pg_publication_tables where pubname = {publication})"
+    );
+    tables(conn, &condition)
+}
+
+/// The tables that a plugin without publications is asked for, for people to read: `chosen`, or all
+/// of the database.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn selected(
+    conn: &Guarded<'_>,
+    chosen: Option<&[String]>,
+) -> Result<Vec<String>, Error> {
+    match chosen {
+        Some(chosen) if !chosen.is_empty() => Ok(selected_names(chosen)),
+        _ => Ok(all(conn)?.iter().map(Table::to_string).collect()),
+    }
+}
+
+/// Names as [`Table`] shows them, of names as [`Table::quoted`] writes them.
+pub(super) fn selected_names(quoted: &[String]) -> Vec<String> {
+    let shown = |name: &String| {
+        let name = name.strip_prefix("\"public\".").unwrap_or(name);
+        let name = name.strip_prefix('"').unwrap_or(name);
+        let name = name.strip_suffix('"').unwrap_or(name);
+        name.replace("\".\"", ".").replace("\"\"", "\"")
+    };
+    quoted.iter().map(shown).collect()
 }
 
 /// The tables of a publication, as `schema.table` or `table` when the schema is `public`.

@@ -39,17 +39,27 @@ impl Road {
     ) -> Road {
         let cluster = Cluster::shared();
         cluster.database(database).batch_execute(sql).expect("setup");
-        Road::begin(database, tables, publication)
+        Road::begin(cluster, database, tables, publication)
+    }
+
+    /// As [`Road::new`], in a cluster of the test's own.
+    pub fn in_cluster(cluster: Arc<Cluster>, database: &str, sql: &str, tables: &[&str]) -> Road {
+        cluster.database(database).batch_execute(sql).expect("setup");
+        Road::begin(cluster, database, tables, None)
     }
 
     /// As [`Road::new`], in a database that is there.
     pub fn in_database(database: &str, tables: &[&str]) -> Road {
-        Road::begin(database, tables, None)
+        Road::begin(Cluster::shared(), database, tables, None)
     }
 
-    fn begin(database: &str, tables: &[&str], publication: Option<&str>) -> Road {
+    fn begin(
+        cluster: Arc<Cluster>,
+        database: &str,
+        tables: &[&str],
+        publication: Option<&str>,
+    ) -> Road {
         sqlite::testing::load().expect("sqlite");
-        let cluster = Cluster::shared();
         let client = cluster.client(database);
         let dir = tempfile::tempdir().expect("folder");
         let client = Mutex::new(client);

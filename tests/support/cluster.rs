@@ -159,6 +159,11 @@ impl Cluster {
         }
     }
 
+    /// One of the server's programs, run as its user.
+    pub fn command(&self, program: &str) -> Command {
+        as_server_user(&self.bindir.join(program))
+    }
+
     /// What the server wrote into its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

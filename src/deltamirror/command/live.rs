@@ -12,8 +12,8 @@ use crate::daystream::command::{folder_named, position_value};
 use crate::deltamirror::{
     Filled, InitOptions, Options as Applying, Progress, StreamSource, connection, init,
 };
-use crate::deltastream::command::{CaptureHandle, Told as Captured};
-use crate::deltastream::{Options as Capturing, SetupOptions, setup};
+use crate::deltastream::command::{CaptureHandle, Told as Captured, set_up_and_tell};
+use crate::deltastream::{Options as Capturing, SetupOptions};
 use crate::libpq::Conninfo;
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::ensemble::Handle;
@@ -167,7 +167,10 @@ impl Live {
     fn go(&self, interp: Interp) -> CmdResult<()> {
         // Before there is a slot: one that nobody reads keeps WAL.
         connection::check(&self.file)?;
-        self.set_up(interp)?;
+        match self.set_up(interp) {
+            Err(_) if self.over() => return Ok(()),
+            other => other?,
+        }
         if self.over() {
             return Ok(());
         }
@@ -194,13 +197,8 @@ impl Live {
     }
 
     fn set_up(&self, interp: Interp) -> CmdResult<()> {
-        let wanted = self.setup.clone();
-        let done = job::run(
-            interp,
-            Arc::default(),
-            move |_, _: &job::Teller<(), _>| Ok(setup(&wanted)?),
-            |_, ()| Ok(()),
-        )?;
+        let stop = Arc::clone(&self.parts.stop);
+        let done = set_up_and_tell(interp, self.setup.clone(), &self.callback, stop)?;
         let details = [
             ("slot", Obj::text(&self.setup.slot)),
             ("stream", Obj::text(&self.stream.to_string_lossy())),

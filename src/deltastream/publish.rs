@@ -1,0 +1,218 @@
+//! The publication of a slot: made, extended, dropped, and known again as ours.
+//!
+//! Only what setup has made is altered and dropped: a comment on the publication says for which
+//! slot it was. One that somebody else made is used as it is; what it lacks is its owner's to add.
+
+use super::tables::{self, Table};
+use super::wanted::Setup;
+use super::{Error, fitness};
+use crate::daystream::Identity;
+use crate::libpq::Guarded;
+
+/// The beginning of the comment on a publication that setup made; the slot's name follows.
+const MADE: &str = "made by deltastream setup for slot ";
+
+/// A publication that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Publication {
+    pub(super) name: String,
+    /// The slot that it was made for, where setup made it and noted that.
+    made_for: Option<String>,
+    via_root: bool,
+    /// Whether it sends stored generated columns (version 18 and newer).
+    pub(super) generated: bool,
+    all_tables: bool,
+    /// The kinds of changes that it leaves out.
+    leaves_out: Vec<&'static str>,
+}
+
+impl Publication {
+    /// Reads one; `None` when there is none.
+    ///
+    /// # Errors
+    /// `POSTGRES ...`.
+    pub(super) fn read(conn: &Guarded<'_>, name: &str) -> Result<Option<Publication>, Error> {
+        let quoted = conn.escape_literal(name)?;
+        let generated = match conn.server_version() >= fitness::VERSION_SENDS_GENERATED {
+            true => "pubgencols = 's'",
+            false => "false",
+        };
+        let answer = conn.query(&format!(
+            "select pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, puballtables, \
+               {generated}, pg_catalog.obj_description(oid, 'pg_publication') \
+             from pg_catalog.pg_publication where pubname = {quoted}"
+        ))?;
+        if answer.ntuples() == 0 {
+            return Ok(None);
+        }
+        let is = |col| answer.value(0, col) == Some(b"t");
+        let kinds = ["insert", "update", "delete", "truncate"].into_iter().enumerate();
+        let made_for = answer.text(0, 7);
+        let made_for = made_for.and_then(|text| text.strip_prefix(MADE).map(str::to_owned));
+        Ok(Some(Publication {
+            name: name.to_owned(),
+            made_for,
+            via_root: is(4),
+            generated: is(6),
+            all_tables: is(5),
+            leaves_out: kinds.filter(|(col, _)| !is(*col)).map(|(_, kind)| kind).collect(),
+        }))
+    }
+
+    /// Whether setup made it for this slot, as it noted, or as a stream says that an older setup
+    /// made, which noted nothing: under the slot's name and with our options.
+    fn is_ours(&self, slot: &str, stream: Option<&Identity>) -> bool {
+        match &self.made_for {
+            Some(made_for) => made_for == slot,
+            None => {
+                let older = stream.is_some_and(|s| s.publication == self.name && s.slot == slot);
+                older && self.name == slot && self.via_root
+            }
+        }
+    }
+}
+
+/// Makes the publication of `done` for `slot`, or adds the tables that it lacks.
+///
+/// # Errors
+/// `STREAM NOTABLE`, `NOIDENTITY`, `GENERATEDKEY`, `NOTOURS`, `POSTGRES ...`.
+pub(super) fn publish(
+    conn: &Guarded<'_>,
+    slot: &str,
+    names: &[String],
+    stream: Option<&Identity>,
+    done: &mut Setup,
+) -> Result<(), Error> {
+    let mut wanted = Vec::new();
+    for name in names {
+        let table = tables::find(conn, name)?;
+        if !wanted.contains(&table) {
+            wanted.push(table);
+        }
+    }
+    match Publication::read(conn, &done.publication)? {
+        Some(publication) => extend(conn, slot, &publication, wanted, stream, done)?,
+        None => make(conn, slot, &wanted, done)?,
+    }
+    done.tables = tables::published(conn, &done.publication)?;
+    Ok(())
+}
+
+fn make(conn: &Guarded<'_>, slot: &str, wanted: &[Table], done: &mut Setup) -> Result<(), Error> {
+    let quoted = conn.escape_identifier(&done.publication)?;
+    let (what, checked) = if wanted.is_empty() {
+        ("all tables".to_owned(), tables::all(conn)?)
+    } else {
+        (format!("table {}", list(conn, wanted)?), wanted.to_vec())
+    };
+    let generated = fitness::check(conn, &checked, true, &mut done.warnings)?;
+    // A partitioned table comes under its own name, not under those of its partitions.
+    let mut with = "publish_via_partition_root = true".to_owned();
+    if generated {
+        with.push_str(", publish_generated_columns = stored");
+    }
+    let comment = conn.escape_literal(&format!("{MADE}{slot}"))?;
+    conn.query(&format!(
+        "create publication {quoted} for {what} with ({with}); \
+         comment on publication {quoted} is {comment}"
+    ))?;
+    done.publication_created = true;
+    done.added = wanted.iter().map(Table::to_string).collect();
+    Ok(())
+}
+
+fn extend(
+    conn: &Guarded<'_>,
+    slot: &str,
+    publication: &Publication,
+    wanted: Vec<Table>,
+    stream: Option<&Identity>,
+    done: &mut Setup,
+) -> Result<(), Error> {
+    let name = &publication.name;
+    for kind in &publication.leaves_out {
+        done.warnings.push(format!("publication \"{name}\" leaves out {kind}"));
+    }
+    let mut missing = Vec::new();
+    for table in wanted {
+        if tables::is_published(conn, name, &table)? {
+            continue;
+        }
+        match tables::parts_published(conn, name, &table)?.first() {
+            Some(part) => done.warnings.push(format!(
+                "publication \"{name}\" sends the changes of the partitioned table {table} under \
+                 the names of its partitions, as {part}: mirror these, or ALTER PUBLICATION \
+                 {} SET (publish_via_partition_root = true)",
+                conn.escape_identifier(name)?
+            )),
+            None => missing.push(table),
+        }
+    }
+    if missing.is_empty() {
+        let all = tables::of_publication(conn, name)?;
+        fitness::warn_of_keys(conn, &all, publication.generated, &mut done.warnings)?;
+        return Ok(());
+    }
+    let (quoted, tables) = (conn.escape_identifier(name)?, list(conn, &missing)?);
+    let add = format!("ALTER PUBLICATION {quoted} ADD TABLE {tables}");
+    if publication.all_tables || !publication.is_ours(slot, stream) {
+        let tables = missing.iter().map(Table::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Error::NotOurs { publication: name.clone(), tables, remedy: add });
+    }
+    let others = tables::of_publication(conn, name)?;
+    // Generated columns of the other tables would begin to be sent, too.
+    let can_turn_on = !fitness::have_generated(conn, &others)?;
+    let may = publication.generated || can_turn_on;
+    let mut sql = String::new();
+    if fitness::check(conn, &missing, may, &mut done.warnings)? && !publication.generated {
+        sql = format!("alter publication {quoted} set (publish_generated_columns = stored); ");
+    }
+    let comment = conn.escape_literal(&format!("{MADE}{slot}"))?;
+    conn.query(&format!("{sql}{add}; comment on publication {quoted} is {comment}"))?;
+    done.added = missing.iter().map(Table::to_string).collect();
+    Ok(())
+}
+
+/// Takes back what a setup did with the publication, that could not do the rest.
+pub(super) fn take_back(conn: &Guarded<'_>, done: &Setup) {
+    if done.publication_created
+        && let Ok(quoted) = conn.escape_identifier(&done.publication)
+    {
+        // NOTE: why the rest could not be done is what there is to be told.
+        let _ = conn.query(&format!("drop publication {quoted}"));
+    }
+}
+
+/// Drops the publication that setup made for `slot`. `false`: there is none, or it is somebody
+/// else's, who is then in `kept`.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn drop_made_for(
+    conn: &Guarded<'_>,
+    slot: &str,
+    name: &str,
+    kept: &mut Option<String>,
+) -> Result<bool, Error> {
+    let Some(publication) = Publication::read(conn, name)? else { return Ok(false) };
+    if !publication.is_ours(slot, None) {
+        *kept = Some(name.to_owned());
+        return Ok(false);
+    }
+    conn.query(&format!("drop publication {}", conn.escape_identifier(name)?))?;
+    Ok(true)
+}
+
+/// Names for SQL, separated by commas.
+fn list(conn: &Guarded<'_>, tables: &[Table]) -> Result<String, Error> {
+    let mut list = String::new();
+    for table in tables {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(&conn.escape_identifier(&table.schema)?);
+        list.push('.');
+        list.push_str(&conn.escape_identifier(&table.name)?);
+    }
+    Ok(list)
+}

@@ -1,0 +1,42 @@
+//! Tables whose rows a mirror could not find again are refused by name before anything is copied.
+
+mod mirror;
+mod support;
+
+use mirror::live::Road;
+use mirror::reason;
+
+#[test]
+fn a_key_that_is_not_sent_is_refused_by_name() {
+    let sql = "create table k(a int, g int generated always as (a) stored primary key);
+        create table t(a int primary key, b int); create table u(a int primary key, b int);
+        create publication keys for table k, u, t with (publish = 'insert')";
+    let road = Road::published("keys_sent", sql, &[], Some("keys"));
+    let error = road.init("m.db", &["k"]).expect_err("a generated key");
+    assert_eq!(reason(&error), "KEYNOTSENT");
+    assert!(error.to_string().contains("public.k has columns that the stream does not send (g;"));
+    road.init("m.db", &["t"]).expect("init");
+    let version: i32 = road
+        .client()
+        .query_one("show server_version_num", &[])
+        .expect("version")
+        .get::<_, String>(0)
+        .parse()
+        .expect("number");
+    if version >= 150_000 {
+        road.sql("alter publication keys set table k, t, u (b)");
+        let error = road.init("n.db", &["u"]).expect_err("a key that is left out");
+        assert_eq!(reason(&error), "KEYNOTSENT");
+    }
+}
+
+#[test]
+fn a_partitioned_table_under_other_names_is_told() {
+    let sql = "create table p(a int primary key) partition by range (a);
+        create table p_1 partition of p default; create publication keys_parts for table p";
+    let road = Road::published("keys_parts", sql, &[], Some("keys_parts"));
+    let error = road.init("m.db", &["p"]).expect_err("its parts only");
+    assert_eq!(reason(&error), "NOTPUBLISHED");
+    assert!(error.to_string().contains("under the names of its partitions, as public.p_1"));
+    road.init("m.db", &["p_1"]).expect("init");
+}
