@@ -128,9 +128,10 @@ fn publications_and_tables_that_do_not_fit_are_refused() {
                   nothing; \
                   create view v as select 1 as a";
     let mut source = Source::new(cluster, "pubs", tables);
+    let options = source.setup_options();
     let with = |tables: &[&str]| SetupOptions {
         tables: tables.iter().map(|&t| t.to_owned()).collect(),
-        ..source.setup_options()
+        ..options.clone()
     };
     for table in ["nosuch", "pubs.t", "a b", "v", "\"", "t; drop table t"] {
         assert_eq!(code(setup(&with(&["t", table]))), "STREAM NOTABLE", "{table}");

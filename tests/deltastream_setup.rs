@@ -178,6 +178,30 @@ fn a_partitioned_table_that_comes_under_other_names_is_told() {
 }
 
 #[test]
+fn status_tells_where_the_stream_ends_and_of_a_server_that_was_left_behind() {
+    let tables = "create table t(a int primary key, b text)";
+    let mut source = Source::set_up(Cluster::shared(), "setup_status", tables);
+    let begin = source.wal_lsn();
+    source.insert(1, 3);
+    source.catch_up().expect("capture");
+    let status = |source: &Source| {
+        status_of(&source.conninfo(), "setup_status", Some(&source.stream()), None).expect("status")
+    };
+    // What was saved while idle may be far behind what the stream has.
+    let state = source.stream().join("stream.tsv");
+    let text = std::fs::read_to_string(&state).expect("state");
+    let (head, tail) = text.split_once("\tconfirmed\t").expect("confirmed");
+    let (_, tail) = tail.split_once(['\t', '\n']).expect("a value");
+    let text = format!("{head}\tconfirmed\t0/1\t{tail}");
+    let text = text.strip_suffix('\t').map_or(text.clone(), |text| format!("{text}\n"));
+    std::fs::write(&state, &text).expect("state");
+    assert!(status(&source).stream_lsn > Some(begin), "{:?}", status(&source));
+    // Another server has gone on: the stream knows of a later timeline than this one has.
+    std::fs::write(&state, text.replace("timeline\t1\t", "timeline\t2\t")).expect("state");
+    assert_eq!((status(&source).state, status(&source).health().word()), ("diverged", "unknown"));
+}
+
+#[test]
 fn a_setup_that_is_stopped_while_it_waits_leaves_nothing() {
     let mut source =
         Source::new(Cluster::shared(), "setup_stop", "create table t(a int primary key)");

@@ -96,7 +96,7 @@ use super::{
     status_of,
 };
 use crate::daystream::command::folder_named;
-use crate::daystream::heartbeat::{self, Beat, Health};
+use crate::daystream::heartbeat::{self, Beat};
 use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Sub};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
@@ -257,7 +257,6 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let Slot { name, plugin, database, active_pid, confirmed, wal_status, safe_wal_bytes, .. } =
         &status.slot;
     let optional = |value: Option<String>| Obj::text(&value.unwrap_or_default());
-    let known = status.stream.as_ref().and_then(|identity| identity.confirmed);
     let of_beat = |number: fn(&Beat) -> u64| {
         optional(status.tail.as_ref().map(|tail| number(&tail.beat).to_string()))
     };
@@ -277,8 +276,8 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("active_pid", optional(active_pid.map(|pid| pid.to_string()))),
         ("publication", Obj::text(&status.publication)),
         ("tables", Obj::text_list(&status.tables)),
-        ("stream_lsn", optional(known.map(|lsn| lsn.to_string()))),
-        ("health", Obj::text(Health::of_stream(status.tail.as_ref()).word())),
+        ("stream_lsn", optional(status.stream_lsn.map(|lsn| lsn.to_string()))),
+        ("health", Obj::text(status.health().word())),
         ("beat_age_ms", of_beat(|beat| beat.age_ms(heartbeat::now_us()))),
         ("beat_lag_ms", of_beat(Beat::capture_lag_ms)),
     ]);

@@ -3,7 +3,7 @@
 use super::options::Plugin;
 use super::slot::Slot;
 use super::{Error, server, tables};
-use crate::daystream::heartbeat::Tail;
+use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Identity, Reader, ReaderOptions, Start};
 use crate::libpq::Guarded;
 use deltaflood::Lsn;
@@ -16,8 +16,8 @@ pub struct SlotStatus {
     /// The slot.
     pub slot: Slot,
     /// Word for its state: `streaming`, `idle` (nobody reads it), `lost`, `unready` (it is still
-    /// being made), `standby` (the server is one, and nothing reads a slot there) or `diverged` (the
-    /// server is on an older timeline than the stream, which another server has gone on with).
+    /// being made), `standby` (the server is one, and nothing reads a slot there) or `diverged`
+    /// (the server is on an older timeline than the stream, with which another one has gone on).
     pub state: &'static str,
     /// End of the server's WAL.
     pub wal_lsn: Lsn,
@@ -34,8 +34,22 @@ pub struct SlotStatus {
     pub tables: Vec<String>,
     /// What the stream says of itself.
     pub stream: Option<Identity>,
+    /// Where the stream ends: everything before is in it or of no interest.
+    pub stream_lsn: Option<Lsn>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
+}
+
+impl SlotStatus {
+    /// How changes get through to the stream. Unknown when this server is not the one that they
+    /// come from now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.state {
+            "standby" | "diverged" => Health::Unknown,
+            _ => Health::of_stream(self.tail.as_ref()),
+        }
+    }
 }
 
 /// Looks at a slot; with a stream also at its state, and whether the two belong together.
@@ -74,7 +88,7 @@ pub fn status_of(
     let lag_bytes = behind(slot.confirmed);
     let lag_s = match slot.active_pid {
         _ if lag_bytes == 0 => Some(0.0),
-        Some(pid) => Some(sender_lag_s(&conn, pid)?),
+        Some(pid) => sender_lag_s(&conn, pid)?,
         None => stream.and_then(silent_s),
     };
     let diverged = identity.as_ref().is_some_and(|i| i.timeline > system.timeline);
@@ -94,6 +108,7 @@ pub fn status_of(
         kept_bytes: slot.restart.map_or(0, behind),
         tables,
         publication,
+        stream_lsn: stream_lsn(stream, identity.as_ref()),
         stream: identity,
         // NOTE: a stream that cannot be read is not what is asked about here.
         tail: stream.and_then(|dir| Tail::of(&dir.into()).ok().flatten()),
@@ -101,12 +116,25 @@ pub fn status_of(
     })
 }
 
-/// The server's own measure of the time until changes are confirmed; 0 after a quiet time.
-fn sender_lag_s(conn: &Guarded<'_>, pid: i32) -> Result<f64, Error> {
+/// The server's own measure of the time until changes are confirmed; 0 after a quiet time, `None`
+/// to a role that may not see it.
+fn sender_lag_s(conn: &Guarded<'_>, pid: i32) -> Result<Option<f64>, Error> {
     let answer = conn.query(&format!(
-        "select extract(epoch from flush_lag) from pg_catalog.pg_stat_replication where pid = {pid}"
+        "select state, extract(epoch from flush_lag) from pg_catalog.pg_stat_replication \
+         where pid = {pid}"
     ))?;
-    Ok(answer.text(0, 0).and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0))
+    if answer.text(0, 0).is_none() {
+        return Ok(None);
+    }
+    Ok(answer.text(0, 1).map_or(Some(0.0), |seconds| seconds.parse().ok()))
+}
+
+/// The end of the last transaction of the stream, or what was found to be of no interest behind it.
+fn stream_lsn(stream: Option<&Path>, identity: Option<&Identity>) -> Option<Lsn> {
+    // NOTE: a stream that cannot be read is not what is asked about here.
+    let reader = Reader::open(stream?, Start::End, ReaderOptions::default()).ok();
+    let end = reader.and_then(|reader| reader.mark()?.lsn);
+    end.max(identity.and_then(|identity| identity.confirmed))
 }
 
 /// Seconds since the stream got its last line.

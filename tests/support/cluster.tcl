@@ -107,6 +107,7 @@ proc ::cluster::create {args} {
         listen_addresses [expr {$option(-tcp) ? "'127.0.0.1'" : "''"}] \
         port [set ${c}(port)] unix_socket_directories '$dir' \
         wal_level logical max_wal_senders 20 max_replication_slots 20 \
+        max_slot_wal_keep_size 10GB \
         max_connections 60 fsync off shared_buffers 64MB autovacuum_naptime 10s \
         wal_sender_timeout 10s log_min_messages warning timezone UTC \
         max_wal_size 256MB] $option(-settings)]
