@@ -205,6 +205,11 @@ fn status_tells_where_the_stream_ends_and_of_a_server_that_was_left_behind() {
 fn a_setup_that_is_stopped_while_it_waits_leaves_nothing() {
     let mut source =
         Source::new(Cluster::shared(), "setup_stop", "create table t(a int primary key)");
+    // A time limit of the database is not one for what waits on purpose.
+    source.execute(
+        "alter database setup_stop set statement_timeout = 100; \
+         alter database setup_stop set lock_timeout = 100",
+    );
     let mut other = source.cluster.client("setup_stop");
     other.batch_execute("begin; insert into t values (1)").expect("writer");
     let pid: i32 = other.query_one("select pg_backend_pid()", &[]).expect("pid").get(0);

@@ -174,8 +174,21 @@ fn is_quit(shared: &Shared, sleep: Duration) -> bool {
     shared.stopping() || shared.has_failed() || woken.is_ok_and(|ready| ready.woken)
 }
 
-/// Sends one, over the connection that there is or a new one.
+/// Sends one. A connection that was lost since the last one (a server may end sessions that are
+/// idle) is made again at once.
 fn beat(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
+    let had = conn.is_some();
+    match beat_once(shared, conn) {
+        Err(_) if had && conn.as_ref().is_some_and(|conn| conn.is_lost()) => {
+            *conn = None;
+            beat_once(shared, conn)
+        }
+        sent => sent,
+    }
+}
+
+/// Sends one, over the connection that there is or a new one.
+fn beat_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
     let options = &shared.options;
     let conn = match conn {
         Some(conn) => conn,

@@ -116,8 +116,9 @@ pub(super) fn make(
         format!("select lsn from pg_catalog.pg_create_logical_replication_slot({quoted}, {name})");
     let check = format!("set local client_connection_check_interval = {SLOT_CLIENT_CHECK_MS}; ");
     let made = match ask(conn, side, &format!("{check}{create}"), slot, patience) {
-        // invalid_parameter_value: a system on which the server cannot look after its clients.
-        Err(Error::Postgres(error)) if error.sqlstate() == Some("22023") => {
+        // invalid_parameter_value, undefined_object: a system, or a version, in which the server
+        // cannot look after its clients.
+        Err(Error::Postgres(error)) if matches!(error.sqlstate(), Some("22023" | "42704")) => {
             ask(conn, side, &create, slot, patience)
         }
         made => made,

@@ -56,7 +56,12 @@ const SETTINGS: [Setting; 22] = [
     session("statement_timeout", "0"),
     session("lock_timeout", "0"),
     session("idle_in_transaction_session_timeout", "0"),
-    session("idle_session_timeout", "0"),
+    Setting {
+        scope: Scope::Session,
+        name: "idle_session_timeout",
+        value: "0",
+        known: |version| version >= 140_000,
+    },
     Setting {
         scope: Scope::Session,
         name: "transaction_timeout",

@@ -197,8 +197,8 @@ impl Live {
     }
 
     fn set_up(&self, interp: Interp) -> CmdResult<()> {
-        let stop = Arc::clone(&self.parts.stop);
-        let done = set_up_and_tell(interp, self.setup.clone(), &self.callback, stop)?;
+        // NOTE: a flag of its own: a job that has ended leaves its flag raised.
+        let done = set_up_and_tell(interp, self.setup.clone(), &self.callback, Arc::default())?;
         let details = [
             ("slot", Obj::text(&self.setup.slot)),
             ("stream", Obj::text(&self.stream.to_string_lossy())),
