@@ -23,8 +23,8 @@ use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
-use super::{Error, StreamSource, check, format};
-use crate::daystream::{Feed, Position, Transaction};
+use super::{Error, StreamSource, check, format, wanted};
+use crate::daystream::{self, Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
 
@@ -128,7 +128,8 @@ impl<'db> Applier<'db> {
     /// Reads the mirror's state.
     ///
     /// # Errors
-    /// [`Error::NotInitialised`], [`Error::Format`], [`Error::State`], [`Error::Sqlite`].
+    /// [`Error::NotInitialised`], [`Error::NotFilled`], [`Error::Format`], [`Error::State`],
+    /// [`Error::Sqlite`].
     pub(super) fn open(
         db: &'db Db,
         options: Options,
@@ -136,6 +137,7 @@ impl<'db> Applier<'db> {
     ) -> Result<Applier<'db>, Error> {
         format::upgrade(db, patience)?;
         let Loaded { schema, stream, tables } = patience.retry(|| load(db, options.on_error))?;
+        patience.retry(|| wanted::check(db, &stream.stream))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();
             name.push("-wal");
@@ -180,14 +182,27 @@ impl<'db> Applier<'db> {
     /// A reader that begins behind what is applied.
     ///
     /// # Errors
-    /// [`Error::OtherServer`], [`Error::OtherStream`], [`Error::Daystream`].
+    /// [`Error::OtherServer`], [`Error::OtherStream`], [`Error::Gap`], [`Error::Daystream`].
     pub(super) fn reader(&mut self, of: &StreamSource, stop: &AtomicBool) -> Result<Feed, Error> {
         of.check_same_stream(&self.stream)?;
         of.name().clone_into(&mut self.stream.stream);
         if let Some(made) = of.made() {
             self.stream.made = made;
         }
-        of.after(self.stream.position, stop)
+        of.after(self.stream.position, stop).map_err(|error| self.gap(of, error))
+    }
+
+    /// A gap, with what helps.
+    fn gap(&self, of: &StreamSource, error: Error) -> Error {
+        let Error::Daystream(daystream::Error::Gap { removed, .. }) = error else { return error };
+        let tables = self.tables.targets.iter().map(|target| target.state.source.clone());
+        Error::Gap {
+            file: self.db.file().unwrap_or_default().display().to_string(),
+            stream: of.name().to_owned(),
+            tables: tables.collect(),
+            // Not the place before the first of all, which reading from there looks for.
+            source: Box::new(daystream::Error::Gap { wanted: self.stream.position, removed }),
+        }
     }
 
     /// Applies transactions until there are no more, or the one that ends beyond `until`. The

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Error, first_fill};
 use crate::error::{Class, Coded};
 use crate::limits;
-use crate::sqlite::{Access, Db};
+use crate::sqlite::{Access, Db, Reason};
 
 /// Opens a file to apply changes to it; makes it when it is not there. A new file gets a WAL, so
 /// that readers and the mirror do not hinder each other; one that has tables keeps what it has.
@@ -60,14 +60,26 @@ pub fn check(file: &Path) -> Result<(), Error> {
     if new { Ok(()) } else { open_existing(file).map(drop) }
 }
 
-/// Opens a file that must be there, to look at it.
+/// Opens a file that must be there, to look at it. One whose writer was killed is tidied up first,
+/// for which it is opened to write, once.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn open_read_only(file: &Path) -> Result<Db, Error> {
-    let db = Db::open(file, Access::Read)?;
-    db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
-    Ok(db)
+    let open = |access| {
+        let db = Db::open(file, access)?;
+        db.busy_timeout(Duration::from_millis(limits::MIRROR_BUSY_MS));
+        db.query_int("SELECT count(*) FROM main.sqlite_master", &[])?;
+        Ok(db)
+    };
+    match open(Access::Read) {
+        // A journal or WAL that only a writer may make good.
+        Err(Error::Sqlite(e)) if matches!(e.reason(), Reason::ReadOnly | Reason::CantOpen) => {
+            drop(open(Access::Write)?);
+            open(Access::Read)
+        }
+        opened => opened,
+    }
 }
 
 /// A cache that fits the work, and no more fsyncs than needed: with a WAL and NORMAL a power loss

@@ -4,6 +4,7 @@ use deltaflood::Lsn;
 
 use crate::daystream::Position;
 use crate::error::{Class, Code, Coded};
+use crate::schema::TableName;
 
 /// Where in the stream a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +228,45 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// The first fill is not over: tables that were asked for are not there.
+    #[error(
+        "the copy into {file} is not finished, and {}: finish it: {}",
+        missing(.tables), init_command(.file, .stream, .tables, "")
+    )]
+    NotFilled {
+        /// The file.
+        file: String,
+        /// The mirror's stream.
+        stream: String,
+        /// The tables that are missing; empty when the file does not tell.
+        tables: Vec<TableName>,
+    },
+    /// The stream no longer has what the mirror needs next.
+    #[error(
+        "what changed in between is lost to the mirror: fill all of its tables again: {}",
+        init_command(.file, .stream, .tables, "-resync 1 ")
+    )]
+    Gap {
+        /// The file.
+        file: String,
+        /// The mirror's stream.
+        stream: String,
+        /// All tables of the mirror.
+        tables: Vec<TableName>,
+        /// What the stream says.
+        source: Box<crate::daystream::Error>,
+    },
+    /// A temporary trigger of the connection is on a table that is filled anew.
+    #[error(
+        "the temporary trigger \"{trigger}\" of this connection is on a table \"{table}\": it \
+         would be lost when the table is filled again; drop it, or use another connection"
+    )]
+    InTheWay {
+        /// The table's name in SQLite.
+        table: String,
+        /// The trigger's name.
+        trigger: String,
+    },
     /// The stream's publication is gone.
     #[error("the publication {publication} of the stream does not exist in this database")]
     NoPublication {
@@ -368,6 +408,13 @@ impl Coded for Error {
                 code("NOPUBLICATION").with("publication", publication)
             }
             Error::NoTables { publication } => code("NOTABLES").with("publication", publication),
+            Error::NotFilled { file, tables, .. } => {
+                code("NOTFILLED").with("file", file).with("tables", names(tables))
+            }
+            Error::Gap { source, .. } => source.code(),
+            Error::InTheWay { table, trigger } => {
+                code("INTHEWAY").with("table", table).with("trigger", trigger)
+            }
             Error::NotMirrored { table } => code("NOTMIRRORED").with("table", table),
             Error::Standby => code("STANDBY"),
             Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
@@ -392,6 +439,7 @@ impl Coded for Error {
             | Error::OtherStream { .. }
             | Error::Drift { .. }
             | Error::Replaced { .. }
+            | Error::Gap { .. }
             | Error::NoPublication { .. } => Class::Drift,
             Error::Row(_) => Class::Poison,
             Error::Line { .. } | Error::State { .. } | Error::Defect { .. } => Class::Fatal,
@@ -406,6 +454,31 @@ impl Coded for Error {
             _ => Class::Usage,
         }
     }
+}
+
+/// Names as a Tcl list, which is a list for the programs' `-tables` too.
+fn names(tables: &[TableName]) -> String {
+    let names: Vec<String> = tables.iter().map(TableName::to_string).collect();
+    let list = deltaflood::list::encode(names.iter().map(String::as_bytes));
+    String::from_utf8_lossy(&list).into_owned()
+}
+
+fn missing(tables: &[TableName]) -> String {
+    let names: Vec<String> = tables.iter().map(TableName::to_string).collect();
+    match &*names {
+        [] => "tables may be missing".to_owned(),
+        [one] => format!("table {one} is missing"),
+        _ => format!("tables {} are missing", names.join(", ")),
+    }
+}
+
+/// The command that fills tables; how to reach PostgreSQL is the user's to add.
+fn init_command(file: &str, stream: &str, tables: &[TableName], more: &str) -> String {
+    let tables = match tables {
+        [] => String::new(),
+        _ => format!(" -tables \"{}\"", names(tables)),
+    };
+    format!("deltamirror init {more}-conninfo ... -db {file} -stream {stream}{tables}")
 }
 
 fn placed(code: Code, place: &Place) -> Code {

@@ -34,6 +34,14 @@ const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE(l.pid, 0) 
       AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
         'AccessExclusiveLock')";
 
+/// Transactions in progress; one that is prepared counts from then on.
+const BEGUN: &str = "SELECT backend_xid::pg_catalog.text, \
+      pg_catalog.floor(EXTRACT(epoch FROM xact_start))::pg_catalog.int8 \
+      FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND xact_start IS NOT NULL \
+    UNION ALL SELECT transaction::pg_catalog.text, \
+      pg_catalog.floor(EXTRACT(epoch FROM prepared))::pg_catalog.int8 \
+      FROM pg_catalog.pg_prepared_xacts";
+
 /// Longest pause between two looks at the writers.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
@@ -86,6 +94,24 @@ impl Session {
             }
         }
         Ok(Session { conn, publication: None, selection: None })
+    }
+
+    /// Whether it is known what the stream sends, from its own state.
+    pub(super) fn knows_stream(&self) -> bool {
+        self.publication.is_some() || self.selection.is_some()
+    }
+
+    /// Transactions that are in progress now, and when they began, in seconds since the Unix epoch:
+    /// those that this role may see (all, for a member of `pg_monitor`). One that waits for a
+    /// synchronous standby is among them, though its commit is in the stream.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn begun(&self) -> Result<Vec<(u32, i64)>, Error> {
+        let result = self.conn.query(BEGUN)?;
+        let number = |row, column| result.text(row, column).and_then(|text| text.parse().ok());
+        let pair = |row| Some((u32::try_from(number(row, 0)?).ok()?, number(row, 1)?));
+        Ok((0..result.ntuples()).filter_map(pair).collect())
     }
 
     /// Writes a message into the WAL, and so into the stream; its transaction ends beyond the LSN

@@ -6,9 +6,8 @@
 //! is live, and one can be filled anew (`resync`), while readers see the old rows until the last
 //! moment. What the user made on it, indexes and triggers, is there again then.
 //!
-//! Not guaranteed: a transaction whose commit is in the log more than
-//! [`limits::MIRROR_START_SLACK_S`] before it becomes visible to others (a synchronous standby that
-//! is away for that long) is missing from the copy. `compare` would show it.
+//! What is to be filled is noted first: a mirror whose first fill is not over is not followed, and
+//! says what is missing.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,13 +17,13 @@ use super::busy::{Patience, roll_back};
 use super::definition::Definition;
 use super::fill::Session;
 use super::first_fill::{self, Unlogged};
-use super::format;
 use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
 use super::state::{self, StreamState, TableState, TableStatus};
 use super::tables::{OnError, Tables};
-use crate::daystream::Position;
+use super::{format, wanted};
+use crate::daystream::{self, Position};
 use crate::libpq::Conninfo;
 use crate::schema::publication::Published;
 use crate::schema::{self, ddl};
@@ -108,13 +107,13 @@ pub fn init(
     let patience = Patience { budget: options.busy, stop };
     let session = Session::open(conninfo, source)?;
     let published = session.tables(&options.tables)?;
-    let begin = source.safe_start()?;
-    let (known, changes_stream) = prepare_state(db, source, begin, patience)?;
-    let wanted = missing(db, &published, &known, options.resync)?;
-    let is_wanted = |state: &TableState| wanted.iter().any(|p| p.table.name == state.source);
-    if changes_stream && !known.iter().all(is_wanted) {
-        return Err(Error::OtherStream { stream: source.name().to_owned() });
-    }
+    // Before it is looked who writes to the tables: a transaction that has written to them and is
+    // not seen by the snapshot, if only because it waits for a synchronous standby, began to write
+    // after that look. So its commit comes behind this place.
+    let begin = source.here(stop)?;
+    let resync = options.resync;
+    let start = Start { source, begin, published: &published, resync };
+    let (wanted, changes_stream) = prepare_state(db, &start, patience)?;
     if wanted.is_empty() {
         patience.retry(|| first_fill::end(db))?;
         return Ok(Vec::new());
@@ -124,34 +123,45 @@ pub fn init(
     // What is copied is what the snapshot shows, also of the definitions: read them again under it.
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
     let wanted = session.tables(&names)?;
-    missing(db, &wanted, &known, options.resync)?;
-    let mut run = Run { db, source, changes_stream, session, snapshot, begin, patience, progress };
+    let wanted = patience.retry(|| missing(db, &wanted, &state::tables(db)?, resync))?;
+    let mut run =
+        Run { db, source, changes_stream, session, snapshot, begin, resync, patience, progress };
     let mut filled = Vec::with_capacity(wanted.len());
     for published in &wanted {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
-        filled.push(run.fill(published)?);
+        filled.extend(run.fill(published)?);
     }
     run.session.end()?;
     run.advance()?;
+    run.can_go_on()?;
     Ok(filled)
 }
 
-/// Makes the mirror's own tables and notes the stream, when that was not done before. Returns the
-/// tables that are there, and whether they were made from another stream.
+/// Where a fill starts from.
+struct Start<'a> {
+    source: &'a StreamSource,
+    /// The place of the stream behind which everything comes that the copy does not have.
+    begin: Position,
+    /// The tables that are asked for.
+    published: &'a [Published],
+    resync: bool,
+}
+
+/// Makes the mirror's own tables and notes the stream, when that was not done before, and notes
+/// what is to be filled. Returns that, and whether what is there came from another stream.
 fn prepare_state(
     db: &Db,
-    source: &StreamSource,
-    begin: Position,
+    start: &Start<'_>,
     patience: Patience<'_>,
-) -> Result<(Vec<TableState>, bool), Error> {
+) -> Result<(Vec<Published>, bool), Error> {
     format::upgrade(db, patience)?;
     patience.retry(|| first_fill::repair(db))?;
     patience.begin(db)?;
     // NOTE: looked at in the transaction that makes it: of two at once, the one that has waited
     // here finds what the other has made.
-    let prepared = prepare_in_transaction(db, source, begin);
+    let prepared = prepare_in_transaction(db, start);
     if prepared.is_err() {
         roll_back(db);
     }
@@ -161,34 +171,41 @@ fn prepare_state(
     Ok(prepared)
 }
 
-fn prepare_in_transaction(
-    db: &Db,
-    source: &StreamSource,
-    begin: Position,
-) -> Result<(Vec<TableState>, bool), Error> {
-    if let Some(stream) = state::stream(db)? {
-        let another = match source.check_same_stream(&stream) {
-            Err(Error::OtherStream { .. }) => true,
-            checked => checked.map(|()| false)?,
-        };
-        return Ok((state::tables(db)?, another));
-    }
-    format::create(db)?;
-    let stream = StreamState {
-        stream: source.name().to_owned(),
-        made: source.made().unwrap_or_default(),
-        system_id: source.system_id().unwrap_or_default(),
-        database: source.database().unwrap_or_default(),
-        position: begin,
-        lsn: deltaflood::Lsn(0),
-        commit_time: 0,
-        transactions: 0,
-        changes: 0,
-        generation: 1,
+fn prepare_in_transaction(db: &Db, start: &Start<'_>) -> Result<(Vec<Published>, bool), Error> {
+    let Start { source, begin, published, resync } = *start;
+    let stream = state::stream(db)?;
+    let another = match stream.as_ref().map(|stream| source.check_same_stream(stream)) {
+        None => false,
+        Some(Err(Error::OtherStream { .. })) => true,
+        Some(checked) => checked.map(|()| false)?,
     };
-    state::write_stream(db, &stream)?;
-    first_fill::begin(db)?;
-    Ok((Vec::new(), false))
+    if stream.is_none() {
+        format::create(db)?;
+        let stream = StreamState {
+            stream: source.name().to_owned(),
+            made: source.made().unwrap_or_default(),
+            system_id: source.system_id().unwrap_or_default(),
+            database: source.database().unwrap_or_default(),
+            position: begin,
+            lsn: deltaflood::Lsn(0),
+            commit_time: 0,
+            transactions: 0,
+            changes: 0,
+            generation: 1,
+        };
+        state::write_stream(db, &stream)?;
+        first_fill::begin(db)?;
+    }
+    let known = state::tables(db)?;
+    let wanted = missing(db, published, &known, resync)?;
+    let is_wanted = |state: &TableState| wanted.iter().any(|p| p.table.name == state.source);
+    if another && !known.iter().all(is_wanted) {
+        return Err(Error::OtherStream { stream: source.name().to_owned() });
+    }
+    // Those that are there stay as they are until they are filled again.
+    let there = |p: &&Published| !known.iter().any(|state| state.source == p.table.name);
+    wanted::set(db, wanted.iter().filter(there).map(|p| &p.table.name))?;
+    Ok((wanted, another))
 }
 
 /// The tables that are to be filled; checks that all of them can live in this file.
@@ -239,8 +256,9 @@ struct Run<'a> {
     changes_stream: bool,
     session: Session,
     snapshot: Snapshot,
-    /// A position safely before the snapshot.
+    /// A position behind which everything comes that the snapshot does not hold.
     begin: Position,
+    resync: bool,
     patience: Patience<'a>,
     progress: &'a mut dyn FnMut(&Progress<'_>),
 }
@@ -257,6 +275,21 @@ impl Run<'_> {
         }
         advanced?;
         self.patience.commit(self.db)
+    }
+
+    /// The stream has what follows the copy: retention may have gone on while it was made.
+    fn can_go_on(&self) -> Result<(), Error> {
+        let Some(stream) = state::stream(self.db)? else { return Ok(()) };
+        match self.source.after(stream.position, self.patience.stop) {
+            Ok(_) | Err(Error::Daystream(daystream::Error::Empty { .. })) => Ok(()),
+            Err(Error::Daystream(source @ daystream::Error::Gap { .. })) => Err(Error::Gap {
+                file: self.db.file().unwrap_or_default().display().to_string(),
+                stream: self.source.name().to_owned(),
+                tables: state::tables(self.db)?.into_iter().map(|table| table.source).collect(),
+                source: Box::new(source),
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     fn advance_in_transaction(&self) -> Result<(), Error> {
@@ -290,11 +323,20 @@ impl Run<'_> {
         }
     }
 
-    /// Makes and fills one table, in one SQLite transaction.
-    fn fill(&mut self, published: &Published) -> Result<Filled, Error> {
+    /// Makes and fills one table, in one SQLite transaction; `None` when another process has done
+    /// that meanwhile.
+    fn fill(&mut self, published: &Published) -> Result<Option<Filled>, Error> {
         let unlogged = Unlogged::begin(self.db, self.session.bytes(&published.table)?)?;
         self.patience.begin(self.db)?;
-        let filled = self.fill_in_transaction(published, unlogged.as_ref());
+        let is_it = |state: &TableState| state.source == published.table.name;
+        let filled = match state::tables(self.db) {
+            Ok(known) if !self.resync && known.iter().any(is_it) => {
+                roll_back(self.db);
+                return Ok(None);
+            }
+            Ok(_) => self.fill_in_transaction(published, unlogged.as_ref()),
+            Err(error) => Err(error),
+        };
         if filled.is_err() {
             roll_back(self.db);
         }
@@ -306,7 +348,7 @@ impl Run<'_> {
             unlogged.finish()?;
         }
         (self.progress)(&Progress::Ready { table: &filled.table, rows: filled.rows });
-        Ok(filled)
+        Ok(Some(filled))
     }
 
     fn fill_in_transaction(
@@ -343,6 +385,7 @@ impl Run<'_> {
             rows: rows as i64,
         };
         state::write_table(self.db, &state)?;
+        wanted::filled(self.db, &state.source)?;
         state::raise_generation(self.db)?;
         self.catch_up(state)?;
         own::make(self.db, &name, &own)?;

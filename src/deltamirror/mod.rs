@@ -45,6 +45,7 @@ mod statement;
 mod status;
 mod tables;
 mod target;
+mod wanted;
 
 pub use apply::{Ended, Options};
 pub use compare::{

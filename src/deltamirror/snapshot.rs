@@ -84,7 +84,7 @@ impl Snapshot {
     }
 
     /// Whether the id is visible.
-    fn sees(&self, xid: u32) -> bool {
+    pub(super) fn sees(&self, xid: u32) -> bool {
         // The low 32 bits of xmax; the difference is that of the nearest such 64-bit id.
         let distance = xid.wrapping_sub(self.xmax as u32) as i32;
         let Some(xid) = self.xmax.checked_add_signed(i64::from(distance)) else {

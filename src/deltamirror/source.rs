@@ -7,7 +7,6 @@ use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::remote::{self, Link};
 use crate::daystream::{self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start};
-use crate::limits;
 
 /// A stream that a mirror reads.
 #[derive(Debug, Clone)]
@@ -221,13 +220,16 @@ impl StreamSource {
         }
     }
 
-    /// A position before which every transaction is visible to whoever looks now.
+    /// The end of what is there now, behind which a reader can begin. A transaction that ends at or
+    /// before it has its commit record in the WAL by now, visible or not.
     ///
     /// # Errors
     /// Those of the stream.
-    pub(super) fn safe_start(&self) -> Result<Position, Error> {
-        let Some(end) = self.end()? else { return Ok(Position::MIN) };
-        let clock = (end.clock - limits::MIRROR_START_SLACK_S).max(0);
-        Ok(Position { clock, seq: 0 })
+    pub(super) fn here(&self, stop: &AtomicBool) -> Result<Position, Error> {
+        let here = self.end()?.unwrap_or(Position::MIN);
+        match self.after(here, stop) {
+            Ok(_) | Err(Error::Daystream(daystream::Error::Empty { .. })) => Ok(here),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How a mirror is, read from its file.
 
 use super::state::{self, StreamState, TableState};
-use super::{Error, Passed, StreamSource};
+use super::{Error, Passed, StreamSource, first_fill, wanted};
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Position, Source};
@@ -15,13 +15,20 @@ pub struct MirrorStatus {
     pub stream: StreamState,
     /// The tables, by name.
     pub tables: Vec<TableState>,
+    /// Tables that were asked for and are not filled yet, as PostgreSQL calls them.
+    pub missing: Vec<String>,
+    /// Whether the first fill is over; before, the mirror is not followed.
+    pub filled: bool,
+    /// The version of the SQLite library in use.
+    pub sqlite: String,
     /// Rows kept as not applied.
     pub errors: i64,
     /// End of the stream's last transaction; `None` when the stream is empty or cannot be read from
     /// here.
     pub end: Option<Position>,
     /// Milliseconds since the commit of the last applied transaction, 0 when the mirror is at the
-    /// end of its stream; `None` when that cannot be known from here.
+    /// end of its stream; `None` when that cannot be known from here, and until the first fill is
+    /// over.
     pub lag_ms: Option<u64>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
@@ -104,8 +111,13 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
         }
         _ => false,
     };
-    let lag_ms = end.map(|end| if waits(end) { since_ms(stream.commit_time) } else { 0 });
+    let filled = !first_fill::goes_on(db)?;
+    let lag_ms = end.filter(|_| filled);
+    let lag_ms = lag_ms.map(|end| if waits(end) { since_ms(stream.commit_time) } else { 0 });
     Ok(MirrorStatus {
+        missing: wanted::missing(db)?.iter().map(ToString::to_string).collect(),
+        filled,
+        sqlite: db.query_text("SELECT sqlite_version()", &[])?.unwrap_or_default(),
         tail: end.and(source).and_then(|source| source.tail().ok().flatten()),
         beat: state::beat(db)?,
         tables: state::tables(db)?,

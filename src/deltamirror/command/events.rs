@@ -118,8 +118,9 @@ fn latency_value(status: &FollowStatus) -> Obj {
 pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) -> Obj {
     let stream = &mirror.stream;
     let names = mirror.tables.iter().map(|table| &table.name);
+    let idle = if mirror.filled { "idle" } else { "filling" };
     let mut entries = vec![
-        ("state", Obj::text(follow.map_or("idle", |follow| follow.state.word()))),
+        ("state", Obj::text(follow.map_or(idle, |follow| follow.state.word()))),
         ("stream", Obj::text(&stream.stream)),
         ("position", position_value(Some(stream.position))),
         ("lsn", lsn_value(stream.lsn)),
@@ -128,8 +129,10 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("transactions", Obj::int(stream.transactions)),
         ("changes", Obj::int(stream.changes)),
         ("tables", Obj::text_list(names)),
+        ("missing", Obj::text_list(&mirror.missing)),
         ("errors", Obj::int(mirror.errors)),
         ("end", position_value(mirror.end)),
+        ("sqlite", Obj::text(&mirror.sqlite)),
     ];
     let flow = mirror.flow(follow.and_then(|follow| follow.beat.as_ref()));
     let optional = |ms: Option<u64>| ms.map_or_else(Obj::empty, Obj::unsigned);

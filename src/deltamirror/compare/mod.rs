@@ -27,6 +27,7 @@ use super::state::{self, StreamState, TableState};
 use super::{Error, Place, StreamSource};
 use crate::daystream::{Position, Source};
 use crate::libpq::Conninfo;
+use crate::limits;
 use crate::schema::publication::Published;
 use crate::sqlite::Db;
 
@@ -147,6 +148,14 @@ pub fn compare(
         return Err(Error::NotInitialised { file });
     };
     let states = wanted(state::tables(db)?, &options.tables)?;
+    if options.tables.is_empty() {
+        let tables = super::wanted::missing(db)?;
+        super::wanted::check(db, &stream.stream)?;
+        if !tables.is_empty() {
+            let file = db.file().unwrap_or_default().display().to_string();
+            return Err(Error::NotFilled { file, stream: stream.stream, tables });
+        }
+    }
     // Of another stream in the place of the mirror's nothing can be learned, as of none.
     let known = StreamSource::open(Source::parse(&stream.stream)).ok();
     let known = known.filter(|known| known.check_same_stream(&stream).is_ok());
@@ -266,17 +275,18 @@ impl Run<'_> {
         open: &mut [Open],
         number: u32,
     ) -> Result<Outcome, Error> {
-        let begin = match self.source {
-            Some(source) => source.safe_start()?,
-            None => Position::MIN,
-        };
         let mut session = Session::open_for(self.conninfo, self.source, stream)?;
+        // Before the snapshot: what it does not see and is in the stream by now is among them.
+        let begun = session.begun()?;
+        let end = self.source.map(|source| source.end()).transpose()?.flatten();
         let looked: Vec<usize> =
             (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| !o.is_settled())).collect();
         let states: Vec<&TableState> =
             looked.iter().filter_map(|at| open.get(*at)).map(|open| &open.state).collect();
         let published = self.published(&session, stream, &states)?;
         let snapshot = session.snapshot(&published)?;
+        let unseen = begun.iter().filter(|(xid, _)| !snapshot.sees(*xid));
+        let begin = safe_start(end, unseen.map(|(_, since)| *since).min());
         // The first round looks at once: most often everything is equal, and that is certain.
         let reached = match number {
             0 => snapshot.lsn <= stream.lsn,
@@ -320,15 +330,23 @@ impl Run<'_> {
         let all = session.tables(&[])?;
         for state in states {
             let table = state.source.to_string();
-            let Some(published) = all.iter().find(|p| p.table.name == state.source) else {
+            let published = all.iter().find(|p| p.table.name == state.source);
+            let Some(mut published) = published.cloned() else {
                 let detail = "it is no longer there, or no longer published".to_owned();
                 return Err(Error::Drift { table, place, detail });
             };
+            if !session.knows_stream() {
+                // What the stream sends is not known from here: rows and columns are those that the
+                // mirror was made with.
+                let known = |name: &str| state.definition.columns.iter().any(|c| c.0 == name);
+                published.table.columns.retain(|column| known(&column.name));
+                published.row_filter.clone_from(&state.row_filter);
+            }
             let now = Definition::of(&published.table);
             if let Some(detail) = state.definition.difference(&now) {
                 return Err(Error::Drift { table, place, detail });
             }
-            list.push(published.clone());
+            list.push(published);
         }
         Ok(list)
     }
@@ -385,6 +403,14 @@ impl Open {
         }
         self.pending = Some(pending);
     }
+}
+
+/// A position before which a snapshot sees all, if it sees what began before `oldest`, in seconds
+/// since the Unix epoch; `end` is the stream's, before the snapshot was taken.
+fn safe_start(end: Option<Position>, oldest: Option<i64>) -> Position {
+    let Some(end) = end else { return Position::MIN };
+    let begin = oldest.map_or(end.clock, |oldest| oldest.min(end.clock));
+    Position { clock: (begin - limits::MIRROR_START_SLACK_S).max(0), seq: 0 }
 }
 
 /// Ends the read transaction, whatever happens.

@@ -110,6 +110,8 @@ fn whole_rows(columns: &[&str], copy: &str, mirror: &str) -> String {
     let names: Vec<String> = columns.iter().map(|name| quote_identifier(name)).collect();
     // quote() tells integers from reals and text from bytes.
     let exact = names.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join(", ");
+    // By their table: a name that no column has would be a text.
+    let of_t = names.iter().map(|name| format!("t.{name}")).collect::<Vec<_>>().join(", ");
     let names = names.join(", ");
     // A name that no column has.
     let mut side = "_side".to_owned();
@@ -118,8 +120,8 @@ fn whole_rows(columns: &[&str], copy: &str, mirror: &str) -> String {
     }
     format!(
         "SELECT CASE WHEN sum({side}) > 0 THEN 0 ELSE 1 END, {names} FROM \
-           (SELECT {names}, 1 AS {side} FROM {copy} \
-            UNION ALL SELECT {names}, -1 FROM {mirror}) \
+           (SELECT {of_t}, 1 AS {side} FROM {copy} AS t \
+            UNION ALL SELECT {of_t}, -1 FROM {mirror} AS t) \
          GROUP BY {exact} HAVING sum({side}) <> 0"
     )
 }
