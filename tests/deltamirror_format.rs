@@ -4,7 +4,8 @@
 mod mirror;
 mod support;
 
-use mirror::{reason, rows};
+use mirror::{Bed, keyed, prepare, reason, rows};
+use pgsqlite::daystream::{Clock, Writer, WriterOptions};
 use pgsqlite::deltamirror::{
     Options, StreamSource, TableStatus, apply, connection, format, state, status,
 };
@@ -88,6 +89,47 @@ fn a_mirror_of_format_1_goes_on() {
     assert_eq!(rows(&db, "select key, reason from _deltamirror_error"), ["'id=3' 'NOROW'"]);
     let again = apply(&db, &kept.source(), None, Options::default(), &stop).expect("apply");
     assert_eq!(again.counts.transactions, 0);
+    // The stream's sum is kept from here on; not where a program of format 1 moved the mirror.
+    assert!(again.stream.chain.is_some());
+    db.exec("update _deltamirror_stream set seq = seq - 1").expect("moved");
+    assert_eq!(state::stream(&db).expect("state").expect("there").chain, None);
+}
+
+/// A clock that stands.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> i64 {
+        1_500_000_000
+    }
+}
+
+fn still() -> WriterOptions {
+    WriterOptions { clock: Box::new(Still), ..WriterOptions::default() }
+}
+
+#[test]
+fn what_stands_at_the_mirrors_position_after_a_lost_end_is_applied() {
+    let mut bed = Bed::with(still());
+    let db = bed.db();
+    prepare(&db);
+    keyed(&db);
+    bed.transaction(1, &["_table|t|_action|insert|id|1"]);
+    let stream = bed.dir.path().join("stream");
+    let segment = pgsqlite::daystream::segments(&stream).expect("list")[0].path(&stream);
+    let kept = std::fs::metadata(&segment).expect("segment").len();
+    let lost = bed.transaction(2, &["_table|t|_action|insert|id|2"]);
+    bed.apply(&db).expect("apply");
+    // The stream's machine went down before its end was durable; what comes then gets its places.
+    let other = Writer::open(bed.dir.path().join("other"), still()).expect("writer");
+    drop(std::mem::replace(&mut bed.writer, other));
+    let file = std::fs::File::options().write(true).open(&segment).expect("segment");
+    file.set_len(kept).expect("cut");
+    bed.writer = Writer::open(bed.dir.path().join("stream"), still()).expect("writer");
+    assert_eq!(bed.transaction(3, &["_table|t|_action|insert|id|3"]), lost);
+    bed.transaction(4, &["_table|t|_action|insert|id|4"]);
+    bed.apply(&db).expect("apply");
+    assert_eq!(rows(&db, "select id from t order by id"), ["1", "2", "3", "4"]);
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub(super) struct Applier<'db> {
     /// Beyond it: what the batch in hand has applied.
     position: Position,
     lsn: Lsn,
+    chain: Option<u32>,
     commit_time: i64,
     commit_times: Vec<i64>,
     tables: Tables<'db>,
@@ -149,6 +150,7 @@ impl<'db> Applier<'db> {
             wal: db.file().map(beside),
             position: stream.position,
             lsn: stream.lsn,
+            chain: stream.chain,
             commit_time: stream.commit_time,
             commit_times: Vec::new(),
             stream,
@@ -189,7 +191,7 @@ impl<'db> Applier<'db> {
         if let Some(made) = of.made() {
             self.stream.made = made;
         }
-        of.after(self.stream.position, stop).map_err(|error| self.gap(of, error))
+        of.after(self.stream.mark(), stop).map_err(|error| self.gap(of, error))
     }
 
     /// A gap, with what helps.
@@ -316,6 +318,7 @@ impl<'db> Applier<'db> {
         }
         self.position = transaction.last;
         self.lsn = transaction.lsn.unwrap_or(self.lsn);
+        self.chain = transaction.chain;
         Ok(Step::Next)
     }
 
@@ -346,6 +349,7 @@ impl<'db> Applier<'db> {
         self.open = false;
         self.position = transaction.last;
         self.lsn = transaction.lsn.unwrap_or(self.lsn);
+        self.chain = transaction.chain;
         if let Some(time) = time {
             self.commit_time = time;
             self.commit_times.push(time);

@@ -23,7 +23,7 @@ use super::source::StreamSource;
 use super::state::{self, StreamState, TableState, TableStatus};
 use super::tables::{OnError, Tables};
 use super::{format, wanted};
-use crate::daystream::{self, Position};
+use crate::daystream::{self, Mark, Position};
 use crate::libpq::Conninfo;
 use crate::schema::publication::Published;
 use crate::schema::{self, ddl};
@@ -143,7 +143,7 @@ pub fn init(
 struct Start<'a> {
     source: &'a StreamSource,
     /// The place of the stream behind which everything comes that the copy does not have.
-    begin: Position,
+    begin: Mark,
     /// The tables that are asked for.
     published: &'a [Published],
     resync: bool,
@@ -181,18 +181,20 @@ fn prepare_in_transaction(db: &Db, start: &Start<'_>) -> Result<(Vec<Published>,
     };
     if stream.is_none() {
         format::create(db)?;
-        let stream = StreamState {
+        let mut stream = StreamState {
             stream: source.name().to_owned(),
             made: source.made().unwrap_or_default(),
             system_id: source.system_id().unwrap_or_default(),
             database: source.database().unwrap_or_default(),
-            position: begin,
+            position: Position::MIN,
             lsn: deltaflood::Lsn(0),
+            chain: None,
             commit_time: 0,
             transactions: 0,
             changes: 0,
             generation: 1,
         };
+        stream.move_to(begin);
         state::write_stream(db, &stream)?;
         first_fill::begin(db)?;
     }
@@ -257,7 +259,7 @@ struct Run<'a> {
     session: Session,
     snapshot: Snapshot,
     /// A position behind which everything comes that the snapshot does not hold.
-    begin: Position,
+    begin: Mark,
     resync: bool,
     patience: Patience<'a>,
     progress: &'a mut dyn FnMut(&Progress<'_>),
@@ -280,7 +282,7 @@ impl Run<'_> {
     /// The stream has what follows the copy: retention may have gone on while it was made.
     fn can_go_on(&self) -> Result<(), Error> {
         let Some(stream) = state::stream(self.db)? else { return Ok(()) };
-        match self.source.after(stream.position, self.patience.stop) {
+        match self.source.after(stream.mark(), self.patience.stop) {
             Ok(_) | Err(Error::Daystream(daystream::Error::Empty { .. })) => Ok(()),
             Err(Error::Daystream(source @ daystream::Error::Gap { .. })) => Err(Error::Gap {
                 file: self.db.file().unwrap_or_default().display().to_string(),
@@ -300,23 +302,16 @@ impl Run<'_> {
             Some(_) if self.changes_stream && !all => {
                 Err(Error::OtherStream { stream: self.source.name().to_owned() })
             }
-            Some(stream) if self.changes_stream => {
+            Some(mut stream) if self.changes_stream => {
                 // Positions and LSNs begin anew: after the server was restored, with lower ones.
-                let (stream_name, made) = (self.source.name(), self.source.made());
-                state::write_stream(
-                    self.db,
-                    &StreamState {
-                        stream: stream_name.to_owned(),
-                        made: made.unwrap_or_default(),
-                        position: self.begin,
-                        lsn: deltaflood::Lsn(0),
-                        generation: stream.generation + 1,
-                        ..stream
-                    },
-                )
+                self.source.name().clone_into(&mut stream.stream);
+                stream.made = self.source.made().unwrap_or_default();
+                stream.generation += 1;
+                stream.move_to(self.begin);
+                state::write_stream(self.db, &stream)
             }
-            Some(mut stream) if all && stream.position < self.begin => {
-                stream.position = self.begin;
+            Some(mut stream) if all && stream.position < self.begin.position => {
+                stream.move_to(self.begin);
                 state::write_stream(self.db, &stream)
             }
             _ => Ok(()),
@@ -415,7 +410,7 @@ impl Run<'_> {
         let Some(stream) = stream else {
             return Err(Error::State { what: "the row of the stream is gone".to_owned() });
         };
-        if stream.position <= self.begin || self.changes_stream {
+        if stream.position <= self.begin.position || self.changes_stream {
             return Ok(());
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;

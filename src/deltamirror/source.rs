@@ -6,7 +6,9 @@ use super::Error;
 use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::remote::{self, Link};
-use crate::daystream::{self, Feed, Identity, Position, Reader, ReaderOptions, Source, Start};
+use crate::daystream::{
+    self, Feed, Identity, Mark, Position, Reader, ReaderOptions, Source, Start,
+};
 
 /// A stream that a mirror reads.
 #[derive(Debug, Clone)]
@@ -132,15 +134,15 @@ impl StreamSource {
         }
     }
 
-    /// A reader that begins behind `position`.
+    /// A reader that begins behind `mark`.
     ///
     /// # Errors
     /// `DAYSTREAM GAP`, ... The stream may be empty.
-    pub(super) fn after(&self, position: Position, stop: &AtomicBool) -> Result<Feed, Error> {
+    pub(super) fn after(&self, mark: Mark, stop: &AtomicBool) -> Result<Feed, Error> {
         // The first line of all may stand at the least position. Not Start::Begin, which is content
         // with what retention has left.
-        let least = position == Position::MIN;
-        let start = if least { Start::At(position) } else { Start::After(position.into()) };
+        let least = mark.position == Position::MIN;
+        let start = if least { Start::At(mark.position) } else { Start::After(mark) };
         let options = ReaderOptions::default();
         let feed = Feed::open(&self.source, start, options, self.link, stop)?;
         self.check_same(&feed)?;
@@ -174,12 +176,12 @@ impl StreamSource {
         }
     }
 
-    /// Whether there is anything behind `position` but heartbeats.
+    /// Whether there is anything behind `mark` but heartbeats.
     ///
     /// # Errors
     /// Those of the stream.
-    pub(super) fn has_more(&self, position: Position) -> Result<bool, Error> {
-        let mut reader = match self.after(position, &AtomicBool::new(false)) {
+    pub(super) fn has_more(&self, mark: Mark) -> Result<bool, Error> {
+        let mut reader = match self.after(mark, &AtomicBool::new(false)) {
             Err(Error::Daystream(daystream::Error::Empty { .. })) => return Ok(false),
             opened => opened?,
         };
@@ -208,13 +210,13 @@ impl StreamSource {
     ///
     /// # Errors
     /// Those of the stream.
-    pub(super) fn end(&self) -> Result<Option<Position>, Error> {
+    pub(super) fn end(&self) -> Result<Option<Mark>, Error> {
         let dir = match &self.source {
             Source::Folder(dir) => dir,
-            Source::Url(url) => return Ok(remote::ask(url)?.end.map(|end| end.position)),
+            Source::Url(url) => return Ok(remote::ask(url)?.end),
         };
         match Reader::open(dir, Start::End, ReaderOptions::default()) {
-            Ok(reader) => Ok(reader.position()),
+            Ok(reader) => Ok(reader.mark()),
             Err(daystream::Error::Empty { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -225,8 +227,8 @@ impl StreamSource {
     ///
     /// # Errors
     /// Those of the stream.
-    pub(super) fn here(&self, stop: &AtomicBool) -> Result<Position, Error> {
-        let here = self.end()?.unwrap_or(Position::MIN);
+    pub(super) fn here(&self, stop: &AtomicBool) -> Result<Mark, Error> {
+        let here = self.end()?.unwrap_or(Mark::at(Position::MIN));
         match self.after(here, stop) {
             Ok(_) | Err(Error::Daystream(daystream::Error::Empty { .. })) => Ok(here),
             Err(error) => Err(error),

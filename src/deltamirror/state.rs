@@ -19,8 +19,8 @@ use super::error::BadRow;
 use super::heart::Passed;
 use super::snapshot::Snapshot;
 use super::{Error, Place, format};
-use crate::daystream::Position;
 use crate::daystream::heartbeat::Beat;
+use crate::daystream::{Mark, Position};
 use crate::schema::TableName;
 use crate::sqlite::{Db, Stmt, Value};
 
@@ -41,6 +41,9 @@ pub struct StreamState {
     pub position: Position,
     /// End of the last applied commit record; 0/0 before the first.
     pub lsn: Lsn,
+    /// The stream's chain behind that transaction; `None` when it is not known, as in a file of an
+    /// earlier format.
+    pub chain: Option<u32>,
     /// Commit time of the last applied transaction, microseconds since the Unix epoch.
     pub commit_time: i64,
     /// Transactions applied since the mirror was made.
@@ -49,6 +52,22 @@ pub struct StreamState {
     pub changes: i64,
     /// Raised whenever tables were added or filled anew, so that a follower looks again.
     pub generation: i64,
+}
+
+impl StreamState {
+    /// Where the stream is read on.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        let lsn = Some(self.lsn).filter(|lsn| lsn.0 > 0);
+        Mark { position: self.position, lsn, chain: self.chain }
+    }
+
+    /// The mirror has what comes up to `mark`.
+    pub(super) fn move_to(&mut self, mark: Mark) {
+        self.position = mark.position;
+        self.lsn = mark.lsn.unwrap_or(Lsn(0));
+        self.chain = mark.chain;
+    }
 }
 
 /// How far a table is.
@@ -90,9 +109,13 @@ pub struct TableState {
 pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
     let Some(version) = format::version(db)? else { return Ok(None) };
     let made = if version < 1 { "0" } else { "made" };
+    let chain = match version {
+        0 | 1 => "NULL",
+        _ => "CASE WHEN chain_clock = clock AND chain_seq = seq THEN chain END",
+    };
     let mut stmt = db.prepare(&format!(
         "SELECT stream, system_id, database, clock, seq, lsn, commit_time, transactions, \
-         changes, generation, {made} FROM main._deltamirror_stream"
+         changes, generation, {made}, {chain} FROM main._deltamirror_stream"
     ))?;
     if !stmt.step()? {
         return Ok(None);
@@ -108,6 +131,7 @@ pub fn stream(db: &Db) -> Result<Option<StreamState>, Error> {
         changes: int(&stmt, 8)?,
         generation: int(&stmt, 9)?,
         made: unsigned(&stmt, 10)?,
+        chain: stmt.column(11).as_int().and_then(|chain| u32::try_from(chain).ok()),
     }))
 }
 
@@ -119,8 +143,8 @@ pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
     db.exec("DELETE FROM main._deltamirror_stream")?;
     db.execute(
         "INSERT INTO main._deltamirror_stream (stream, system_id, database, clock, seq, lsn, \
-         commit_time, transactions, changes, generation, made) \
-         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+         commit_time, transactions, changes, generation, made, chain, chain_clock, chain_seq) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?4,?5)",
         &[
             state.stream.as_str().into(),
             state.system_id.as_str().into(),
@@ -133,9 +157,15 @@ pub fn write_stream(db: &Db, state: &StreamState) -> Result<(), Error> {
             state.changes.into(),
             state.generation.into(),
             Value::Int(state.made as i64),
+            chain_value(state.chain),
         ],
     )?;
     Ok(())
+}
+
+/// A chain as it is stored.
+pub(super) fn chain_value(chain: Option<u32>) -> Value<'static> {
+    chain.map_or(Value::Null, |chain| Value::Int(chain.into()))
 }
 
 /// Raises the generation: the set of tables, or what is in them, is another one.

@@ -97,17 +97,17 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
     let (source, end) = match source {
         Some(source) => {
             source.check_same_stream(&stream)?;
-            (Some(source), Some(source.end()?))
+            (Some(source), Some(source.end()?.map(|mark| mark.position)))
         }
         None => {
             opened = StreamSource::open(Source::parse(&stream.stream)).ok();
             let known = opened.as_ref().filter(|source| source.check_same_stream(&stream).is_ok());
-            (known, known.and_then(|source| source.end().ok()))
+            (known, known.and_then(|source| Some(source.end().ok()?.map(|mark| mark.position))))
         }
     };
     let waits = |end| match (end, source) {
         (Some(end), Some(source)) if end > stream.position => {
-            source.has_more(stream.position).unwrap_or(true)
+            source.has_more(stream.mark()).unwrap_or(true)
         }
         _ => false,
     };

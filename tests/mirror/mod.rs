@@ -109,6 +109,7 @@ pub fn prepare(db: &Db) {
         database: "d".into(),
         position: Position::MIN,
         lsn: Lsn(0),
+        chain: None,
         commit_time: 0,
         transactions: 0,
         changes: 0,

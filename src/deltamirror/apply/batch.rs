@@ -6,7 +6,7 @@ use super::{Applier, Committed, Loaded, load};
 use crate::daystream::Position;
 use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
-use crate::deltamirror::state::StreamState;
+use crate::deltamirror::state::{StreamState, chain_value};
 use crate::deltamirror::tables::Counts;
 use crate::failpoint;
 use crate::sqlite::{self, Value};
@@ -108,6 +108,7 @@ impl Applier<'_> {
     fn forget(&mut self) {
         self.position = self.stream.position;
         self.lsn = self.stream.lsn;
+        self.chain = self.stream.chain;
         self.commit_time = self.stream.commit_time;
         self.commit_times.clear();
     }
@@ -150,6 +151,7 @@ impl Applier<'_> {
         let mut stream = self.stream.clone();
         stream.position = self.position;
         stream.lsn = self.lsn;
+        stream.chain = self.chain;
         stream.commit_time = self.commit_time;
         stream.transactions += (counts.transactions - before.transactions) as i64;
         stream.changes += (counts.changes - before.changes) as i64;
@@ -171,7 +173,8 @@ impl Applier<'_> {
             Some(advance) => advance,
             slot => slot.insert(self.db.prepare(
                 "UPDATE main._deltamirror_stream SET clock = ?1, seq = ?2, lsn = ?3, \
-                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7, made = ?8",
+                 commit_time = ?4, transactions = ?5, changes = ?6, stream = ?7, made = ?8, \
+                 chain = ?9, chain_clock = ?1, chain_seq = ?2",
             )?),
         };
         let lsn = stream.lsn.to_string();
@@ -184,6 +187,7 @@ impl Applier<'_> {
             stream.changes.into(),
             stream.stream.as_str().into(),
             Value::Int(stream.made as i64),
+            chain_value(stream.chain),
         ])?;
         Ok(())
     }

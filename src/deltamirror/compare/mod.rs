@@ -25,7 +25,7 @@ use super::definition::Definition;
 use super::fill::Session;
 use super::state::{self, StreamState, TableState};
 use super::{Error, Place, StreamSource};
-use crate::daystream::{Position, Source};
+use crate::daystream::{self, Position, Source};
 use crate::libpq::Conninfo;
 use crate::limits;
 use crate::schema::publication::Published;
@@ -278,7 +278,8 @@ impl Run<'_> {
         let mut session = Session::open_for(self.conninfo, self.source, stream)?;
         // Before the snapshot: what it does not see and is in the stream by now is among them.
         let begun = session.begun()?;
-        let end = self.source.map(|source| source.end()).transpose()?.flatten();
+        let end =
+            self.source.map(|source| source.end()).transpose()?.flatten().map(|mark| mark.position);
         let looked: Vec<usize> =
             (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| !o.is_settled())).collect();
         let states: Vec<&TableState> =
@@ -306,7 +307,14 @@ impl Run<'_> {
         let any = found.iter().any(|compared| !compared.found.is_empty());
         let touched = match self.source {
             Some(source) if any => {
-                touched::since(source, begin, stream.position, &snapshot, &states, self.stop)?
+                let end = stream.position;
+                match touched::since(source, begin, end, &snapshot, &states, self.stop) {
+                    // What was removed may have touched any row.
+                    Err(Error::Daystream(daystream::Error::Gap { .. })) => {
+                        touched::Touched::all(states.len())
+                    }
+                    touched => touched?,
+                }
             }
             _ => touched::Touched::nothing(states.len()),
         };

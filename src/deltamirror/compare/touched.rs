@@ -7,7 +7,7 @@ use deltaflood::Verb;
 
 use super::rows::{encode, key_columns};
 use super::{StreamSource, TableState};
-use crate::daystream::Position;
+use crate::daystream::{Mark, Position};
 use crate::deltamirror::Error;
 use crate::deltamirror::Snapshot;
 use crate::deltamirror::row::Row;
@@ -31,6 +31,12 @@ impl Touched {
     /// Nothing was touched.
     pub(super) fn nothing(tables: usize) -> Touched {
         Touched { tables: (0..tables).map(|_| Rows::default()).collect() }
+    }
+
+    /// Any row may have been touched.
+    pub(super) fn all(tables: usize) -> Touched {
+        let rows = |_| Rows { all: true, ..Rows::default() };
+        Touched { tables: (0..tables).map(rows).collect() }
     }
 
     /// Whether the row with this key of the `table`-th table was touched.
@@ -73,7 +79,7 @@ pub(super) fn since(
     let watched: Vec<Watched> = states.iter().map(|state| Watched::new(state)).collect();
     let mut touched = Touched::nothing(states.len());
     let mut row = Row::default();
-    let mut reader = source.after(begin, stop)?;
+    let mut reader = source.after(Mark::at(begin), stop)?;
     loop {
         reader.arrive()?;
         let Some(entry) = reader.next()? else { break };
