@@ -127,3 +127,67 @@ fn a_state_file_that_is_replaced_changes_nothing() {
     }
     assert_eq!(rest(&mut reader).unwrap().len(), 9);
 }
+
+/// The same stream as `first`, but one that does not tell when it was made.
+fn nameless() -> (tempfile::TempDir, PathBuf, Hand, Writer) {
+    let root = log::folder();
+    let dir = root.path().join("stream");
+    let clock = Hand::at(BEGAN);
+    let writer = Writer::open(&dir, options(&clock)).unwrap();
+    (root, dir, clock, writer)
+}
+
+#[test]
+fn a_stream_that_does_not_tell_when_it_was_made_is_known_by_its_folder() {
+    for lines in [0, 2] {
+        for anew in [false, true] {
+            let (root, dir, clock, mut writer) = nameless();
+            if lines > 0 {
+                put(&mut writer, 1, lines);
+            }
+            let mut reader = open(&dir, Start::End);
+            assert_eq!(rest(&mut reader).unwrap(), []);
+            drop(writer);
+            std::fs::rename(&dir, root.path().join("away")).unwrap();
+            let _new = anew.then(|| Writer::open(&dir, options(&clock)).unwrap());
+            let word = if anew { "CHANGED" } else { "NOTFOUND" };
+            assert_eq!(follow_to_error(&mut reader), (0, word), "{lines} lines");
+        }
+    }
+}
+
+#[test]
+fn a_last_segment_that_is_removed_by_hand_is_said_to_be() {
+    let (_root, dir, _, mut writer) = first();
+    put(&mut writer, 1, 2);
+    let mut reader = open(&dir, Start::End);
+    assert_eq!(rest(&mut reader).unwrap(), []);
+    writer.check_place().unwrap();
+    std::fs::remove_file(pgsqlite::daystream::segments(&dir).unwrap()[0].path(&dir)).unwrap();
+    assert_eq!(follow_to_error(&mut reader), (0, "IO"));
+}
+
+#[test]
+fn a_writer_learns_that_its_folder_or_its_segment_is_another_one() {
+    let place = |writer: &Writer| writer.check_place().map_err(|error| reason(&error));
+    let (root, dir, clock, mut writer) = first();
+    assert_eq!(place(&writer), Ok(()));
+    put(&mut writer, 1, 2);
+    assert_eq!(place(&writer), Ok(()));
+    let segment = pgsqlite::daystream::segments(&dir).unwrap()[0].path(&dir);
+    let bytes = std::fs::read(&segment).unwrap();
+    // Another file of the same bytes.
+    std::fs::remove_file(&segment).unwrap();
+    assert_eq!(place(&writer), Err("IO"));
+    std::fs::write(&segment, bytes).unwrap();
+    assert_eq!(place(&writer), Err("IO"));
+    let away = root.path().join("away");
+    std::fs::rename(&dir, &away).unwrap();
+    assert_eq!(place(&writer), Err("NOTFOUND"));
+    let new = make(&dir, &clock, 1);
+    assert_eq!(place(&writer), Err("CHANGED"));
+    drop(new);
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::write(&dir, "").unwrap();
+    assert_eq!(place(&writer), Err("NOTFOUND"));
+}

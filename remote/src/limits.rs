@@ -76,6 +76,9 @@ pub const RECONNECT_PAUSE: (Duration, Duration) =
 pub const RETRY_TIME: Duration = Duration::from_secs(30);
 /// Client: bytes of a transaction that are held in memory; the rest waits in a file without a name.
 pub const SPOOL_MEMORY_BYTES: usize = 4 << 20;
+/// Client: longest head of an answer, in bytes: the names of a stream's tables, each byte of them
+/// as three, and room.
+pub const HEAD_BYTES_MAX: usize = (3 << 20) + (64 << 10);
 /// Client: last second of the year 9999, beyond which no position is.
 pub const CLOCK_MAX: i64 = 253_402_300_799;
 /// Client: largest window of what is compressed, as a power of two, in bytes: 8 MiB.

@@ -4,11 +4,11 @@
 mod log;
 mod server;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{Dice, Hand, open, options, write};
 use pgsqlite::daystream::remote::{Frame, PREFIX};
@@ -177,110 +177,6 @@ fn failures_have_codes() {
         let frame = text(&child.wait_with_output().unwrap().stdout);
         let word = code.split([' ', '\t']).next().unwrap();
         assert!(frame.starts_with(&format!("_frame\terror\treason\t{word}\t")), "{frame}");
-    }
-}
-
-/// Answers each connection with the next of `answers`, and closes, or stays silent.
-fn misbehave(answers: Vec<Vec<u8>>, silent: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/flights", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        for answer in answers {
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let _ = socket.read(&mut request);
-            let _ = socket.write_all(&answer);
-            if silent {
-                kept.push(socket);
-            }
-        }
-        std::thread::sleep(Duration::from_secs(if silent { 60 } else { 0 }));
-    });
-    url
-}
-
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/tab-separated-values\r\n";
-
-#[test]
-fn what_is_no_daystream_is_not_handed_on() {
-    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-    let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n");
-    let row = "_c\t7\t_s\t0\t_table\tt\t_xid\t1\t_action\tinsert\tv\t1\n";
-    let commit = "_c\t7\t_s\t1\t_xid\t1\t_lsn\t0/1\t_lines\t1\t_crc\t00000000\t_action\tcommit\n";
-    let cases = [
-        (
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi".to_owned(),
-            "PROTOCOL",
-        ),
-        (format!("{chunked}{}0\r\n\r\n", chunk("<html>\n")), "PROTOCOL"),
-        (format!("{chunked}{}0\r\n\r\n", chunk(&format!("{row}{commit}"))), "PROTOCOL"),
-        (format!("{chunked}{}0\r\n\r\n", chunk(&format!("{row}\n"))), "PROTOCOL"),
-        (format!("{chunked}{}0\r\n\r\n", chunk(row)), "LOST"),
-        (format!("{chunked}{}", chunk(row)), "LOST"),
-        (format!("{HEAD}Content-Encoding: zstd\r\nContent-Length: 4\r\n\r\nabcd"), "PROTOCOL"),
-        (
-            "HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "PROTOCOL",
-        ),
-        ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_owned(), "SERVER"),
-        ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_owned(), "SERVERBUSY"),
-        ("SSH-2.0-OpenSSH\r\n".to_owned(), "PROTOCOL"),
-    ];
-    for (answer, word) in cases {
-        let url = misbehave(vec![answer.clone().into_bytes()], false);
-        let got = fetch(&url, &["-retry_ms", "0"]);
-        let told = text(&got.stderr);
-        let code = told.split([' ', '\t']).nth(2).unwrap_or_default();
-        assert_eq!(code, word, "{answer:?}: {told}");
-        assert!(got.stdout.is_empty() && got.status.code() == Some(1));
-    }
-}
-
-#[test]
-fn a_server_that_says_nothing_is_left() {
-    let began = Instant::now();
-    let url = misbehave(vec![Vec::new()], true);
-    let got = fetch(&url, &["-retry_ms", "0"]);
-    assert!(text(&got.stderr).starts_with("PGSQLITE DAYSTREAM TIMEOUT"), "{}", text(&got.stderr));
-    assert!(began.elapsed() < Duration::from_secs(15));
-}
-
-/// A transaction, as one chunk of an answer.
-fn small_transaction(seq: u32) -> String {
-    let row = format!("_c\t7\t_s\t{seq}\t_table\tt\t_xid\t1\t_action\tinsert\tv\t1\n");
-    let crc = crc32c::crc32c(row.as_bytes());
-    let head = format!("_c\t7\t_s\t{}\t_xid\t1\t_lsn\t0/1\t_lines\t1\t_crc\t{crc:08x}", seq + 1);
-    let whole = crc32c::crc32c_append(crc, head.as_bytes());
-    let commit = format!("{head}\t_commit_crc\t{whole:08x}\t_action\tcommit\n");
-    format!("{:x}\r\n{row}{commit}\r\n", row.len() + commit.len())
-}
-
-#[test]
-fn a_stream_of_another_database_is_not_the_same() {
-    let answer = |id: u32, seq| {
-        let head = format!("{HEAD}Daystream-System-Id: {id}\r\nDaystream-Database: d\r\n");
-        format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", small_transaction(seq))
-    };
-    let url = misbehave(vec![answer(1, 0).into_bytes(), answer(2, 2).into_bytes()], false);
-    let got = fetch(&url, &["-follow", "1"]);
-    let told = text(&got.stderr);
-    assert!(told.lines().last().unwrap().starts_with("PGSQLITE DAYSTREAM CHANGED"), "{told}");
-    assert_eq!(text(&got.stdout).lines().count(), 2);
-}
-
-#[test]
-fn who_does_not_follow_takes_an_empty_line_for_a_sign_of_life() {
-    let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n");
-    let answer = format!("{chunked}{}0\r\n\r\n", small_transaction(0));
-    for (follow, ends) in [("0", 0), ("1", 1)] {
-        let url = misbehave(vec![answer.clone().into_bytes()], false);
-        let mut command = command(&url, &["-frames", "1", "-retry_ms", "0", "-follow", follow]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let _parent = child.stdin.take();
-        let got = text(&child.wait_with_output().unwrap().stdout);
-        assert_eq!(got.matches("_frame\tend\n").count(), ends, "{got}");
-        assert_eq!(got.matches("commit\n").count(), 1, "{got}");
     }
 }
 

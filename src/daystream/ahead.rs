@@ -1,10 +1,11 @@
 //! A reader's look ahead: the next whole transaction, through segments and days, and whether what
 //! is there is not yet whole or damaged.
 //!
-//! A reader works beside a writer that appends, and, after a crash, cuts. So before it reports
-//! damage it forgets what it has in memory and reads the transaction again; only what is wrong on
-//! the second look too is wrong on the disk. The last segment's incomplete tail is not damage: the
-//! reader waits there until the writer has cut and gone on.
+//! A reader works beside a writer that appends, cuts a transaction that it gives up, and cuts after
+//! a crash. So before it reports damage it forgets what it has in memory and reads the transaction
+//! again; only what is wrong in the same bytes on the second look too is wrong on the disk. The
+//! last segment's incomplete tail is not damage: the reader waits there until the writer has cut
+//! and gone on.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use super::content::Content;
 use super::error::Damage;
 use super::layout::{self, Segment};
 use super::reader::later;
-use super::scan::{self, Boundary, Fault, Found, Scan};
+use super::scan::{self, Boundary, Fault, Found, Scan, Wrong};
 use super::seek::{self, Place};
 use super::window::Window;
 use super::{Error, Position, Reader, link, retained, tail};
@@ -22,14 +23,20 @@ use crate::failpoint;
 /// Bytes of a segment that are searched for a commit line, to see whether the stream has any.
 const BOUNDARY_BYTES: u64 = 64 << 20;
 
+/// How often a transaction that is wrong in another way each time is read again at once.
+const LOOKS_MAX: u32 = 8;
+
 /// The open segment.
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) segment: Segment,
     pub(super) window: Window,
     pub(super) scan: Scan,
-    /// The transaction is being read for the second time, from the disk.
-    second_look: bool,
+    /// What was wrong when the transaction was read last, from the disk: what is wrong the same way
+    /// in the same bytes when they are read again is damage.
+    wrong: Option<Wrong>,
+    /// How often it was wrong in other ways, since the reader waited last.
+    looks: u32,
     /// A later segment exists; what this one has was read once more after that was seen.
     closed: bool,
     /// Length of the file when it last had more, and when that was.
@@ -57,7 +64,8 @@ impl Cursor {
         };
         let scan = Scan::new(boundary, segment.first, seek::BEGIN);
         let grown = (0, Instant::now());
-        Ok(Some(Cursor { segment, window, scan, second_look: false, closed: false, grown }))
+        let (wrong, looks, closed) = (None, 0, false);
+        Ok(Some(Cursor { segment, window, scan, wrong, looks, closed, grown }))
     }
 
     /// Goes to a place in the segment.
@@ -125,7 +133,10 @@ impl Reader {
                 Ok(None) => match self.at_end()? {
                     Next::Scan => continue,
                     Next::Take(found) => found,
-                    Next::Wait => return Ok(None),
+                    Next::Wait => {
+                        self.settle();
+                        return Ok(None);
+                    }
                 },
                 Err(Fault::Io(error)) => return Err(cursor.io(&self.dir, error)),
                 Err(Fault::Damage(byte, damage)) => {
@@ -135,8 +146,8 @@ impl Reader {
                     return Ok(None);
                 }
             };
+            self.settle();
             if let Some(cursor) = &mut self.cursor {
-                cursor.second_look = false;
                 cursor.closed = false;
             }
             if self.wants(&found.last) {
@@ -152,18 +163,35 @@ impl Reader {
         let Some(cursor) = &mut self.cursor else {
             return Ok(false);
         };
-        if !cursor.second_look {
-            cursor.second_look = true;
+        // NOTE: a writer may have given up the transaction while it was read, and have written
+        // another one in its place: then the bytes differ from one look to the next.
+        let wrong = cursor.scan.wrong(&cursor.window, byte, damage);
+        if cursor.wrong.replace(wrong) != Some(wrong) && cursor.looks < LOOKS_MAX {
+            cursor.looks += 1;
             cursor.look_again();
             return Ok(true);
+        }
+        if cursor.looks >= LOOKS_MAX {
+            // NOTE: it does not stand still; the next call looks further.
+            cursor.look_again();
+            self.settle();
+            self.look = true;
+            return Ok(false);
         }
         let torn = !cursor.segment.compressed
             && layout::next(dir, cursor.segment.first)?.is_none()
             && tail::is_torn(cursor.window.file(), &cursor.scan, byte, &damage)
                 .map_err(|error| cursor.io(dir, error))?;
-        cursor.second_look = false;
+        (cursor.wrong, cursor.looks) = (None, 0);
         cursor.look_again();
         if torn { Ok(false) } else { Err(cursor.corrupt(byte, damage)) }
+    }
+
+    /// What was wrong before is past.
+    fn settle(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            (cursor.wrong, cursor.looks) = (None, 0);
+        }
     }
 
     /// The scan is at the end of the file.
@@ -206,6 +234,11 @@ impl Reader {
         // NOTE: the first segment of another stream may have the open one's name.
         self.origin.check(&self.dir)?;
         let Some(next) = next else {
+            if gone && !cursor.segment.is_there(&self.dir) {
+                // NOTE: retention and compression leave the last one alone.
+                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+                return Err(Error::io(cursor.segment.path(&self.dir), "find", missing));
+            }
             self.look = false;
             return Ok(Next::Wait);
         };
@@ -219,8 +252,8 @@ impl Reader {
             return Ok(Next::Take(found));
         }
         if cursor.has_rest() {
-            if !cursor.second_look {
-                cursor.second_look = true;
+            let wrong = cursor.scan.wrong(&cursor.window, cursor.scan.start, Damage::Incomplete);
+            if cursor.wrong.replace(wrong) != Some(wrong) {
                 cursor.look_again();
                 return Ok(Next::Scan);
             }
@@ -240,7 +273,10 @@ impl Reader {
                 Some(last) => layout::next(&self.dir, last.position)?,
                 None => retained::first(&self.dir)?,
             };
-            let Some(segment) = next else { return Ok(false) };
+            let Some(segment) = next else {
+                self.origin.check(&self.dir)?;
+                return Ok(false);
+            };
             failpoint::pass(failpoint::READ_LISTED);
             // NOTE: after the names were listed. What was removed before that is in the note by
             // now; what is removed later is not found when it is opened, and looked for again.

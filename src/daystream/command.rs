@@ -247,7 +247,10 @@ fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         Source::Folder(dir) => {
             let info = super::info(dir)?;
             let dict = info_dict(&info);
-            dict.dict_put(&Obj::text("readers"), &readers::dict(dir, info.last)?);
+            let (seen, unseen) = readers::seen(dir, info.last)?;
+            dict.dict_put(&Obj::text("readers"), &seen);
+            let unseen: Vec<Obj> = unseen.iter().map(|name| Obj::text(name)).collect();
+            dict.dict_put(&Obj::text("unseen_readers"), &Obj::list(&unseen));
             dict
         }
     };

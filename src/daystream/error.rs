@@ -285,6 +285,18 @@ pub enum Error {
         /// The key that is not known.
         key: String,
     },
+    /// A stream has more tables than its state file takes.
+    #[error(
+        "the names of the stream's {tables} tables make a state file of {bytes} bytes, which nobody \
+         would read again (1 MiB is the most): leave -tables out, which means all tables, or use \
+         pgoutput with a publication"
+    )]
+    StateSize {
+        /// Number of tables.
+        tables: usize,
+        /// Bytes of the file.
+        bytes: usize,
+    },
     /// A state file is not readable.
     #[error("state file {path} is damaged at byte {byte}: {why}")]
     State {
@@ -366,6 +378,7 @@ impl Error {
             Error::Clock { .. } => "CLOCK",
             Error::Format { .. } => "FORMAT",
             Error::State { .. } => "STATE",
+            Error::StateSize { .. } => "STATESIZE",
             Error::Remote { fault, .. } => fault.reason.word(),
         }
     }
@@ -409,6 +422,7 @@ impl Coded for Error {
             Error::Format { path, format, key } => {
                 code.with("path", path.display()).with("format", format).with("key", key)
             }
+            Error::StateSize { tables, bytes } => code.with("tables", tables).with("bytes", bytes),
             Error::State { path, byte, .. } => code.with("path", path.display()).with("byte", byte),
         }
     }
@@ -421,6 +435,7 @@ impl Coded for Error {
             | Error::Foreign { .. }
             | Error::ReaderName { .. }
             | Error::NoReader { .. }
+            | Error::StateSize { .. }
             | Error::BadLine { .. } => Class::Usage,
             Error::Empty { .. } | Error::Locked { .. } | Error::Upkeep { .. } | Error::Poisoned => {
                 Class::Retry

@@ -18,8 +18,8 @@ use crate::failpoint;
 const FORMAT: u32 = 2;
 /// How keys begin that a reader may pass over. A writer keeps them.
 const PASSED_OVER: &[u8] = b"x_";
-/// Largest state file that is read, in bytes.
-const STATE_BYTES_MAX: u64 = 64 << 10;
+/// Largest state file that is written or read, in bytes: some 30,000 tables.
+const STATE_BYTES_MAX: usize = 1 << 20;
 
 /// Where a stream comes from, and how far its source was told that it may forget.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,8 +99,11 @@ impl Identity {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let read = file.take(STATE_BYTES_MAX).read_to_end(&mut bytes);
+        let read = file.take(STATE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| Error::io(&path, "read", error))?;
+        if bytes.len() > STATE_BYTES_MAX {
+            return Err(Error::State { path, byte: STATE_BYTES_MAX, why: "it is too large" });
+        }
         Identity::decode(&bytes).map(Some).map_err(|fault| fault.error(path))
     }
 
@@ -240,7 +243,11 @@ impl Identity {
 
     /// Saves the identity durably, and what else the state file says. Only the stream's writer may.
     pub(super) fn save(&self, dir: &Path, state: &State, storage: &Storage) -> Result<(), Error> {
-        replace(dir, layout::STATE, &self.encode(state), storage)
+        let bytes = self.encode(state);
+        if bytes.len() > STATE_BYTES_MAX {
+            return Err(Error::StateSize { tables: self.tables.len(), bytes: bytes.len() });
+        }
+        replace(dir, layout::STATE, &bytes, storage)
     }
 }
 

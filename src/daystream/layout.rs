@@ -60,6 +60,11 @@ impl Segment {
         dir.join(format!("{}.new", packed.name()))
     }
 
+    /// Whether the segment has a file, in one form or the other.
+    pub(super) fn is_there(&self, dir: &Path) -> bool {
+        self.forms().iter().any(|form| form.path(dir).symlink_metadata().is_ok())
+    }
+
     /// Bytes of the segment's file; 0 when it is gone.
     pub(super) fn size(&self, dir: &Path) -> Result<u64, Error> {
         for form in self.forms() {

@@ -84,7 +84,7 @@ pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
 }
 
 /// Refuses a folder that others could write in.
-fn check_folder(dir: &Path) -> Result<(), Error> {
+pub(super) fn check_folder(dir: &Path) -> Result<(), Error> {
     let refused = |why| Err(Error::Refused { path: dir.to_owned(), why });
     let meta = dir.metadata().map_err(|error| Error::io(dir, "look at", error))?;
     if !meta.is_dir() {

@@ -69,7 +69,7 @@ pub use layout::Segment;
 pub use mark::{Mark, behind, chain_after, chain_text, parse_chain};
 pub use position::{Position, PositionError};
 pub use reader::{Entry, Reader, ReaderOptions, Start, Transaction};
-pub use registered::{Registered, Registration, bytes_behind, forget, registered};
+pub use registered::{Registered, Registration, bytes_behind, forget, registered, registered_seen};
 pub use resume::Bookmark;
 pub use retain::{Keep, Removed, retain, retain_regardless};
 pub use source::Source;

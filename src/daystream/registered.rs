@@ -75,6 +75,8 @@ impl Registration {
         if !layout::is_ours(dir) && layout::first(dir)?.is_none() {
             return Err(Error::Empty { dir: dir.to_owned() });
         }
+        // NOTE: what another one wrote here, root for one, the stream's own user could not read.
+        lock::check_folder(dir)?;
         let folder = dir.join(layout::READERS);
         if !folder.is_dir() {
             storage.folder(&folder)?;
@@ -208,31 +210,54 @@ fn load(folder: &Path, name: &str) -> Result<Option<(Option<Mark>, i64)>, Error>
     }
 }
 
+/// Names of readers that cannot be seen, and why.
+pub type Unseen = Vec<(String, Error)>;
+
 /// All registered readers of the stream in `dir`, by name.
 ///
 /// # Errors
 /// `STATE` for a damaged file, those of the file system.
 pub fn registered(dir: &Path) -> Result<Vec<Registered>, Error> {
+    match registered_seen(dir)? {
+        (found, unseen) if unseen.is_empty() => Ok(found),
+        (_, mut unseen) => Err(unseen.remove(0).1),
+    }
+}
+
+/// The same, and the names of those that cannot be seen, with the reason.
+///
+/// # Errors
+/// Those of the file system, of the folder of all readers.
+pub fn registered_seen(dir: &Path) -> Result<(Vec<Registered>, Unseen), Error> {
     let folder = dir.join(layout::READERS);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(Error::io(&folder, "list", error)),
     };
-    let mut found = Vec::new();
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for entry in entries {
         let entry = entry.map_err(|error| Error::io(&folder, "list", error))?;
         let file = entry.file_name().to_string_lossy().into_owned();
         let Some(name) = file.strip_suffix(".tsv").filter(|name| check_name(name).is_ok()) else {
             continue;
         };
-        if let Some((confirmed, saved)) = load(&folder, name)? {
-            let active = lock::is_held(&folder.join(format!("{name}.lock")))?;
-            found.push(Registered { name: name.to_owned(), confirmed, saved, active });
+        match see(&folder, name) {
+            Ok(Some(reader)) => found.push(reader),
+            Ok(None) => {}
+            Err(error) => unseen.push((name.to_owned(), error)),
         }
     }
     found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
+    unseen.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    Ok((found, unseen))
+}
+
+/// What is known of a reader; `None` when it is not registered any more.
+fn see(folder: &Path, name: &str) -> Result<Option<Registered>, Error> {
+    let Some((confirmed, saved)) = load(folder, name)? else { return Ok(None) };
+    let active = lock::is_held(&folder.join(format!("{name}.lock")))?;
+    Ok(Some(Registered { name: name.to_owned(), confirmed, saved, active }))
 }
 
 /// Bytes of text in the stream in `dir` behind what a reader has confirmed; all where it has
@@ -269,8 +294,12 @@ pub fn forget(dir: &Path, name: &str, storage: &Storage) -> Result<(), Error> {
     check_name(name)?;
     let folder = dir.join(layout::READERS);
     let path = folder.join(format!("{name}.tsv"));
-    if path.symlink_metadata().is_err() {
-        return Err(Error::NoReader { name: name.to_owned() });
+    match path.symlink_metadata() {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoReader { name: name.to_owned() });
+        }
+        Err(error) => return Err(Error::io(path, "look at", error)),
     }
     // NOTE: the lock file stays: somebody may be waiting to open it.
     let _lock = hold(storage, &folder, name)?;

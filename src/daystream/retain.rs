@@ -70,7 +70,9 @@ fn remove(
     for segment in &segments {
         sizes.push(segment.size(dir)?);
     }
-    let mut count = surplus(&segments, &sizes, keep, now);
+    let whole = whole(dir, &segments)?;
+    let (kept, sizes) = (segments.get(..whole).unwrap_or_default(), sizes);
+    let mut count = surplus(kept, &sizes, keep, now);
     if for_readers {
         count = confirmed(dir, &segments, count)?;
     }
@@ -107,6 +109,19 @@ fn remove(
         let _ = std::fs::remove_dir(dir.join(day));
     }
     Ok(removed)
+}
+
+/// Number of the segments up to the last one in which a transaction ends. What is behind them holds
+/// a part of one that is in progress, and is gone when its writer is.
+fn whole(dir: &Path, segments: &[Segment]) -> Result<usize, Error> {
+    let mut count = segments.len();
+    while let Some(last) = count.checked_sub(1).and_then(|at| segments.get(at)) {
+        if link::last_mark(dir, &mut last.clone())?.is_some() {
+            break;
+        }
+        count -= 1;
+    }
+    Ok(count)
 }
 
 /// Number of the first `count` segments that every registered reader has confirmed.

@@ -15,6 +15,9 @@ use super::seek::Place;
 use super::window::{Line, Window};
 use super::{Mark, Position, stamp};
 
+/// Bytes that are summed up of what is wrong, where lines are not.
+const LINE_SUMMED: usize = 64 << 10;
+
 /// How the end of a transaction is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Boundary {
@@ -54,6 +57,18 @@ impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Fault {
         Fault::Io(error)
     }
+}
+
+/// What is wrong with a transaction, and in which bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wrong {
+    byte: u64,
+    damage: Damage,
+    /// Offset of the line at which that was seen, number and sum of the lines before it, and sum of
+    /// what is in memory behind them.
+    at: u64,
+    lines: u64,
+    sums: (u32, u32),
 }
 
 /// A scan through one segment.
@@ -109,6 +124,14 @@ impl Scan {
     /// Where the transaction begins.
     pub(super) const fn place(&self) -> Place {
         Place { offset: self.start, before: self.before, chain: self.chain }
+    }
+
+    /// That `damage` was seen at `byte`.
+    pub(super) fn wrong(&self, window: &Window, byte: u64, damage: Damage) -> Wrong {
+        let tail = window.span(self.summed, window.end()).unwrap_or_default();
+        let tail = tail.get(..LINE_SUMMED.min(tail.len())).unwrap_or_default();
+        let sums = (self.crc, crc32c::crc32c(tail));
+        Wrong { byte, damage, at: self.at, lines: self.lines, sums }
     }
 
     pub(super) const fn boundary(&self) -> Boundary {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::layout::Segment;
@@ -175,6 +176,22 @@ impl Output {
         }
         failpoint::pass(failpoint::LOG_SYNC_AFTER);
         Ok(())
+    }
+
+    /// Sees that the segment's path still names the open file.
+    pub(super) fn check_place(&self) -> Result<(), Error> {
+        let (Some(file), path) = (&self.file, self.path()) else { return Ok(()) };
+        let inode = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let same = file.metadata().and_then(|open| {
+            let named = path.symlink_metadata()?;
+            Ok(inode(open) == inode(named))
+        });
+        let other = || io::Error::other("another file is in its place: what is written is lost");
+        match same {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::io(path, "find", other())),
+            Err(error) => Err(Error::io(path, "find", error)),
+        }
     }
 
     /// Cuts the segment at `length`; an empty file is removed.

@@ -8,8 +8,8 @@ use deltaflood::Verb;
 
 use super::heartbeat::{Heartbeats, Kind, Tail};
 use super::{
-    Damage, Entry, Error, Feed, Position, Reader, ReaderOptions, Segment, Source, Start, layout,
-    reader, remote,
+    Damage, Entry, Error, Feed, Identity, Mark, Position, Reader, ReaderOptions, Segment, Source,
+    Start, layout, reader, remote, retained,
 };
 
 /// What a stream holds.
@@ -75,6 +75,8 @@ fn walk(dir: &Path, thorough: bool) -> Result<(Info, Option<Error>), Error> {
         info.compressed += u64::from(segment.compressed);
         info.bytes += size;
     }
+    // NOTE: before the stream, which may grow: up to here it was durable.
+    let end = Identity::load_all(dir)?.and_then(|(_, state)| state.end);
     let mut reader = Reader::open(dir, Start::Begin, ReaderOptions::default())?;
     let mut beats = Heartbeats::default();
     let damage = loop {
@@ -87,7 +89,24 @@ fn walk(dir: &Path, thorough: bool) -> Result<(Info, Option<Error>), Error> {
     if info.last.is_none() {
         info.first = None;
     }
+    let damage = match end {
+        Some(end) if thorough && damage.is_none() => check_end(dir, &reader, end)?,
+        _ => damage,
+    };
     Ok((info, damage))
+}
+
+/// What is wrong with the end of a stream that was durable up to `durable` once, and was read to
+/// its end.
+fn check_end(dir: &Path, reader: &Reader, durable: Mark) -> Result<Option<Error>, Error> {
+    let end = reader.mark().or(retained::load(dir)?);
+    if end.is_some_and(|end| end.position > durable.position || end.may_be(&durable)) {
+        return Ok(None);
+    }
+    let last = layout::last(dir, None)?;
+    let byte = last.as_ref().map_or(Ok(0), |segment| segment.size(dir))?;
+    let segment = last.map_or_else(|| layout::STATE.to_owned(), |segment| segment.name());
+    Ok(Some(Error::Corrupt { segment, byte, damage: Damage::Lost }))
 }
 
 /// Takes in one line; false at the end.

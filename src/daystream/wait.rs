@@ -43,10 +43,14 @@ impl Reader {
         let time = timeout.map_or(slow, |timeout| timeout.min(slow));
         let woken = follow::sleep(self.watch.as_ref().map(Watch::as_fd), wake, time);
         let woken = woken.map_err(|error| Error::watch(&self.dir, error))?;
+        // NOTE: also for one that is woken all the time, for file systems that do not report.
+        if woken == Woken::Timeout || self.listed_at.elapsed() >= slow {
+            self.look = true;
+            self.listed_at = Instant::now();
+        }
         if woken != Woken::Timeout {
             return Ok(woken);
         }
-        self.look = true;
         let over = timeout.is_some_and(|timeout| timeout <= slow);
         Ok(if over { Woken::Timeout } else { Woken::Change })
     }
@@ -80,6 +84,17 @@ impl Reader {
             self.look = true;
             self.listed_at = Instant::now();
         }
+        Ok(())
+    }
+
+    /// Takes the kernel's reports and forgets them, as where the file system has none: for tests.
+    ///
+    /// # Errors
+    /// Those of the system.
+    #[doc(hidden)]
+    pub fn forget_reports(&mut self) -> Result<(), Error> {
+        self.names_changed()?;
+        self.look = false;
         Ok(())
     }
 

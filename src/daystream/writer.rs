@@ -18,6 +18,7 @@ use deltaflood::{Change, Kind, Lsn, Verb, write};
 use super::error::Damage;
 use super::identity::State;
 use super::lock::{self, Lock};
+use super::origin::{FolderMark, folder_mark};
 use super::recover::{self, End};
 use super::segment::Output;
 use super::storage::Storage;
@@ -65,7 +66,8 @@ pub struct Begun {
     /// Position that the transaction's first line gets.
     pub first: Position,
     /// Whether `schema` lines have to be sent again: the transaction is the first of its segment,
-    /// or follows an abandoned one, whose `schema` lines are gone.
+    /// or those before it had no table's line, or it follows an abandoned one, whose `schema`
+    /// lines are gone.
     pub fresh: bool,
 }
 
@@ -78,6 +80,8 @@ struct Transaction {
     lines: u64,
     crc: u32,
     xid: Option<u32>,
+    /// It has a line of a table.
+    tables: bool,
     /// The constant beginning of each line's stamp.
     stamp: Vec<u8>,
 }
@@ -91,6 +95,8 @@ impl Transaction {
 /// The one writer of a stream.
 pub struct Writer {
     dir: PathBuf,
+    /// Which folder it was when it was opened.
+    folder: Option<FolderMark>,
     clock: Box<dyn Clock>,
     segment_bytes: u64,
     buffer_bytes: usize,
@@ -140,8 +146,10 @@ impl Writer {
             identity.save(&dir, &state, &output.storage)?;
         }
         let buffer_bytes = buffer_bytes.max(1);
+        let folder = folder_mark(&dir);
         Ok(Writer {
             dir,
+            folder,
             clock,
             segment_bytes,
             buffer_bytes,
@@ -212,11 +220,13 @@ impl Writer {
             _ => Position { clock: now, seq: 0 },
         };
         let new = self.output.prepare(first, self.segment_bytes)?;
-        let begun = Begun { first, fresh: new || self.fresh };
+        self.fresh |= new;
+        let begun = Begun { first, fresh: self.fresh };
         let mut stamp = Vec::with_capacity(32);
         stamp.extend_from_slice(format!("_c\t{}\t_s\t", first.clock).as_bytes());
         let start = self.output.length();
-        self.open = Some(Transaction { begun, start, lines: 0, crc: 0, xid: None, stamp });
+        self.open =
+            Some(Transaction { begun, start, lines: 0, crc: 0, xid: None, tables: false, stamp });
         Ok(begun)
     }
 
@@ -227,7 +237,7 @@ impl Writer {
     /// `LINE` when it is not an unstamped change line of this transaction, or a commit (the
     /// transaction stays open, without the line); those of the file system; `POISONED`.
     pub fn line(&mut self, line: &[u8]) -> Result<Position, Error> {
-        let xid = check_line(line)?;
+        let (xid, table) = check_line(line)?;
         if self.open.is_none() {
             self.begin()?;
         }
@@ -239,6 +249,7 @@ impl Writer {
             return Err(Error::BadLine { byte: 0, damage: Damage::Xid });
         }
         open.xid = xid;
+        open.tables |= table;
         let position = open.next();
         let out = &mut self.output.buffer;
         let from = out.len();
@@ -275,7 +286,8 @@ impl Writer {
         let chain = push_commit(&mut self.output.buffer, position, &open, commit, before);
         self.last = Some(Mark { position, lsn: commit.lsn, chain: Some(chain) });
         self.lsn = commit.lsn.or(self.lsn);
-        self.fresh = false;
+        // NOTE: a heartbeat takes no `schema` lines with it.
+        self.fresh &= !open.tables;
         failpoint::pass(failpoint::LOG_COMMIT_AFTER);
         self.relieve()?;
         Ok(Some(position))
@@ -311,6 +323,21 @@ impl Writer {
         self.output.sync()
     }
 
+    /// Sees that what is written still stands where it is looked for: that the folder, and in it
+    /// the segment, are the ones that are open. Call it before anything is acknowledged: what goes
+    /// into a removed file is gone. Two looks at the file system.
+    ///
+    /// # Errors
+    /// `NOTFOUND` when the folder is gone, `CHANGED` when another one is in its place, `IO` for a
+    /// segment that is gone or is another file.
+    pub fn check_place(&self) -> Result<(), Error> {
+        match folder_mark(&self.dir) {
+            None => Err(Error::NotFound { dir: self.dir.clone() }),
+            now if now != self.folder => Err(Error::Changed { dir: self.dir.clone() }),
+            _ => self.output.check_place(),
+        }
+    }
+
     /// Saves the stream's identity durably, replacing the saved one, and with it how far the stream
     /// is durable: a stream that has less when it is opened again is damaged, not torn.
     ///
@@ -333,8 +360,8 @@ impl Writer {
     }
 }
 
-/// Checks the head of an unstamped line; its transaction id.
-fn check_line(line: &[u8]) -> Result<Option<u32>, Error> {
+/// Checks the head of an unstamped line; its transaction id, and whether it is of a table.
+fn check_line(line: &[u8]) -> Result<(Option<u32>, bool), Error> {
     let bad = |byte, kind| Error::BadLine { byte, damage: Damage::Line(kind) };
     let change = Change::parse(line).map_err(|error| bad(error.byte, error.kind))?;
     if let Some(feed) = memchr::memchr(b'\n', line) {
@@ -346,7 +373,7 @@ fn check_line(line: &[u8]) -> Result<Option<u32>, Error> {
     if change.verb == Verb::Commit {
         return Err(bad(0, Kind::UnknownVerb));
     }
-    Ok(change.xid)
+    Ok((change.xid, change.verb.has_table()))
 }
 
 /// Appends a commit line; the chain behind it, where it was `before`.

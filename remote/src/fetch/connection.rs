@@ -23,7 +23,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use super::url::Url;
-use crate::limits::{CONNECT_TIME, FAULT_BYTES_MAX, TCP_TIMEOUT};
+use crate::limits::{CONNECT_TIME, FAULT_BYTES_MAX, HEAD_BYTES_MAX, TCP_TIMEOUT};
 use crate::wire;
 
 /// How to reach a server.
@@ -118,7 +118,9 @@ impl Client {
             let reason = if error.is_parse() { Reason::Protocol } else { Reason::Lost };
             Fault::new(reason, format!("no answer: {error}"))
         };
-        let opened = http1::handshake(TokioIo::new(socket)).await;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(HEAD_BYTES_MAX);
+        let opened = http.handshake(TokioIo::new(socket)).await;
         let (mut sender, connection) = opened.map_err(lost)?;
         // NOTE: how it ends, the body tells.
         tokio::spawn(async move {

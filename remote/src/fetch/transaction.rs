@@ -133,7 +133,9 @@ impl Assembler {
     /// An answer begins: to a question for what is behind `start`.
     pub fn begin(&mut self, start: Start, hello: &Hello) {
         self.place = hello.before.map(|before| before.position);
-        self.chain = hello.chain;
+        // NOTE: before a place that is still to come the server passes transactions over.
+        let waits = matches!(start, Start::Clock(_) | Start::At(_));
+        self.chain = hello.chain.filter(|_| !waits);
         let Start::After(wanted) = start else { return };
         if !hello.before.is_some_and(|before| before.may_be(&wanted)) {
             // NOTE: the stream no longer has that transaction where it was, and gives what comes

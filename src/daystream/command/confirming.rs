@@ -50,6 +50,22 @@ impl Confirming {
         Ok(())
     }
 
+    /// A transaction went by of which the consumer saw nothing, or not the last line: where it is
+    /// done with everything that it saw, it is done with this one, too. Saved from time to time.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn hidden(&mut self, last: Position, shown: Option<Position>) -> Result<(), Error> {
+        if self.auto || shown > self.done || Some(last) <= self.done {
+            return Ok(());
+        }
+        self.done = Some(last);
+        if self.is_due() {
+            self.save()?;
+        }
+        Ok(())
+    }
+
     /// The consumer is done with everything up to `position`; saved now.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `daystream readers` and `daystream forget`: who reads a stream under a name, and how far.
 
 use super::{folder, position_value, usage};
-use crate::daystream::{self, Position, Storage};
+use crate::daystream::{self, Position, Registered, Storage};
 use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj};
 use std::path::Path;
 
@@ -11,13 +11,24 @@ pub(super) fn readers(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let dir = folder(dir)?;
     let options = daystream::ReaderOptions::default();
     let end = daystream::Reader::open(&dir, daystream::Start::End, options)?.position();
-    Ok(dict(&dir, end)?.into())
+    Ok(dict(&dir, end, daystream::registered(&dir)?)?.into())
 }
 
-/// The registered readers of the stream in `dir`, which ends at `end`: names and what is known.
-pub(super) fn dict(dir: &Path, end: Option<Position>) -> CmdResult<Obj> {
+/// The same for who asks for all there is to know of a stream, and may not be the user to whom the
+/// readers belong: those that can be seen, and the names of the others.
+pub(super) fn seen(dir: &Path, end: Option<Position>) -> CmdResult<(Obj, Vec<String>)> {
+    let (found, unseen) = match daystream::registered_seen(dir) {
+        Ok((found, unseen)) => (found, unseen.into_iter().map(|(name, _)| name).collect()),
+        Err(daystream::Error::Permission { .. }) => (Vec::new(), vec!["*".to_owned()]),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((dict(dir, end, found)?, unseen))
+}
+
+/// Registered readers of the stream in `dir`, which ends at `end`: names and what is known.
+fn dict(dir: &Path, end: Option<Position>, found: Vec<Registered>) -> CmdResult<Obj> {
     let mut entries = Vec::new();
-    for reader in daystream::registered(dir)? {
+    for reader in found {
         let lag_s = match (end, reader.confirmed) {
             (Some(end), Some(confirmed)) => Obj::int((end.clock - confirmed.position.clock).max(0)),
             _ => Obj::empty(),

@@ -53,8 +53,9 @@ impl View {
             return Err(Failure::new(message, &["PGSQLITE", "USAGE", "CONFLICT"]).into());
         }
         let columns = columns.map(|names| names.into_iter().map(String::into_bytes).collect());
-        let mut actions = None;
-        for word in options.list(interp, "-actions")?.iter().flatten() {
+        let words = options.list(interp, "-actions")?;
+        let mut actions = words.as_ref().map(|_| Vec::new());
+        for word in words.iter().flatten() {
             let Some(verb) = Verb::from_bytes(word.as_bytes()) else {
                 let known = [
                     "insert", "update", "replace", "delete", "truncate", "commit", "schema",

@@ -21,6 +21,8 @@ pub struct Walk {
     confirming: Option<RefCell<Confirming>>,
     /// Where it ended: `position` then, and nothing more is read.
     ended: Cell<Option<Option<Position>>>,
+    /// The end of the last transaction of which a line was given out.
+    shown: Cell<Option<Position>>,
     /// What knows heartbeats, where they are kept back.
     beats: Option<RefCell<Heartbeats>>,
 }
@@ -48,8 +50,8 @@ impl Walk {
         let shown = selection.heartbeats.unwrap_or(heartbeats);
         let beats = (!shown).then(RefCell::default);
         let (to, view) = (selection.to, Rc::clone(&selection.view));
-        let (names, ended) = (Names::default(), Cell::new(None));
-        Ok(Walk { reader, to, names, view, confirming, ended, beats })
+        let (names, ended, shown) = (Names::default(), Cell::new(None), Cell::new(None));
+        Ok(Walk { reader, to, names, view, confirming, ended, shown, beats })
     }
 
     /// Hands the next line to `take`. No borrow is held when this returns; `take` runs no script
@@ -85,7 +87,12 @@ impl Walk {
             if matches!(self.beats.as_ref().map(hidden), None | Some(Kind::Change))
                 && self.view.passes(entry.change.verb)
             {
+                self.shown.set(Some(entry.transaction.last));
                 return Ok(Step::Line(take(entry.change.line(), &self.names)?));
+            }
+            let (end, last) = (entry.end, entry.transaction.last);
+            if let Some(confirming) = confirming.as_mut().filter(|_| end) {
+                confirming.hidden(last, self.shown.get())?;
             }
         }
         Ok(Step::Passed)
