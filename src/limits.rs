@@ -205,3 +205,19 @@ pub const MIRROR_BEAT_SAVE_MS: u64 = 60_000;
 
 /// Seconds for which the smallest difference seen between the clocks of server and capture counts.
 pub const CLOCK_OFFSET_S: u64 = 300;
+
+/// How long messages of a worker thread are handed to their callback before other events of the
+/// loop have their turn.
+pub const MAILBOX_TURN: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// How many messages of a worker thread wait for a callback that is slower than they come; beyond
+/// it a newer one takes the place of an older one of its kind.
+pub const MAILBOX_MESSAGES_MAX: usize = 1_000;
+
+/// Bytes that a channel which does not block may hold of what `daystream cat` has written, before
+/// no more is read.
+pub const CAT_PENDING_BYTES_MAX: usize = 1 << 20;
+
+/// Milliseconds that `daystream cat`, asked to end, waits for such a channel to give away what it
+/// holds.
+pub const CAT_END_MS: u32 = 1_000;

@@ -201,7 +201,7 @@ fn every_way_there_and_back_keeps_every_value() {
 
         conn.query("create table back (like source)").expect("back");
         let table = PgTable::parse("back").expect("name");
-        let export = Export { table, columns: None, progress_every: 0, progress: None };
+        let export = Export { table, columns: None, progress_every: 0, progress: None, stop: None };
         let n = export.run(&db, "select * from by_copy", &conn).expect("export");
         assert_eq!(i64::try_from(n), Ok(ROWS));
         compare_in_postgres(&conn, "export", seed);

@@ -49,5 +49,5 @@ pub mod write;
 pub use error::{Kind, ParseError};
 pub use lsn::{Lsn, LsnError};
 pub use model::{Change, Verb};
-pub use parse::{Columns, pairs};
+pub use parse::{Columns, PSEUDO_COLUMNS, pairs};
 pub use text::Text;

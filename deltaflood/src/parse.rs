@@ -43,6 +43,27 @@ fn pair(line: &[u8], start: usize) -> Result<(Text<'_>, Text<'_>, usize), ParseE
     Ok((key, value, next))
 }
 
+/// The names of all pseudo-columns: what a line's head may hold, and its verb. A table may have
+/// columns that are called so, too: they come behind the verb.
+pub const PSEUDO_COLUMNS: [&str; 16] = [
+    "_c",
+    "_s",
+    "_table",
+    "_schema",
+    "_qualified_table",
+    "_xid",
+    "_lsn",
+    "_time",
+    "_unchanged",
+    "_oid",
+    "_key",
+    "_lines",
+    "_crc",
+    "_chain",
+    "_commit_crc",
+    "_action",
+];
+
 /// Sets a pseudo-column once.
 #[inline]
 fn once<T>(
@@ -204,5 +225,29 @@ impl<'a> Iterator for Columns<'a> {
             self.at = self.line.len() + 1;
         }
         Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pseudo_columns_are_those_that_a_head_may_have() {
+        let known = |key: &str| {
+            let line = format!("{key}\t\t_action\tcommit");
+            let parsed = Change::parse(line.as_bytes());
+            !matches!(parsed, Err(ParseError { kind: Kind::UnknownHead, .. }))
+        };
+        for key in PSEUDO_COLUMNS {
+            assert!(known(key), "{key}");
+        }
+        // What the parser knows is written as a byte string in it.
+        let source = include_str!("parse.rs");
+        for part in source.split("b\"_").skip(1) {
+            let key = part.split('"').next().unwrap_or_default();
+            assert!(!known(&format!("_{key}")) || PSEUDO_COLUMNS.contains(&&*format!("_{key}")));
+        }
+        assert!(!known("_columns"));
     }
 }

@@ -4,6 +4,7 @@
 //! daystream open    SOURCE ?name? ?option ...?
 //! daystream foreach arrayVar SOURCE ?option ...? body
 //! daystream cat     SOURCE ?option ...? ?-channel stdout? ?-follow 0|1?
+//! daystream pseudo
 //! daystream info    SOURCE
 //! daystream verify  SOURCE
 //! daystream readers  DIR
@@ -49,7 +50,8 @@
 //! The array is emptied before each change. It then has the pseudo-columns `_c _s _table _xid
 //! _action` (and `_schema _lsn _time _unchanged _key ...` where there) and the table's columns, all
 //! decoded; a NULL or unchanged column has no element. Where a column is called as a pseudo-column,
-//! the element `_columns` is a list of names and values of all columns.
+//! or `_columns`, the element `_columns` is a list of names and values of all columns; without it
+//! the elements that `pseudo` does not list are the columns.
 //!
 //! `follow` calls `cb change NAME VALUE ...`, `cb end` beyond `-to`, and `cb error message M code
 //! C` when reading fails; after the last two nothing follows. Errors of cb go to `interp bgerror`.
@@ -105,6 +107,7 @@ const SUBS: &[(&str, Sub)] = &[
     ("open", open),
     ("foreach", foreach),
     ("cat", cat::cat),
+    ("pseudo", pseudo),
     ("info", info),
     ("verify", verify),
     ("readers", readers::readers),
@@ -239,6 +242,12 @@ pub(crate) fn position_value(position: Option<Position>) -> Obj {
     Obj::list(&[Obj::int(position.clock), Obj::unsigned(position.seq)])
 }
 
+/// The names of the pseudo-columns, and `_columns`.
+fn pseudo(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
+    let [] = words else { return Err(usage("daystream pseudo")) };
+    Ok(Obj::text_list(deltaflood::PSEUDO_COLUMNS.into_iter().chain([change::ALL])).into())
+}
+
 fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [source] = words else { return Err(usage("daystream info source")) };
     let source = place(source)?;
@@ -246,7 +255,7 @@ fn info(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         Source::Url(url) => info_dict(&super::info_from(url)?),
         Source::Folder(dir) => {
             let info = super::info(dir)?;
-            let dict = info_dict(&info);
+            let mut dict = info_dict(&info);
             let (seen, unseen) = readers::seen(dir, info.last)?;
             dict.dict_put(&Obj::text("readers"), &seen);
             let unseen: Vec<Obj> = unseen.iter().map(|name| Obj::text(name)).collect();

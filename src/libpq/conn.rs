@@ -347,7 +347,7 @@ pub struct Cancel {
 
 // SAFETY: PQcancel is documented as safe to call from any thread, and the object is read-only.
 unsafe impl Send for Cancel {}
-// SAFETY: as above.
+// SAFETY: nothing changes the object: PQcancel only reads it, on whatever thread.
 unsafe impl Sync for Cancel {}
 
 impl Cancel {

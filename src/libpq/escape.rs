@@ -115,23 +115,26 @@ fn escape_buffer(text: &str) -> Result<Vec<u8>, Error> {
     Ok(buffer)
 }
 
-/// The inside of a string literal without a connection: libpq then goes by the settings of the
-/// connection used last in the process, and doubles backslashes before there was any.
+/// The inside of a string literal without a connection. Whether backslashes are doubled, libpq
+/// tells by the connection used last in the process; before there was any they are. The encoding
+/// of that one says nothing of this text, which is UTF-8: read as SJIS, a character could take the
+/// quote behind it.
 ///
 /// # Errors
 /// `POSTGRES LIBRARY` when the text is longer than memory allows.
 pub fn escape_string(text: &str) -> Result<String, Error> {
+    let mut probe = [0_u8; 3];
+    // SAFETY: room for one byte doubled and a NUL, as libpq requires.
+    let length =
+        unsafe { pq_sys::PQescapeString(probe.as_mut_ptr().cast::<c_char>(), c"\\".as_ptr(), 1) };
+    let backslashes = length > 1;
     let mut out = escape_buffer(text)?;
-    // SAFETY: the buffer has twice the text's length plus one, as libpq requires.
-    let length = unsafe {
-        pq_sys::PQescapeString(
-            out.as_mut_ptr().cast::<c_char>(),
-            text.as_ptr().cast::<c_char>(),
-            text.len(),
-        )
-    };
-    // SAFETY: libpq has written so many bytes, and a NUL behind them.
-    unsafe { out.set_len(length) };
+    for &byte in text.as_bytes() {
+        if byte == b'\'' || (byte == b'\\' && backslashes) {
+            out.push(byte);
+        }
+        out.push(byte);
+    }
     Ok(text::into_text(out))
 }
 

@@ -299,7 +299,7 @@ impl PgResult {
     /// The command tag, as in `INSERT 0 1`.
     #[must_use]
     pub fn cmd_status(&self) -> String {
-        // SAFETY: as for cmd_tuples.
+        // SAFETY: a live result; libpq's text is NUL-terminated and is read at once.
         unsafe { text::owned(pq_sys::PQcmdStatus(self.as_raw())) }
     }
 

@@ -1,6 +1,7 @@
 //! Converted rows on their way to SQLite.
 
 use super::raw_lines::RawLines;
+use super::{Error, Result};
 use crate::limits::{IMPORT_BATCH_BYTES, IMPORT_BATCH_CELLS};
 use crate::sqlite::Value;
 
@@ -12,6 +13,17 @@ enum Cell {
     Real(f64),
     Text(usize, u32),
     Blob(usize, u32),
+}
+
+/// Room in a buffer for `bytes` more, which come from outside: where there is none, the process is
+/// not to end.
+///
+/// # Errors
+/// [`Error::Memory`], with the number of the row.
+#[cold]
+pub(super) fn reserve(buffer: &mut Vec<u8>, bytes: usize, row: u64) -> Result<()> {
+    let reserved = buffer.try_reserve(bytes);
+    reserved.map_err(|_| Error::Memory { row, bytes: bytes as u64 })
 }
 
 /// Some rows, all of the same number of columns. Its memory is used again and again.
@@ -55,6 +67,16 @@ impl Batch {
     /// [`Batch::clear`].
     pub(super) fn drop_partial_row(&mut self) {
         self.cells.truncate(self.complete);
+    }
+
+    /// Makes room for the bytes of a long line or value, the row being `row`; of short ones nothing
+    /// needs to be said.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    #[inline]
+    pub(super) fn make_room(&mut self, bytes: usize, row: u64) -> Result<()> {
+        if bytes >= IMPORT_BATCH_BYTES { reserve(&mut self.bytes, bytes, row) } else { Ok(()) }
     }
 
     /// Time to hand it over?
@@ -119,5 +141,21 @@ impl Batch {
     #[inline(always)]
     fn slice(&self, start: usize, length: u32) -> &[u8] {
         self.bytes.get(start..start.saturating_add(length as usize)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Coded;
+
+    #[test]
+    fn what_the_system_has_no_memory_for_is_an_error() {
+        let mut batch = Batch::default();
+        batch.push_text(b"short");
+        let error = batch.make_room(isize::MAX as usize - 8, 7).unwrap_err();
+        assert_eq!(error.code().reason, "MEMORY");
+        assert_eq!(batch.value(0), Value::Text(b"short"));
+        assert!(batch.make_room(IMPORT_BATCH_BYTES, 8).is_ok());
     }
 }

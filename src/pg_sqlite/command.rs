@@ -113,7 +113,8 @@ fn pg_sqlite(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
 }
 
 fn info(interp: Interp, handle: &Obj, words: &[Obj]) -> Result<Flow, Exception> {
-    let db = sqlite_host::recover(interp, handle)?;
+    let held = sqlite_host::recover(interp, handle)?;
+    let db = held.db();
     let (mut busy, mut filename, mut schema) = (false, false, "main".to_owned());
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -145,7 +146,7 @@ fn info(interp: Interp, handle: &Obj, words: &[Obj]) -> Result<Flow, Exception> 
         result.push(Obj::text(&path.to_string_lossy()));
     }
     if busy || both {
-        result.extend(running(&db));
+        result.extend(running(db));
     }
     Ok(Obj::list(&result).into())
 }

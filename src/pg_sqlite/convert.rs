@@ -1,7 +1,8 @@
 //! From PostgreSQL's text of a row to the cells of a batch.
 
-use super::batch::Batch;
+use super::batch::{Batch, reserve};
 use super::{Column, Error, Result};
+use crate::limits::IMPORT_BATCH_BYTES;
 use crate::schema::value::{self, Kind};
 use crate::sqlite::Value;
 
@@ -133,6 +134,11 @@ impl Converter {
                 return Ok(());
             }
         };
+        if text.len() >= IMPORT_BATCH_BYTES {
+            batch.make_room(if place.is_none() { text.len() } else { 0 }, self.row)?;
+            let scratch = if column.kind == Kind::Text { 0 } else { text.len() };
+            reserve(&mut self.scratch, scratch, self.row)?;
+        }
         if column.kind == Kind::Text {
             // Most cells are this, and need not go through a result of 24 bytes in memory.
             return if text.len() as u64 <= self.length_limit {

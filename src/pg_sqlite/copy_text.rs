@@ -4,9 +4,10 @@
 //! Source: PostgreSQL manual, COPY, "Text Format". Only what the server writes is understood: the
 //! escapes `\b \f \n \r \t \v \\`; the octal and hex forms, which only COPY FROM knows, are errors.
 
-use super::batch::Batch;
+use super::batch::{Batch, reserve};
 use super::convert::Converter;
 use super::{Error, Result};
+use crate::limits::IMPORT_BATCH_BYTES;
 
 /// Converts a line (with or without its line end) into the cells of a row. `scratch` is room for
 /// unescaping.
@@ -22,6 +23,10 @@ pub(super) fn row(
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let escaped = memchr::memchr(b'\\', line).is_some();
     converter.begin_row();
+    if line.len() >= IMPORT_BATCH_BYTES {
+        reserve(scratch, if escaped { line.len() } else { 0 }, converter.row())?;
+        batch.make_room(line.len(), converter.row())?;
+    }
     // One copy of the whole line is cheaper than one of each text in it.
     let whole = !escaped && converter.is_mostly_text();
     let base = whole.then(|| batch.push_bytes(line));

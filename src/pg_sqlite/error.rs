@@ -235,6 +235,14 @@ pub enum Error {
         #[source]
         source: sqlite::Error,
     },
+    /// The system has no memory for a row.
+    #[error("row {row}: no memory for a line or value of {bytes} bytes")]
+    Memory {
+        /// Number of the row, the first being 1.
+        row: u64,
+        /// Its length in bytes.
+        bytes: u64,
+    },
     /// SQLite refused a row.
     #[error("row {row}")]
     Row {
@@ -297,6 +305,7 @@ impl Coded for Error {
             Error::Stopped { row } => import("STOPPED").with("row", row),
             Error::Parallel { name, .. } => import("PARALLEL").with("name", name),
             Error::Thread { .. } => import("THREAD"),
+            Error::Memory { row, bytes } => import("MEMORY").with("row", row).with("bytes", bytes),
             Error::Postgres(error) => error.code(),
             Error::Sqlite(error) => error.code(),
             Error::Wal { rows, source } => source.code().with("rows", rows),
@@ -333,7 +342,7 @@ impl Coded for Error {
             | Error::BinaryRows
             | Error::Stopped { .. } => Class::Usage,
             Error::CopyText { .. } => Class::Fatal,
-            Error::Thread { .. } => Class::Retry,
+            Error::Thread { .. } | Error::Memory { .. } => Class::Retry,
             Error::Postgres(error) => error.class(),
             Error::Sqlite(source) | Error::Row { source, .. } | Error::Wal { source, .. } => {
                 source.class()

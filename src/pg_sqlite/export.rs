@@ -14,6 +14,7 @@ use crate::libpq::{self, Conn, ErrorField};
 use crate::limits::EXPORT_CHUNK_BYTES;
 use crate::sqlite::{Db, Stmt, Value};
 use crate::tcl::text::to_utf8;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to export, where to, and how.
 pub struct Export<'a> {
@@ -26,6 +27,8 @@ pub struct Export<'a> {
     /// Hears the number of rows so far; `false` stops the export with [`Error::Stopped`]. Runs on
     /// the calling thread, between two rows; it must leave the PostgreSQL connection alone.
     pub progress: Option<&'a mut dyn FnMut(u64) -> bool>,
+    /// Looked at after each row: set, it stops the export with [`Error::Stopped`].
+    pub stop: Option<&'a AtomicBool>,
 }
 
 impl Export<'_> {
@@ -75,6 +78,9 @@ impl Export<'_> {
         let mut rows: u64 = 0;
         while stmt.step()? {
             rows = rows.saturating_add(1);
+            if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(Error::Stopped { row: rows });
+            }
             for column in 0..columns {
                 if column > 0 {
                     chunk.push(b'\t');

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::pump::Batches;
 use super::{Error, Max, Result};
 use crate::sqlite::{RowSource, Value, WithoutWal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Called every so many rows with the number of rows so far; `false` stops the import.
 pub(super) struct Progress<'a> {
@@ -30,6 +31,8 @@ pub(super) struct Feed<'a, B> {
     ended: bool,
     /// All rows that were asked for are handed out: the end, or a pause.
     between_rows: bool,
+    /// Set when nothing more is wanted.
+    stop: Option<&'a AtomicBool>,
     /// What wants to hear of every batch.
     without_wal: Option<&'a WithoutWal<'a>>,
 }
@@ -49,6 +52,7 @@ impl<'a, B: Batches> Feed<'a, B> {
             pause_at: None,
             ended: false,
             between_rows: false,
+            stop: None,
             without_wal: None,
         }
     }
@@ -90,9 +94,24 @@ impl<'a, B: Batches> Feed<'a, B> {
         self.without_wal = without_wal;
     }
 
+    /// Set, it ends the feed with an error.
+    pub(super) fn set_stop(&mut self, stop: Option<&'a AtomicBool>) {
+        self.stop = stop;
+    }
+
     /// Pauses after `rows` more rows.
     pub(super) fn pause_after(&mut self, rows: u64) {
         self.pause_at = Some(self.rows.saturating_add(rows));
+    }
+
+    /// # Errors
+    /// STOPPED, when nothing more is wanted.
+    #[inline]
+    pub(super) fn go_on(&self) -> Result<()> {
+        if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(Error::Stopped { row: self.rows });
+        }
+        Ok(())
     }
 
     fn report(&mut self) -> Result<()> {
@@ -117,6 +136,7 @@ impl<B: Batches> RowSource for Feed<'_, B> {
         if self.progress.is_some() {
             self.report()?;
         }
+        self.go_on()?;
         if self.pause_at == Some(self.rows) {
             self.pause_at = None;
             self.between_rows = true;

@@ -13,6 +13,7 @@ use super::{Column, Columns, Error, KeyPart, LineForm, Max, Result, TableName, c
 use crate::libpq::{Conn, PgResult, Status};
 use crate::schema::value::Kind;
 use crate::sqlite::{Db, InsertError, Reason, RowSource, Value};
+use std::sync::atomic::AtomicBool;
 
 /// Where the rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,9 @@ pub struct Import<'a> {
     /// the calling thread, between two rows; it may use the connection, but not end the
     /// transaction.
     pub progress: Option<&'a mut dyn FnMut(u64) -> bool>,
+    /// Looked at before each row and before the commit: set, it stops the import with
+    /// [`Error::Stopped`].
+    pub stop: Option<&'a AtomicBool>,
     /// Leave rows alone that the table holds already with the same values; others of the same key
     /// are replaced. Needs the key.
     pub skip_identical: bool,
@@ -118,6 +122,7 @@ impl<'a> Import<'a> {
             strict: true,
             progress_every: 0,
             progress: None,
+            stop: None,
             skip_identical: false,
             max_column: None,
             commit_every: None,
@@ -149,6 +154,11 @@ impl<'a> Import<'a> {
 
     fn run_from(mut self, db: &Db, source: Source<'_>) -> Result<Imported> {
         let limit = db.length_limit();
+        self.target = match self.target {
+            Target::Create(name) => Target::Create(name.to_make()),
+            Target::Into(name) => Target::Into(name.found(db)?),
+            statement @ Target::Statement(_) => statement,
+        };
         match source {
             Source::Result(result) => {
                 let result = described(result)?;
@@ -251,6 +261,7 @@ impl<'a> Import<'a> {
         let mut batches = Primed::new(batches);
         let without_wal = without_wal(self, db, &mut batches);
         let mut feed = Feed::new(&mut batches, columns.len(), progress);
+        feed.set_stop(self.stop);
         feed.set_without_wal(without_wal.as_ref());
         let part = self.commit_every.filter(|rows| *rows > 0);
         if part.is_some() && db.in_transaction() {
@@ -274,6 +285,7 @@ impl<'a> Import<'a> {
                 if feed.ended() {
                     self.finish(db)?;
                 }
+                feed.go_on()?;
                 Ok::<u64, Error>(skipped)
             })?;
             made = true;

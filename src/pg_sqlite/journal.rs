@@ -82,6 +82,6 @@ pub(super) fn without_wal<'db, B: Batches>(
 }
 
 fn is_empty(db: &Db, schema: &str) -> Result<bool> {
-    let sql = format!("SELECT count(*) FROM {}.sqlite_schema", quote_identifier(schema));
-    Ok(db.query_int(&sql, &[])? == Some(0))
+    let sql = format!("SELECT 1 FROM {}.sqlite_schema LIMIT 1", quote_identifier(schema));
+    Ok(db.query_int(&sql, &[])?.is_none())
 }

@@ -2,8 +2,9 @@
 //! other.
 //!
 //! The caller's connection holds a lock on the table, against TRUNCATE and changes of its
-//! definition, and the transaction whose snapshot the others import; they read. Rows come in no
-//! order.
+//! definition, and the transaction whose snapshot the others import. They take that lock, too,
+//! while it holds it, so that the table stays as it is when its connection dies; they read. Rows
+//! come in no order.
 //!
 //! Sources: PostgreSQL manual, "Snapshot Synchronization Functions" and SET TRANSACTION; TID range
 //! scans are in the release notes of 14.
@@ -140,7 +141,9 @@ impl<'c> Readers<'c> {
         let pages = look(conn, table)?;
         let select = format!("SELECT * FROM {name}");
         let description = conn.describe(&select)?;
-        let conns = connect(conn, &snapshot, count)?;
+        let conns = connect(conn, name, &snapshot, count)?;
+        // Had it died before the others had the lock, the table might be another one by now.
+        conn.query("SELECT 1")?;
         let wanted = (count as u64).saturating_mul(PARALLEL_RANGES_EACH);
         let pages_each = pages.div_ceil(wanted.max(1)).max(PARALLEL_RANGE_PAGES);
         let count = pages.div_ceil(pages_each).max(1);
@@ -194,7 +197,7 @@ fn check(kinds: &PgResult) -> std::result::Result<u64, &'static str> {
 }
 
 /// Connections with the settings of `conn`, in transactions with the snapshot.
-fn connect(conn: &Conn, snapshot: &str, count: usize) -> Result<Vec<Conn>> {
+fn connect(conn: &Conn, table: &str, snapshot: &str, count: usize) -> Result<Vec<Conn>> {
     let settings = conn.query_params(SETTINGS, &[Some(conn.user().as_bytes())])?.text(0, 0);
     let conninfo = conn.conninfo();
     let mut conns = Vec::with_capacity(count);
@@ -206,6 +209,8 @@ fn connect(conn: &Conn, snapshot: &str, count: usize) -> Result<Vec<Conn>> {
         if let Some(settings) = &settings {
             other.query(&format!("SELECT {settings}"))?;
         }
+        // NOTE: behind somebody who waits for the caller's lock this one would wait for ever.
+        other.query(&format!("LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT"))?;
         conns.push(other);
     }
     Ok(conns)

@@ -27,8 +27,8 @@ impl TableName {
     /// SQLite's, from reading the list of databases.
     pub fn parse(db: &Db, name: &str) -> Result<TableName> {
         if let Some((schema, table)) = name.split_once('.') {
-            let sql = "SELECT name FROM pragma_database_list WHERE name = ?1 COLLATE NOCASE";
-            let found = db.query_text(sql, &[schema.into()])?;
+            let mut databases = db.databases()?.into_iter();
+            let found = databases.find(|name| name.eq_ignore_ascii_case(schema));
             // `temp` is listed only once it has been used.
             let temp = schema.eq_ignore_ascii_case("temp").then(|| "temp".to_owned());
             if let Some(schema) = found.or(temp) {
@@ -36,6 +36,22 @@ impl TableName {
             }
         }
         Ok(TableName::new(name))
+    }
+
+    /// The same table with its database: a name without one means another table to SQLite once
+    /// there is one of that name in `temp`. As it was where there is no such table.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn found(&self, db: &Db) -> Result<TableName> {
+        let schema = find(db, self)?;
+        Ok(TableName { schema, table: self.table.clone() })
+    }
+
+    /// A table to make, with its database: `main` unless named.
+    pub(super) fn to_make(&self) -> TableName {
+        let schema = self.schema.clone().unwrap_or_else(|| "main".to_owned());
+        TableName { schema: Some(schema), table: self.table.clone() }
     }
 
     /// The name as SQL.
@@ -134,8 +150,8 @@ fn key_sql(part: &KeyPart) -> String {
 /// only follow each other; and an index that is made afterwards is sorted in a smaller one faster.)
 pub(super) fn cache<'db>(db: &'db Db, name: &TableName) -> Option<Cache<'db>> {
     let schema = schema_of(db, name).ok()?;
-    let sql = "SELECT 1 FROM pragma_index_list(?1, ?2)";
-    db.query_int(sql, &[name.table.as_str().into(), schema.as_str().into()]).ok()??;
+    let (database, table) = (quote_identifier(&schema), quote_identifier(&name.table));
+    db.query_int(&format!("PRAGMA {database}.index_list({table})"), &[]).ok()??;
     Cache::enlarge(db, &schema, IMPORT_CACHE_BYTES).ok()
 }
 
@@ -147,54 +163,66 @@ pub(super) fn cache<'db>(db: &'db Db, name: &TableName) -> Option<Cache<'db>> {
 pub(super) fn index(db: &Db, name: &TableName, parts: &[KeyPart]) -> Result<()> {
     // The schema where SQLite finds the table, since the index goes where its own name says.
     let schema = schema_of(db, name)?;
+    let schema = quote_identifier(&schema);
+    let known = columns(db, &schema, &name.table)?;
     for part in parts {
         // SQLite would take an unknown name in quotes for a constant text.
-        let sql = "SELECT 1 FROM pragma_table_info(?1, ?2) WHERE name = ?3 COLLATE NOCASE";
-        let words = [name.table.as_str().into(), schema.as_str().into(), (&*part.column).into()];
-        if db.query_int(sql, &words)?.is_none() {
+        if !known.iter().any(|column| column.eq_ignore_ascii_case(&part.column)) {
             return Err(Error::UnknownIndex { column: part.column.clone() });
         }
     }
-    let schema = quote_identifier(&schema);
     let columns: Vec<&str> = parts.iter().map(|part| part.column.as_str()).collect();
     let base = format!("{}_{}_idx", name.table, columns.join("_"));
     let parts: Vec<String> = parts.iter().map(key_sql).collect();
     let on = format!("ON {} ({})", quote_identifier(&name.table), parts.join(", "));
-    let taken = format!("SELECT ifnull(sql, '') FROM {schema}.sqlite_schema WHERE name = ?1");
+    let taken = format!("SELECT sql FROM {schema}.sqlite_schema WHERE name = ?1");
+    let exists = format!("SELECT 1 FROM {schema}.sqlite_schema WHERE name = ?1");
     let mut chosen = base.clone();
     for number in 1_u32.. {
-        match db.query_text(&taken, &[chosen.as_str().into()])? {
-            None => break,
+        let words = [chosen.as_str().into()];
+        match db.query_text(&taken, &words)? {
+            None if db.query_int(&exists, &words)?.is_none() => break,
             Some(sql) if sql.ends_with(&on) => return Ok(()),
-            Some(_) => chosen = format!("{base}{number}"),
+            _ => chosen = format!("{base}{number}"),
         }
     }
     Ok(db.exec(&format!("CREATE INDEX {schema}.{} {on}", quote_identifier(&chosen)))?)
 }
 
-/// The database of a table; of one without, where SQLite finds it: temp first, then in their order.
-pub(super) fn schema_of(db: &Db, name: &TableName) -> Result<String> {
-    if let Some(schema) = &name.schema {
-        return Ok(schema.clone());
-    }
+/// The columns of a table in a database, which is given as SQL.
+fn columns(db: &Db, schema: &str, table: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let sql = "SELECT name FROM pragma_database_list ORDER BY name <> 'temp', seq";
-    {
-        let mut stmt = db.prepare(sql)?;
-        while stmt.step()? {
-            names.extend(stmt.column(0).as_str().map(str::to_owned));
-        }
+    let mut stmt =
+        db.prepare(&format!("PRAGMA {schema}.table_info({})", quote_identifier(table)))?;
+    while stmt.step()? {
+        names.extend(stmt.column(1).as_str().map(str::to_owned));
     }
-    for schema in names {
+    Ok(names)
+}
+
+/// The database of a table; of one without, where SQLite finds it: temp first, then in their order;
+/// `main` where it finds none.
+pub(super) fn schema_of(db: &Db, name: &TableName) -> Result<String> {
+    Ok(find(db, name)?.unwrap_or_else(|| "main".to_owned()))
+}
+
+fn find(db: &Db, name: &TableName) -> Result<Option<String>> {
+    if name.schema.is_some() {
+        return Ok(name.schema.clone());
+    }
+    let mut databases = db.databases()?;
+    databases.sort_by_key(|database| database != "temp");
+    for schema in databases {
         let sql = format!(
-            "SELECT 1 FROM {}.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type = 'table'",
+            "SELECT 1 FROM {}.sqlite_schema \
+             WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
             quote_identifier(&schema)
         );
         if db.query_int(&sql, &[name.table.as_str().into()])?.is_some() {
-            return Ok(schema);
+            return Ok(Some(schema));
         }
     }
-    Ok("main".to_owned())
+    Ok(None)
 }
 
 /// Names of the columns, borrowed, as [`sqlite::Insert`] wants them.

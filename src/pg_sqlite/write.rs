@@ -16,7 +16,8 @@ use crate::tcl::text::to_utf8;
 /// How lines are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteTabsep {
-    /// The text for NULL, written as it is; without the separator and without a line end.
+    /// The text for NULL, written as it is; without a line end, and so that no separator begins in
+    /// it, not even together with the one behind it.
     pub null: Vec<u8>,
     /// What stands between two cells; not empty, and it does not begin with a digit or one of
     /// `n`, `r`, `t`, `x`, of which escapes are made.
@@ -30,6 +31,14 @@ impl Default for WriteTabsep {
 }
 
 impl WriteTabsep {
+    /// Whether a cell that is NULL ends where it does for a reader, too: no line end is in it, and
+    /// no separator, not even one that begins in it and ends behind it.
+    fn null_reads_back(&self) -> bool {
+        let cell = [self.null.as_slice(), &self.separator].concat();
+        let end = memchr::memmem::find(&cell, &self.separator);
+        end == Some(self.null.len()) && memchr::memchr2(b'\n', b'\r', &self.null).is_none()
+    }
+
     /// Runs a query and gives each row to `sink` as a line with its LF; returns the rows.
     ///
     /// # Errors
@@ -45,8 +54,7 @@ impl WriteTabsep {
         if !CellText::can_escape(first) {
             return Err(Error::Separator);
         }
-        if memchr::memmem::find(&self.null, &self.separator).is_some() || self.null.contains(&b'\n')
-        {
+        if !self.null_reads_back() {
             return Err(Error::NullText);
         }
         let form = CellText::new(&self.null, first);

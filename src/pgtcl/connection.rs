@@ -5,7 +5,7 @@ use super::handles::{self, not_a_connection};
 use super::watch::Watch;
 use super::{QueryResult, handle_command};
 use crate::libpq::{Conn, PgResult};
-use crate::tcl::channel::{self, Channel};
+use crate::tcl::channel::{self, Channel, Known};
 use crate::tcl::command::{self, Command};
 use crate::tcl::tracked::Text;
 use crate::tcl::{CmdResult, Exception, Failure, Interp, InterpRef, Obj};
@@ -29,7 +29,7 @@ pub struct Connection {
     /// The interpreter that made it; None of one that came from another thread.
     pub(super) born: RefCell<Option<InterpRef>>,
     pub(super) command: RefCell<Option<Command>>,
-    pub(super) channel: Cell<Option<Channel>>,
+    pub(super) channel: Cell<Option<Known>>,
     null_value: RefCell<Obj>,
     results: RefCell<BTreeMap<u64, Weak<QueryResult>>>,
     pub(super) next_result: Cell<u64>,
@@ -141,7 +141,9 @@ impl Connection {
         for (option, value) in
             [(c"-buffering", c"line"), (c"-encoding", c"utf-8"), (c"-translation", c"lf")]
         {
-            channel.configure(interp, option, value)?;
+            if let Some(channel) = channel.get() {
+                channel.configure(interp, option, value)?;
+            }
         }
         Ok(())
     }
@@ -163,7 +165,7 @@ impl Connection {
     }
 
     pub(super) fn channel(&self) -> Option<Channel> {
-        self.channel.get()
+        self.channel.get().and_then(Known::get)
     }
 
     /// Whether it has not been disconnected (the server may have gone all the same).

@@ -151,7 +151,7 @@ pub(super) fn copy_complete(interp: Interp, words: &[Obj]) -> Result<Flow, Excep
     };
     let connection = connection(interp, name)?;
     let channel = connection.channel();
-    if let Some(channel) = channel {
+    if let Some(channel) = &channel {
         channel.flush();
     }
     if !connection.complete_copy()?

@@ -72,7 +72,7 @@ pub(super) fn find(interp: Interp, name: &Obj) -> Option<Rc<Connection>> {
     let channel = || {
         let channel = Channel::lookup(interp, name)?;
         let connection = channel.driver::<Connection>()?;
-        connection.found_by(channel);
+        connection.found_by(&channel);
         Some(connection)
     };
     // The command may be the shell of a connection that went to another thread, and came back.

@@ -118,12 +118,12 @@ pub(super) fn write(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let fd = small::<i32>(interp, fd)?;
     let length = usize::try_from(length.as_int(interp)?).unwrap_or(0);
-    let Some(bytes) = buffer.as_bytes() else {
+    let Some(bytes) = buffer.to_bytes() else {
         let code = ["TCL", "VALUE", "BYTES"];
         let message = "expected byte sequence, but the value has other characters";
         return Err(Failure::new(message, &code).into());
     };
-    let bytes = bytes.get(..length).unwrap_or(bytes);
+    let bytes = bytes.get(..length).unwrap_or(&bytes);
     number(interp, handle, |conn| conn.lo_write(fd, bytes).map(count))
 }
 

@@ -28,7 +28,7 @@ impl Request<'_> {
             let binary = self.binary.get(n).copied().unwrap_or(false);
             values.push(match value.internal() == b"NULL" {
                 true => None,
-                false if binary => Some(Cow::Borrowed(bytes(value)?)),
+                false if binary => Some(Cow::Owned(bytes(value)?)),
                 false => Some(match value.as_text()? {
                     Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
                     Cow::Owned(text) => Cow::Owned(text.into_bytes()),
@@ -61,8 +61,8 @@ impl Request<'_> {
     }
 }
 
-fn bytes(value: &Obj) -> CmdResult<&[u8]> {
-    value.as_bytes().ok_or_else(|| {
+fn bytes(value: &Obj) -> CmdResult<Vec<u8>> {
+    value.to_bytes().ok_or_else(|| {
         let code = ["TCL", "VALUE", "BYTES"];
         Failure::new("a binary parameter has characters that are no bytes", &code).into()
     })

@@ -42,8 +42,8 @@ pub(super) fn quote_by_handle(interp: Interp, words: &[Obj]) -> Result<Flow, Exc
     quote(interp, words)
 }
 
-fn bytes(value: &Obj) -> CmdResult<&[u8]> {
-    value.as_bytes().ok_or_else(|| {
+fn bytes(value: &Obj) -> CmdResult<Vec<u8>> {
+    value.to_bytes().ok_or_else(|| {
         let code = ["TCL", "VALUE", "BYTES"];
         Failure::new("expected byte sequence, but the value has other characters", &code).into()
     })
@@ -53,10 +53,10 @@ fn bytes(value: &Obj) -> CmdResult<&[u8]> {
 /// octal escapes.
 pub(super) fn escape_bytea(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let escaped = match words {
-        [_, value] => libpq::escape_bytea(bytes(value)?)?,
+        [_, value] => libpq::escape_bytea(&bytes(value)?)?,
         [_, name, value] => {
             let conn = connection(interp, name)?.conn()?;
-            let escaped = conn.escape_bytea(bytes(value)?);
+            let escaped = conn.escape_bytea(&bytes(value)?);
             escaped.map_err(|error| request_failed(&conn, error))?
         }
         _ => return Err(Failure::wrong_args("pg_escape_bytea ?connection? binaryString").into()),

@@ -263,7 +263,7 @@ fn attributes(result: &PgResult) -> Obj {
 fn dict(handle: &QueryResult, null: &Obj) -> Obj {
     let result = handle.pg_result();
     let columns = handle.columns();
-    let all = Obj::dict::<&str>([]);
+    let mut all = Obj::dict::<&str>([]);
     for row in 0..result.ntuples() {
         let one = Obj::dict_of(columns.names(), cells(&result, row, null));
         all.dict_put(&Obj::from(row as u64), &one);

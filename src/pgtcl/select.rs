@@ -55,7 +55,7 @@ impl Call<'_> {
 ///
 /// # Errors
 /// `TCL WRONGARGS`, `TCL LOOKUP INDEX option -rowbyrow`.
-pub(super) fn parse_query(interp: Interp, words: &[Obj]) -> CmdResult<Call<'_>> {
+pub(super) fn parse_query<'a>(interp: Interp, words: &'a [Obj]) -> CmdResult<Call<'a>> {
     let call = parse(interp, words, QUERY_USAGE)?;
     if call.options.row_by_row {
         let code = ["TCL", "LOOKUP", "INDEX", "option", "-rowbyrow"];

@@ -50,8 +50,8 @@ impl Connection {
     }
 
     /// An interpreter that has the connection, for what the event loop does.
-    pub(super) fn home_interp(&self) -> Option<Interp> {
-        self.home.borrow().as_ref()?.get()
+    pub(super) fn home_interp(&self) -> Option<InterpRef> {
+        self.home.borrow().clone().filter(|home| home.get().is_some())
     }
 
     /// Where the first interpreter is gone, or in another thread, this one takes its place.
@@ -63,9 +63,9 @@ impl Connection {
     }
 
     /// It was found by this channel: one that came from another thread does not know it yet.
-    pub(super) fn found_by(&self, channel: Channel) {
+    pub(super) fn found_by(&self, channel: &Channel) {
         if self.channel.get().is_none() {
-            self.channel.set(Some(channel));
+            self.channel.set(channel.known());
         }
     }
 
@@ -93,7 +93,7 @@ impl Connection {
         if self.home.borrow().as_ref().is_some_and(|home| home.is(interp)) {
             self.home.replace(None);
         }
-        match self.a_listener() {
+        match self.a_listener().as_ref().and_then(InterpRef::get) {
             Some(next) => self.settle(next),
             None => self.rewatch(),
         }
@@ -112,7 +112,9 @@ impl Connection {
         if let Some(command) = command {
             command.delete();
         }
-        if let (Some(channel), Some(home)) = (self.channel.take(), self.home_interp()) {
+        if let (Some(channel), Some(home)) = (self.channel.take(), self.home_interp())
+            && let Some(home) = home.get()
+        {
             channel.unregister(home);
         }
         drop(conn);

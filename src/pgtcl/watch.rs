@@ -109,7 +109,8 @@ impl Connection {
         if self.watch.socket.borrow().is_some() {
             return;
         }
-        let Some(interp) = self.home_interp() else { return };
+        let Some(home) = self.home_interp() else { return };
+        let Some(interp) = home.get() else { return };
         let descriptor = self.with_conn(|conn| match conn.is_ok() {
             true => conn.socket_duplicate(),
             false => None,
@@ -134,7 +135,8 @@ impl Connection {
         if self.watch.timer.borrow().is_some() {
             return;
         }
-        let Some(interp) = self.home_interp() else { return };
+        let Some(home) = self.home_interp() else { return };
+        let Some(interp) = home.get() else { return };
         let me = self.weak();
         let timer = Timer::after(interp, 0, move |_| {
             if let Some(connection) = me.upgrade() {
@@ -168,11 +170,12 @@ impl Connection {
     }
 
     /// An interpreter that has the connection, and hears of it.
-    pub(super) fn a_listener(&self) -> Option<Interp> {
+    pub(super) fn a_listener(&self) -> Option<InterpRef> {
         let listeners = self.watch.listeners.borrow();
         let losses = self.watch.on_loss.borrow();
-        let heard = listeners.iter().map(|l| &l.interp).chain(losses.iter().map(|(of, _)| of));
-        heard.filter_map(InterpRef::get).find(|interp| self.is_shared_with(*interp))
+        let mut heard = listeners.iter().map(|l| &l.interp).chain(losses.iter().map(|(of, _)| of));
+        let has = |of: &&InterpRef| of.get().is_some_and(|interp| self.is_shared_with(interp));
+        heard.find(has).cloned()
     }
 
     /// Nobody in this interpreter is to hear of anything any more.

@@ -110,7 +110,7 @@ pub unsafe extern "C" fn pgsqlite_sqlite3_entry(
     .unwrap_or(Outcome::Incomplete);
     let code = if outcome == Outcome::Installed { ffi::SQLITE_OK } else { ffi::SQLITE_ERROR };
     if code != ffi::SQLITE_OK {
-        // SAFETY: as above; `err` is checked for null.
+        // SAFETY: SQLite's own table and its place for a message, which is checked for null.
         unsafe { tell(api, err, &outcome.message()) };
     }
     // A thread that is ending has no slot any more; then nobody asks.
@@ -145,7 +145,7 @@ pub fn own_path() -> Option<String> {
 /// `api` is null or a library's own table.
 unsafe fn install(api: *mut ffi::sqlite3_api_routines) -> Outcome {
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: as for this function.
+    // SAFETY: null or a library's own table, as the caller promises.
     let offered = match unsafe { identify(api) } {
         Ok(library) => library,
         Err(outcome) => return outcome,

@@ -38,8 +38,8 @@ impl Db {
     /// Opens the file `path`: always a file, also when it is called `:memory:` or looks like a URI.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`], or SQLite's CANTOPEN, NOTADB and the like. A file that is not a
-    /// database shows only when it is read.
+    /// [`Error::NotInstalled`], [`Error::SingleThread`], or SQLite's CANTOPEN, NOTADB and the like.
+    /// A file that is not a database shows only when it is read.
     pub fn open(path: &Path, access: Access) -> Result<Db> {
         use std::os::unix::ffi::OsStrExt;
         // A relative path gets a `./`, so that no name (`:memory:`, `file:...`) means anything but
@@ -61,6 +61,11 @@ impl Db {
 
     fn open_name(name: &CStr, access: Access) -> Result<Db> {
         api::require()?;
+        // NOTE: connections of our own live beside the user's handles, and on other threads.
+        // SAFETY: takes nothing, returns a constant.
+        if unsafe { ffi::sqlite3_threadsafe() } == 0 {
+            return Err(Error::SingleThread);
+        }
         let flags = ffi::SQLITE_OPEN_NOMUTEX
             | match access {
                 Access::Read => ffi::SQLITE_OPEN_READONLY,
@@ -161,6 +166,20 @@ impl Db {
         let mut stmt = self.prepare(sql)?;
         stmt.bind_all(parameters)?;
         Ok(if stmt.step()? { stmt.column(0).as_str().map(str::to_owned) } else { None })
+    }
+
+    /// The names of the databases: `main`, `temp` once it has been used, and those attached.
+    ///
+    /// # Errors
+    /// Those of preparing and stepping, as when an authorizer refuses it.
+    pub fn databases(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        // NOTE: not the table-valued function: a table of its name would come before it.
+        let mut stmt = self.prepare("PRAGMA database_list")?;
+        while stmt.step()? {
+            names.extend(stmt.column(1).as_str().map(str::to_owned));
+        }
+        Ok(names)
     }
 
     /// Is a transaction open on this connection (autocommit off)?

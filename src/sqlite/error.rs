@@ -36,6 +36,12 @@ pub enum Error {
     /// No SQLite library has handed over its API table yet.
     #[error("no SQLite library is known yet: use a handle of the sqlite3 package first")]
     NotInstalled,
+    /// The library in use was built for one thread.
+    #[error(
+        "the SQLite of this process was built for one thread (SQLITE_THREADSAFE=0): files can only \
+         be opened beside a handle with a sqlite3 package that was built for several"
+    )]
+    SingleThread,
 }
 
 impl Error {
@@ -51,7 +57,7 @@ impl Error {
         match self {
             Error::Failed { reason, .. } => *reason,
             Error::TooBig { .. } => Reason::TooBig,
-            Error::NulInSql | Error::NotInstalled => Reason::Misuse,
+            Error::NulInSql | Error::NotInstalled | Error::SingleThread => Reason::Misuse,
         }
     }
 
@@ -81,7 +87,7 @@ impl Coded for Error {
                 }
             }
             Error::TooBig { bytes, limit } => code.with("bytes", bytes).with("limit", limit),
-            Error::NulInSql | Error::NotInstalled => code,
+            Error::NulInSql | Error::NotInstalled | Error::SingleThread => code,
         }
     }
 

@@ -11,6 +11,7 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use libsqlite3_sys as ffi;
@@ -31,13 +32,21 @@ pub struct Command {
 ///
 /// # Safety
 /// [`Host::command`] tells the truth about the commands of this very interpreter
-/// ([`Host::interp`]), and all calls come on the interpreter's own thread.
+/// ([`Host::interp`]), and all calls come on the interpreter's own thread. [`Host::hold`] holds the
+/// command that [`Host::command`] finds by the same name.
 pub unsafe trait Host {
+    /// What keeps a command's data.
+    type Hold: Hold;
+
     /// The `Tcl_Interp*`.
     fn interp(&self) -> *const c_void;
 
     /// The command called `name`, seen from the current namespace; `None` when there is none.
     fn command(&mut self, name: &str) -> Option<Command>;
+
+    /// Keeps the data of the command called `name`, seen from the current namespace; `on_delete` is
+    /// called when a script deletes the command meanwhile. `None` when there is no such command.
+    fn hold(&mut self, name: &str, on_delete: impl Fn() + 'static) -> Option<Self::Hold>;
 
     /// Evaluates one command given as words, at global level; its result, or its error message. The
     /// interpreter's result and error variables are as before afterwards.
@@ -45,6 +54,44 @@ pub unsafe trait Host {
     /// # Errors
     /// The error message of the command.
     fn eval(&mut self, words: &[&str]) -> Result<String, String>;
+}
+
+/// Keeps the data of a command until it is dropped.
+///
+/// # Safety
+/// While it lives, the data of the command is not freed, whatever happens to the command.
+pub unsafe trait Hold {
+    /// Set when the command was deleted meanwhile.
+    fn deleted(&self) -> &AtomicBool;
+}
+
+/// The connection behind a handle, which stays open while this lives: scripts may run meanwhile,
+/// inside of SQLite too (a function, a hook, a trace, a busy handler). When one of them deletes the
+/// handle, what runs is interrupted, [`Held::is_closed`] says so, and the connection is closed when
+/// this is dropped.
+pub struct Held<H> {
+    db: Db,
+    hold: H,
+}
+
+impl<H: Hold> Held<H> {
+    /// The connection.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Whether a script has deleted the handle.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed().load(Ordering::Relaxed)
+    }
+
+    /// Set when a script has deleted the handle: for work that looks at such a flag.
+    #[must_use]
+    pub fn closed(&self) -> &AtomicBool {
+        self.hold.deleted()
+    }
 }
 
 /// Why a command is not a usable SQLite handle.
@@ -140,21 +187,31 @@ fn is_genuine(proc: *const c_void) -> bool {
     genuine.contains(&(proc as usize))
 }
 
-/// The connection behind the handle `name`, borrowed.
-///
-/// Valid until a script may have closed the handle: recover it again after every script that ran.
+/// The connection behind the handle `name`, held.
 ///
 /// # Errors
 /// [`HandleError`], one for each way in which a name is not a usable handle.
-pub fn recover(host: &mut dyn Host, name: &str) -> Result<Db, HandleError> {
-    resolve(host, name).map(|(db, _)| db)
+pub fn recover<H: Host>(host: &mut H, name: &str) -> Result<Held<H::Hold>, HandleError> {
+    let own_name = own_name(host, name)?;
+    let not_found = || HandleError::NotFound { name: name.to_owned() };
+    let command = host.command(&own_name).ok_or_else(not_found)?;
+    // SAFETY: genuine, as `own_name` found: made by the sqlite3 package of the installed library,
+    // in this interpreter.
+    let raw = unsafe { connection(command, host.interp(), name) }?;
+    // SAFETY: open, on its interpreter's thread, and used only before the handle is freed: when a
+    // script deletes it.
+    let db = unsafe { Db::borrow(raw) };
+    let hold = host.hold(&own_name, move || db.interrupt()).ok_or_else(not_found)?;
+    // SAFETY: open, on its interpreter's thread, and kept so by `hold`, which is dropped after it.
+    let db = unsafe { Db::borrow(raw) };
+    Ok(Held { db, hold })
 }
 
-/// As [`recover`], with the name of the handle's own command, behind imports and aliases.
+/// The name of the handle's own command, behind imports and aliases.
 ///
 /// # Errors
-/// As [`recover`].
-pub fn resolve(host: &mut dyn Host, name: &str) -> Result<(Db, String), HandleError> {
+/// As [`recover`], but for CLOSED.
+pub fn own_name(host: &mut impl Host, name: &str) -> Result<String, HandleError> {
     /// Aliases of aliases; a ring of them ends here.
     const HOPS_MAX: usize = 8;
     let owned = || name.to_owned();
@@ -164,10 +221,7 @@ pub fn resolve(host: &mut dyn Host, name: &str) -> Result<(Db, String), HandleEr
             return Err(HandleError::NotFound { name: owned() });
         };
         if is_genuine(command.proc) || learn(host, name, Some(command.proc))? {
-            // SAFETY: genuine: made by the sqlite3 package of the installed library, in this
-            // interpreter.
-            let db = unsafe { connection(command, host.interp(), name) }?;
-            return Ok((db, current));
+            return Ok(current);
         }
         match behind(host, &current) {
             Behind::Command(next) if next != current => current = next,
@@ -183,7 +237,7 @@ pub fn resolve(host: &mut dyn Host, name: &str) -> Result<(Db, String), HandleEr
 ///
 /// # Errors
 /// SECONDSQLITE and NOEXTENSION, with the name `sqlite3`; NOTFOUND when the package is not loaded.
-pub fn prepare(host: &mut dyn Host) -> Result<(), HandleError> {
+pub fn prepare(host: &mut impl Host) -> Result<(), HandleError> {
     const NAME: &str = "sqlite3";
     if api::library().is_some() {
         return Ok(());
@@ -205,7 +259,7 @@ enum Behind {
 }
 
 /// The command behind an imported command or an alias of one word.
-fn behind(host: &mut dyn Host, name: &str) -> Behind {
+fn behind(host: &mut impl Host, name: &str) -> Behind {
     let Ok(origin) = host.eval(&["::namespace", "origin", name]) else { return Behind::Nothing };
     if host.command(&origin) != host.command(name) {
         return Behind::Command(origin);
@@ -227,7 +281,7 @@ fn behind(host: &mut dyn Host, name: &str) -> Behind {
 /// Makes a probe handle; when its `objProc` is the one `wanted` (or none is), takes its library's
 /// table. Returns whether it was.
 fn learn(
-    host: &mut dyn Host,
+    host: &mut impl Host,
     name: &str,
     wanted: Option<*const c_void>,
 ) -> Result<bool, HandleError> {
@@ -252,7 +306,7 @@ fn learn(
 }
 
 /// Has the probe's library load our entry.
-fn install(host: &mut dyn Host, name: &str, probe: &str) -> Result<(), HandleError> {
+fn install(host: &mut impl Host, name: &str, probe: &str) -> Result<(), HandleError> {
     let no_extension =
         |message: String| HandleError::NoExtension { name: name.to_owned(), message };
     let Some(path) = api::own_path() else {
@@ -285,7 +339,7 @@ unsafe fn connection(
     command: Command,
     interp: *const c_void,
     name: &str,
-) -> Result<Db, HandleError> {
+) -> Result<NonNull<ffi::sqlite3>, HandleError> {
     /// The first fields of tclsqlite.c's `struct SqliteDb`, the same since 3.6.
     #[repr(C)]
     struct Head {
@@ -301,70 +355,7 @@ unsafe fn connection(
     if owner != interp {
         return Err(HandleError::OtherInterp { name: name.to_owned() });
     }
-    match NonNull::new(raw) {
-        // SAFETY: the open connection of a living handle, on its interpreter's thread; how long is
-        // the caller's care.
-        Some(raw) => Ok(unsafe { Db::borrow(raw) }),
-        None => Err(HandleError::Closed { name: name.to_owned() }),
-    }
-}
-
-/// Takes every hook off a connection whose handle is being deleted while a statement of ours keeps
-/// it open: the hooks belong to the handle, which is freed before we have rolled back.
-pub fn forget_owner(db: &Db) {
-    let (raw, none) = (db.raw(), std::ptr::null_mut());
-    // SAFETY: an open connection; each call replaces a hook by none.
-    unsafe {
-        ffi::sqlite3_set_authorizer(raw, None, none);
-        ffi::sqlite3_trace_v2(raw, 0, None, none);
-        ffi::sqlite3_busy_handler(raw, None, none);
-        ffi::sqlite3_progress_handler(raw, 0, None, none);
-        ffi::sqlite3_commit_hook(raw, None, none);
-        ffi::sqlite3_rollback_hook(raw, None, none);
-        ffi::sqlite3_update_hook(raw, None, none);
-        ffi::sqlite3_wal_hook(raw, None, none);
-        ffi::sqlite3_collation_needed(raw, none, None);
-    }
-}
-
-/// Keeps a connection open whatever its owner does: with a statement alive, `sqlite3_close`
-/// refuses. The statement is never run, so that it is in nobody's way.
-#[derive(Debug)]
-pub struct Hold(NonNull<ffi::sqlite3_stmt>);
-
-impl Hold {
-    /// Holds `db`.
-    ///
-    /// # Errors
-    /// NOMEM and the like.
-    pub fn on(db: &Db) -> super::Result<Hold> {
-        Ok(Hold(db.prepare("SELECT 1")?.into_raw()))
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // SAFETY: a statement of ours, finalised once; its connection cannot have been closed.
-        unsafe { ffi::sqlite3_finalize(self.0.as_ptr()) };
-    }
-}
-
-/// Closes the connection of a handle that was deleted while a statement of ours kept
-/// `sqlite3_close` from doing so; without this it would stay open for ever.
-///
-/// An owner that uses `sqlite3_close_v2` (no release of the sqlite3 package does) leaves a
-/// connection that takes no statements any more and goes with the last one: with `hold`.
-///
-/// # Safety
-/// The handle of `db` was deleted while `hold` was alive on it, and no other statement is alive
-/// now; `db` is not used again.
-pub unsafe fn close_abandoned(db: &Db, hold: Hold) {
-    let open = db.prepare("SELECT 1").is_ok();
-    drop(hold);
-    if open {
-        // SAFETY: by the caller: the connection is open, and nobody else knows it any more.
-        unsafe { ffi::sqlite3_close(db.raw()) };
-    }
+    NonNull::new(raw).ok_or_else(|| HandleError::Closed { name: name.to_owned() })
 }
 
 #[cfg(test)]

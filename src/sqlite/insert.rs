@@ -114,14 +114,7 @@ impl Insert<'_> {
 
     /// Has any table of this name a trigger, in any database of the connection?
     fn has_triggers(&self, db: &Db) -> Result<bool, Error> {
-        let mut names = Vec::new();
-        {
-            let mut stmt = db.prepare("SELECT name FROM pragma_database_list")?;
-            while stmt.step()? {
-                names.extend(stmt.column(0).as_str().map(str::to_owned));
-            }
-        }
-        for name in names {
+        for name in db.databases()? {
             let sql = format!(
                 "SELECT 1 FROM {}.sqlite_schema WHERE type = 'trigger' \
                  AND tbl_name = ?1 COLLATE NOCASE LIMIT 1",

@@ -9,6 +9,9 @@
 use super::writeback::Writeback;
 use super::{Db, Result, quote_identifier};
 
+/// `PRAGMA synchronous` as a number.
+const NORMAL: i64 = 1;
+
 /// A database that has a rollback journal in place of its WAL, and is locked, until this is dropped
 /// or finished.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct WithoutWal<'db> {
     db: &'db Db,
     schema: String,
     finished: bool,
+    /// It had `synchronous = NORMAL`, which is enough for a WAL only.
+    raised: bool,
     writeback: Option<Writeback>,
 }
 
@@ -38,8 +43,14 @@ impl<'db> WithoutWal<'db> {
         }
         // From here on dropping it brings back what was. The lock is kept through all changes, so
         // that nobody gets between two of them and keeps us from the last one.
-        let mut guard = WithoutWal { db, schema, finished: false, writeback: None };
+        let mut guard = WithoutWal { db, schema, finished: false, raised: false, writeback: None };
         pragma(db, &guard.schema, "locking_mode = EXCLUSIVE").ok()?;
+        // DURABILITY: with a rollback journal, NORMAL may leave a damaged file after a power
+        // loss. Who has chosen OFF has chosen that.
+        if number(db, &guard.schema, "synchronous").ok()? == Some(NORMAL) {
+            guard.raised = true;
+            pragma(db, &guard.schema, "synchronous = FULL").ok()?;
+        }
         let mode = pragma(db, &guard.schema, "journal_mode = DELETE").ok()?;
         guard.writeback = Writeback::of(db, name);
         (mode == "delete").then_some(guard)
@@ -65,7 +76,11 @@ impl<'db> WithoutWal<'db> {
     fn restore(&self) -> Result<()> {
         pragma(self.db, &self.schema, "locking_mode = NORMAL")?;
         // Still under the lock: it goes with the end of the transaction that this is.
-        pragma(self.db, &self.schema, "journal_mode = WAL").map(drop)
+        let restored = pragma(self.db, &self.schema, "journal_mode = WAL").map(drop);
+        if self.raised && restored.is_ok() {
+            pragma(self.db, &self.schema, "synchronous = NORMAL")?;
+        }
+        restored
     }
 }
 
@@ -81,6 +96,11 @@ impl Drop for WithoutWal<'_> {
 /// Runs a pragma on a database; returns its answer.
 fn pragma(db: &Db, schema: &str, words: &str) -> Result<String> {
     Ok(db.query_text(&format!("PRAGMA {schema}.{words}"), &[])?.unwrap_or_default())
+}
+
+/// As [`pragma`], of one that answers with a number.
+fn number(db: &Db, schema: &str, words: &str) -> Result<Option<i64>> {
+    db.query_int(&format!("PRAGMA {schema}.{words}"), &[])
 }
 
 #[cfg(test)]
@@ -118,6 +138,19 @@ mod tests {
         assert_eq!(db.query_int("SELECT sum(a) FROM t", &[]).unwrap(), Some(3));
         assert_eq!(modes(&other).0, "wal");
         assert!(!folder.path().join("x.db-journal").exists());
+    }
+
+    #[test]
+    fn normal_is_not_enough_for_a_rollback_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("x.db"));
+        for (before, meanwhile) in [(0, 0), (1, 2), (2, 2), (3, 3)] {
+            db.exec(&format!("PRAGMA synchronous = {before}")).unwrap();
+            let without = WithoutWal::begin(&db, "main").expect("nobody else is there");
+            assert_eq!(number(&db, "main", "synchronous").unwrap(), Some(meanwhile));
+            without.finish().unwrap();
+            assert_eq!(number(&db, "main", "synchronous").unwrap(), Some(before));
+        }
     }
 
     #[test]

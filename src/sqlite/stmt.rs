@@ -37,11 +37,6 @@ impl<'db> Stmt<'db> {
         Ok((NonNull::new(raw).map(|raw| Stmt { db, raw }), tail))
     }
 
-    /// Gives the raw statement to somebody who finalises it.
-    pub(super) fn into_raw(self) -> NonNull<ffi::sqlite3_stmt> {
-        std::mem::ManuallyDrop::new(self).raw
-    }
-
     /// Binds a copy of `value` to the parameter `index`, the first being 1.
     ///
     /// # Errors

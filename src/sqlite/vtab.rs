@@ -5,10 +5,13 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::collections::hash_map::RandomState;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libsqlite3_sys as ffi;
@@ -100,7 +103,11 @@ impl<'a> Module<'a> {
         shared: &'a Shared<'_, S>,
     ) -> Result<Module<'a>, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let name = format!("pgsqlite_source_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        /// A table that somebody has made under the name would come before the source.
+        static NOBODY_KNOWS: LazyLock<u64> =
+            LazyLock::new(|| RandomState::new().build_hasher().finish());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pgsqlite_source_{number}_{:016x}", *NOBODY_KNOWS);
         let name = CString::new(name).map_err(|_| Error::NulInSql)?;
         let module = Module { db, name, _shared: PhantomData };
         // SAFETY: the module struct is static; `shared` outlives the registration, which ends when

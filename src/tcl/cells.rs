@@ -87,7 +87,7 @@ impl Obj {
     /// A list of these, about so many.
     #[must_use]
     pub fn list_of_about<'a>(number: usize, cells: impl Iterator<Item = Cell<'a>>) -> Obj {
-        // SAFETY: as for list_of; the list has one reference.
+        // SAFETY: live objects, held by what is iterated; the list is new and has one reference.
         unsafe {
             let list = Obj::hold(sys::new_list_for(number));
             let mut filling = Filling::of(&list);
@@ -103,7 +103,7 @@ impl Obj {
         number: usize,
         rows: impl Iterator<Item = C>,
     ) -> Obj {
-        // SAFETY: as for list_of_about.
+        // SAFETY: live objects, held by what is iterated; the list is new and nobody shares it.
         unsafe {
             let list = Obj::hold(sys::new_list_for(number));
             let mut filling = Filling::of(&list);

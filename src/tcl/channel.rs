@@ -7,6 +7,7 @@ use super::interp::{Interp, c_string};
 use super::obj::Obj;
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ptr::NonNull;
@@ -68,6 +69,9 @@ thread_local! {
     /// The drivers of this thread whose channels have left it. Tcl closes a channel right after it
     /// has taken it out of its thread, and only then says so.
     static DEPARTED: RefCell<Vec<(u64, Weak<dyn Driver>)>> = const { RefCell::new(Vec::new()) };
+
+    /// The channels of ours that are in this thread, by their numbers.
+    static KNOWN: RefCell<HashMap<u64, *mut sys::ChannelToken>> = RefCell::default();
 }
 
 impl Instance {
@@ -81,6 +85,7 @@ impl Instance {
 
     /// Takes everything out of this thread.
     fn depart(&self) {
+        let _ = KNOWN.try_with(|known| known.borrow_mut().remove(&self.number));
         let Some(driver) = self.driver.take() else { return };
         self.parcel.replace(driver.depart());
         let departed = (self.number, Rc::downgrade(&driver));
@@ -102,9 +107,53 @@ impl Instance {
     }
 }
 
-/// A channel that is registered in an interpreter or kept by Tcl.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A channel, kept from closing as long as this lives, whatever a script does to it. For the
+/// duration of a call.
 pub struct Channel(NonNull<sys::ChannelToken>);
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // SAFETY: gives back the reference of `hold`; the last one closes the channel.
+        unsafe { sys::Tcl_UnregisterChannel(std::ptr::null_mut(), self.0.as_ptr()) };
+    }
+}
+
+/// A channel of ours, as its driver knows it: it is there until it is closed or leaves this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Known(u64);
+
+impl Known {
+    fn raw(self) -> Option<*mut sys::ChannelToken> {
+        KNOWN.try_with(|known| known.borrow().get(&self.0).copied()).ok().flatten()
+    }
+
+    /// The channel, while it is there.
+    #[must_use]
+    pub fn get(self) -> Option<Channel> {
+        // SAFETY: live, and of this thread: `depart` comes before it is not.
+        unsafe { Channel::hold(self.raw()?) }
+    }
+
+    /// Whether the channel is one of the interpreter's.
+    #[must_use]
+    pub fn is_registered(self, interp: Interp) -> bool {
+        // SAFETY: live interpreter, and a channel that is live, since it is known.
+        self.raw()
+            .is_some_and(|raw| unsafe { sys::Tcl_IsChannelRegistered(interp.raw(), raw) != 0 })
+    }
+
+    /// Takes the channel away from the interpreter; the last one closes it.
+    pub fn unregister(self, interp: Interp) {
+        let Some(raw) = self.raw() else { return };
+        // SAFETY: live interpreter, and a channel that is live, since it is known; one that is not
+        // registered there is left alone.
+        unsafe {
+            if sys::Tcl_IsChannelRegistered(interp.raw(), raw) != 0 {
+                sys::Tcl_UnregisterChannel(interp.raw(), raw);
+            }
+        }
+    }
+}
 
 static TYPE: sys::ChannelType = sys::ChannelType {
     type_name: c"pgsql".as_ptr(),
@@ -197,7 +246,7 @@ unsafe extern "C" fn get_handle(data: *mut c_void, _way: c_int, handle: *mut *mu
     let found = guard::caught(|| unsafe { driver(data) }?.descriptor());
     match found {
         Ok(Some(fd)) => {
-            // SAFETY: as above.
+            // SAFETY: Tcl gives a place for the handle.
             unsafe { *handle = fd as usize as *mut c_void };
             sys::TCL_OK
         }
@@ -232,7 +281,7 @@ unsafe extern "C" fn moved(data: *mut c_void, action: c_int) {
 ///
 /// # Errors
 /// A name with a NUL byte.
-pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<Channel> {
+pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<Known> {
     let name = c_string(name)?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let driver = RefCell::new(Some(driver));
@@ -242,14 +291,41 @@ pub fn create(interp: Interp, name: &str, driver: Rc<dyn Driver>) -> CmdResult<C
     // SAFETY: a static type, a C string, data that close2 frees.
     unsafe {
         let raw = sys::Tcl_CreateChannel(&TYPE, name.as_ptr(), data, mask);
+        if raw.is_null() {
+            return Err(Failure::new("no channel", &["PGSQLITE", "CHANNEL", "CREATE"]).into());
+        }
+        KNOWN.with_borrow_mut(|known| known.insert(number, raw));
         sys::Tcl_RegisterChannel(interp.raw(), raw);
-        NonNull::new(raw)
-            .map(Channel)
-            .ok_or_else(|| Failure::new("no channel", &["PGSQLITE", "CHANNEL", "CREATE"]).into())
     }
+    Ok(Known(number))
 }
 
 impl Channel {
+    /// Keeps a channel; `None` of null.
+    ///
+    /// # Safety
+    /// `raw` is null or a live channel of this thread.
+    unsafe fn hold(raw: *mut sys::ChannelToken) -> Option<Channel> {
+        let channel = NonNull::new(raw)?;
+        // SAFETY: live channel; registered in no interpreter, which only counts a reference.
+        unsafe { sys::Tcl_RegisterChannel(std::ptr::null_mut(), raw) };
+        Some(Channel(channel))
+    }
+
+    /// The channel as its driver knows it, if it is one of ours.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
+        // SAFETY: live channel; the data of a channel of our type is our instance.
+        let number = unsafe {
+            if !std::ptr::eq(sys::Tcl_GetChannelType(self.0.as_ptr()), &TYPE) {
+                return None;
+            }
+            (*sys::Tcl_GetChannelInstanceData(self.0.as_ptr()).cast::<Instance>()).number
+        };
+        KNOWN.with_borrow_mut(|known| known.insert(number, self.0.as_ptr()));
+        Some(Known(number))
+    }
+
     /// The channel of that name in the interpreter, with what it can do.
     ///
     /// # Errors
@@ -262,7 +338,8 @@ impl Channel {
         };
         let access =
             Access { read: mode & sys::TCL_READABLE != 0, write: mode & sys::TCL_WRITABLE != 0 };
-        let found = NonNull::new(raw).map(Channel);
+        // SAFETY: what Tcl has just found.
+        let found = unsafe { Channel::hold(raw) };
         found.map(|c| (c, access)).ok_or(Exception::Raised(sys::TCL_ERROR))
     }
 
@@ -278,12 +355,13 @@ impl Channel {
         if raw.is_null() {
             interp.reset_result();
         }
-        NonNull::new(raw).map(Channel)
+        // SAFETY: what Tcl has just found.
+        unsafe { Channel::hold(raw) }
     }
 
     /// The driver of a channel of ours, if it is a `T`.
     #[must_use]
-    pub fn driver<T: Driver + 'static>(self) -> Option<Rc<T>> {
+    pub fn driver<T: Driver + 'static>(&self) -> Option<Rc<T>> {
         // SAFETY: live channel; the data of a channel of our type is our instance.
         let driver = unsafe {
             if !std::ptr::eq(sys::Tcl_GetChannelType(self.0.as_ptr()), &TYPE) {
@@ -298,7 +376,7 @@ impl Channel {
     ///
     /// # Errors
     /// Tcl's own.
-    pub fn configure(self, interp: Interp, option: &CStr, value: &CStr) -> CmdResult<()> {
+    pub fn configure(&self, interp: Interp, option: &CStr, value: &CStr) -> CmdResult<()> {
         // SAFETY: live interpreter and channel, C strings.
         let status = unsafe {
             let (option, value) = (option.as_ptr(), value.as_ptr());
@@ -308,41 +386,23 @@ impl Channel {
     }
 
     /// Sends what Tcl has buffered; a failure is kept by Tcl for the next write.
-    pub fn flush(self) {
+    pub fn flush(&self) {
         // SAFETY: live channel.
         unsafe { sys::Tcl_Flush(self.0.as_ptr()) };
     }
 
-    /// Keeps the channel from closing until the value is dropped, whatever a script does to it.
+    /// Bytes that were written and are with Tcl still, as of a channel that does not block.
     #[must_use]
-    pub fn hold(self) -> Held {
-        // SAFETY: live channel; registered in no interpreter, which only counts a reference.
-        unsafe { sys::Tcl_RegisterChannel(std::ptr::null_mut(), self.0.as_ptr()) };
-        Held(self)
-    }
-
-    /// Whether the channel is one of the interpreter's.
-    #[must_use]
-    pub fn is_registered(self, interp: Interp) -> bool {
-        // SAFETY: live interpreter and channel.
-        unsafe { sys::Tcl_IsChannelRegistered(interp.raw(), self.0.as_ptr()) != 0 }
-    }
-
-    /// Takes the channel away from the interpreter; the last one closes it.
-    pub fn unregister(self, interp: Interp) {
-        // SAFETY: live interpreter; a channel that is not registered there is left alone.
-        unsafe {
-            if sys::Tcl_IsChannelRegistered(interp.raw(), self.0.as_ptr()) != 0 {
-                sys::Tcl_UnregisterChannel(interp.raw(), self.0.as_ptr());
-            }
-        }
+    pub fn pending(&self) -> usize {
+        // SAFETY: live channel.
+        usize::try_from(unsafe { sys::Tcl_OutputBuffered(self.0.as_ptr()) }).unwrap_or(0)
     }
 
     /// Reads bytes as they are on the channel; 0 at the end.
     ///
     /// # Errors
     /// `PGSQLITE CHANNEL READ`.
-    pub fn read(self, buffer: &mut [u8]) -> CmdResult<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> CmdResult<usize> {
         // SAFETY: live channel.
         let n = unsafe { sys::read(self.0.as_ptr(), buffer) };
         usize::try_from(n).map_err(|_| {
@@ -355,7 +415,7 @@ impl Channel {
     ///
     /// # Errors
     /// `PGSQLITE CHANNEL WRITE`.
-    pub fn write(self, bytes: &[u8]) -> CmdResult<()> {
+    pub fn write(&self, bytes: &[u8]) -> CmdResult<()> {
         // SAFETY: live channel.
         let n = unsafe { sys::write(self.0.as_ptr(), bytes) };
         if n < 0 {
@@ -364,16 +424,6 @@ impl Channel {
             return Err(Failure::new(message, &code).into());
         }
         Ok(())
-    }
-}
-
-/// A channel that cannot close meanwhile: see [`Channel::hold`].
-pub struct Held(Channel);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: gives back the reference of `hold`; the last one closes the channel.
-        unsafe { sys::Tcl_UnregisterChannel(std::ptr::null_mut(), self.0.0.as_ptr()) };
     }
 }
 

@@ -39,7 +39,7 @@ struct Entry {
     /// Lives at least as long as the command; used only while the token says that there is one. (To
     /// preserve it here would keep a deleted interpreter, and with it this command, from ever being
     /// torn down.)
-    interp: Interp,
+    interp: *mut sys::Interp,
     token: Cell<*mut sys::CommandToken>,
     on_delete: RefCell<Option<Box<OnDelete>>>,
 }
@@ -65,22 +65,23 @@ impl Command {
         let name = Obj::empty();
         // SAFETY: the token is cleared when the command is deleted, which is before its interpreter
         // is gone; so both are live; the object is unshared.
-        unsafe { sys::Tcl_GetCommandFullName(self.0.interp.raw(), token, name.raw()) };
+        unsafe { sys::Tcl_GetCommandFullName(self.0.interp, token, name.raw()) };
         Some(name.text_lossy().into_owned())
     }
 
     /// Whether it was registered in this interpreter.
     #[must_use]
     pub fn is_of(&self, interp: Interp) -> bool {
-        self.0.interp == interp
+        self.0.interp == interp.raw()
     }
 
     /// Deletes the command, if it is still there.
     pub fn delete(&self) {
         let token = self.0.token.get();
         if !token.is_null() {
-            // SAFETY: as for full_name.
-            unsafe { sys::Tcl_DeleteCommandFromToken(self.0.interp.raw(), token) };
+            // SAFETY: the token is cleared when the command is deleted, which is before its
+            // interpreter is gone; so both are live.
+            unsafe { sys::Tcl_DeleteCommandFromToken(self.0.interp, token) };
         }
     }
 
@@ -132,7 +133,7 @@ where
     D: FnOnce(Interp) + 'static,
 {
     let running = Rc::clone(object);
-    let run = move |interp, words: &[Obj]| run(interp, &running, words);
+    let run = move |interp: Interp<'_>, words: &[Obj]| run(interp, &running, words);
     let object = Rc::clone(object);
     let internal = name.internal();
     // SAFETY: a NUL byte follows Tcl's strings in memory, and they hold none: NUL is C0 80.
@@ -150,7 +151,7 @@ fn register_with(
     let entry = Rc::new(Entry {
         run,
         object,
-        interp,
+        interp: interp.raw(),
         token: Cell::new(std::ptr::null_mut()),
         on_delete: RefCell::new(on_delete),
     });
@@ -218,8 +219,10 @@ unsafe extern "C" fn deleted(data: *mut c_void) {
         let entry = unsafe { Rc::from_raw(data.cast_const().cast::<Entry>()) };
         entry.token.set(std::ptr::null_mut());
         let on_delete = entry.on_delete.borrow_mut().take();
-        if let Some(on_delete) = on_delete {
-            on_delete(entry.interp);
+        // SAFETY: Tcl deletes a command before it tears its interpreter down.
+        let interp = unsafe { Interp::from_raw(entry.interp) };
+        if let (Some(on_delete), Some(interp)) = (on_delete, interp) {
+            on_delete(interp);
         }
     });
 }
@@ -242,7 +245,7 @@ impl CommandInfo {
     }
 }
 
-impl Interp {
+impl Interp<'_> {
     /// The object whose command is called `name`, resolved from the current namespace; None when
     /// that is another command, or none.
     #[must_use]

@@ -5,22 +5,23 @@ use super::obj::Obj;
 use super::text;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use tcl_sys as sys;
 
 /// An interpreter, for the duration of a call from Tcl. To keep one for later, use [`InterpRef`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Interp(NonNull<sys::Interp>);
+pub struct Interp<'i>(NonNull<sys::Interp>, PhantomData<&'i sys::Interp>);
 
-impl Interp {
+impl<'i> Interp<'i> {
     /// Wraps the pointer that Tcl gave.
     ///
     /// # Safety
-    /// `raw` is a live interpreter of this thread, and stays so while the value is used.
+    /// `raw` is null or a live interpreter of this thread, whose memory stays valid during `'i`.
     #[must_use]
-    pub unsafe fn from_raw(raw: *mut sys::Interp) -> Option<Interp> {
-        NonNull::new(raw).map(Interp)
+    pub unsafe fn from_raw(raw: *mut sys::Interp) -> Option<Interp<'i>> {
+        NonNull::new(raw).map(|raw| Interp(raw, PhantomData))
     }
 
     /// The raw pointer.
@@ -296,14 +297,14 @@ pub(super) fn c_string(text: &str) -> CmdResult<CString> {
 pub struct InterpRef(Rc<Life>);
 
 /// The interpreter, until it is torn down.
-struct Life(Cell<Option<Interp>>);
+struct Life(Cell<*mut sys::Interp>);
 
 const LIFE: &CStr = c"pgsqlite_life";
 
 unsafe extern "C" fn torn_down(data: *mut c_void, _interp: *mut sys::Interp) {
     // SAFETY: the reference that `InterpRef::new` leaked; Tcl calls this once.
     let life = unsafe { Rc::from_raw(data.cast_const().cast::<Life>()) };
-    life.0.set(None);
+    life.0.set(std::ptr::null_mut());
 }
 
 impl InterpRef {
@@ -314,7 +315,7 @@ impl InterpRef {
         unsafe {
             let raw = sys::Tcl_GetAssocData(interp.raw(), LIFE.as_ptr(), std::ptr::null_mut());
             if raw.is_null() {
-                let life = Rc::new(Life(Cell::new(Some(interp))));
+                let life = Rc::new(Life(Cell::new(interp.raw())));
                 let data = Rc::into_raw(Rc::clone(&life)).cast_mut().cast();
                 sys::Tcl_SetAssocData(interp.raw(), LIFE.as_ptr(), Some(torn_down), data);
                 return InterpRef(life);
@@ -328,31 +329,34 @@ impl InterpRef {
     /// Whether it is this interpreter, which may be one that is being deleted.
     #[must_use]
     pub fn is(&self, interp: Interp) -> bool {
-        self.0.0.get() == Some(interp)
+        self.0.0.get() == interp.raw()
     }
 
-    /// The interpreter, unless it has been deleted.
+    /// The interpreter, unless it has been deleted. Who runs scripts with it preserves it
+    /// ([`Preserved`]).
     #[must_use]
-    pub fn get(&self) -> Option<Interp> {
-        self.0.0.get().filter(|interp| !interp.is_deleted())
+    pub fn get(&self) -> Option<Interp<'_>> {
+        // SAFETY: live, since it is null once the interpreter is torn down.
+        let interp = unsafe { Interp::from_raw(self.0.0.get()) };
+        interp.filter(|interp| !interp.is_deleted())
     }
 }
 
 /// Keeps an interpreter's memory valid until dropped, though a script may delete it meanwhile. For
 /// the duration of a call: while it is held, a deleted interpreter is not torn down.
-pub struct Preserved(Interp);
+pub struct Preserved<'i>(Interp<'i>);
 
-impl Preserved {
+impl<'i> Preserved<'i> {
     /// Preserves `interp`.
     #[must_use]
-    pub fn new(interp: Interp) -> Preserved {
+    pub fn new(interp: Interp<'i>) -> Preserved<'i> {
         // SAFETY: live interpreter.
         unsafe { sys::Tcl_Preserve(interp.raw().cast()) };
         Preserved(interp)
     }
 }
 
-impl Drop for Preserved {
+impl Drop for Preserved<'_> {
     fn drop(&mut self) {
         // SAFETY: balances the Tcl_Preserve of new().
         unsafe { sys::Tcl_Release(self.0.raw().cast()) };

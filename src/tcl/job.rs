@@ -7,7 +7,7 @@
 use super::error::{CmdResult, Exception, Failure};
 use super::guard;
 use super::interp::Interp;
-use super::mailbox::{self, Sender};
+use super::mailbox::{self, Fold, Sender};
 use super::serve::{self, Ended};
 use super::{exit, obj::Obj};
 use crate::limits::JOB_CLOSE_MS;
@@ -44,10 +44,19 @@ enum Message<E, T> {
     Done(Result<T, Failure>),
 }
 
+impl<E: Fold, T> Fold for Message<E, T> {
+    fn fold(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Message::Event(event), Message::Event(next)) => event.fold(next).map(Message::Event),
+            (_, next) => Some(next),
+        }
+    }
+}
+
 /// How the work tells of events.
 pub struct Teller<E, T>(Sender<Message<E, T>>);
 
-impl<E: Send, T: Send> Teller<E, T> {
+impl<E: Fold + Send, T: Send> Teller<E, T> {
     /// Tells of an event.
     pub fn tell(&self, event: E) {
         self.0.send(Message::Event(event));
@@ -66,7 +75,7 @@ pub fn run<E, T, W>(
     heard: impl Fn(Interp, E) -> CmdResult<()> + 'static,
 ) -> CmdResult<T>
 where
-    E: Send + 'static,
+    E: Fold + Send + 'static,
     T: Send + 'static,
     W: FnOnce(&AtomicBool, &Teller<E, T>) -> Result<T, Failure> + Send + 'static,
 {
@@ -109,7 +118,7 @@ fn start<E, T, W>(
     sender: Sender<Message<E, T>>,
 ) -> Result<Job, Failure>
 where
-    E: Send + 'static,
+    E: Fold + Send + 'static,
     T: Send + 'static,
     W: FnOnce(&AtomicBool, &Teller<E, T>) -> Result<T, Failure> + Send + 'static,
 {
@@ -130,7 +139,7 @@ where
     }
 }
 
-impl Interp {
+impl Interp<'_> {
     /// An exception that stays what it is while other scripts run: the error that the interpreter
     /// holds becomes one of ours.
     pub fn keep(self, exception: Exception) -> Exception {

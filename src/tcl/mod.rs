@@ -19,6 +19,7 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod guard;
+mod hold;
 pub mod interp;
 pub mod job;
 pub mod mailbox;

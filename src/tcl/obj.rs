@@ -137,7 +137,7 @@ impl Obj {
     #[must_use]
     pub fn dict<S: AsRef<str>>(entries: impl IntoIterator<Item = (S, Obj)>) -> Obj {
         // SAFETY: a new object, held at once; nobody shares it while it is filled.
-        let dict = unsafe { Obj::hold(sys::Tcl_NewDictObj()) };
+        let mut dict = unsafe { Obj::hold(sys::Tcl_NewDictObj()) };
         for (key, value) in entries {
             dict.dict_put(&Obj::text(key.as_ref()), &value);
         }
@@ -145,7 +145,7 @@ impl Obj {
     }
 
     /// Sets a key of a dict that only this value refers to; on a shared value does nothing.
-    pub fn dict_put(&self, key: &Obj, value: &Obj) {
+    pub fn dict_put(&mut self, key: &Obj, value: &Obj) {
         // SAFETY: live objects; Tcl panics on a shared dict, which is refused here.
         unsafe {
             if !sys::is_shared(self.raw()) {
@@ -155,7 +155,7 @@ impl Obj {
     }
 
     /// Appends to a list that only this value refers to; on a shared value does nothing.
-    pub fn list_push(&self, element: &Obj) {
+    pub fn list_push(&mut self, element: &Obj) {
         // SAFETY: live objects; Tcl panics on a shared list, which is refused here.
         unsafe {
             if !sys::is_shared(self.raw()) {
@@ -202,12 +202,13 @@ impl Obj {
         text::to_utf8_lossy(self.internal())
     }
 
-    /// The bytes of a byte array; None when the value is no sequence of bytes (Tcl 9 only: 8.6
-    /// takes each character's low byte).
+    /// A copy of the bytes of a byte array; None when the value is no sequence of bytes (Tcl 9
+    /// only: 8.6 takes each character's low byte). A copy, since reading the same value as a list
+    /// or a number frees the bytes.
     #[must_use]
-    pub fn as_bytes(&self) -> Option<&[u8]> {
-        // SAFETY: as for internal().
-        unsafe { sys::byte_array(self.raw()) }
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        // SAFETY: the object lives, and nothing reads it in another way before the copy is made.
+        unsafe { sys::byte_array(self.raw()).map(<[u8]>::to_vec) }
     }
 
     /// The integer.

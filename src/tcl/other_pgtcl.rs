@@ -5,7 +5,7 @@
 //! its connections are handed to ours. A connection is kept from closing while it is in use here
 //! (its channel is held); a result is copied.
 
-use super::channel::{Channel, Held};
+use super::channel::Channel;
 use super::error::{CmdResult, Failure};
 use super::interp::Interp;
 use super::obj::Obj;
@@ -86,7 +86,7 @@ fn file_of<'a>(address: *const c_void) -> Option<&'a CStr> {
 /// A connection of the other Pgtcl, kept from closing while this lives.
 pub struct Lent {
     conn: Conn,
-    _channel: Held,
+    _channel: Channel,
 }
 
 impl Lent {
@@ -106,11 +106,10 @@ pub fn connection(interp: Interp, name: &Obj) -> CmdResult<Option<Lent>> {
     let Some(library) = Library::of(interp) else { return Ok(None) };
     let Some(raw) = library.get(interp, c"PgGetConnectionId", name)? else { return Ok(None) };
     let Some(channel) = Channel::lookup(interp, name) else { return Ok(None) };
-    let held = channel.hold();
     // SAFETY: a connection of the same libpq on this thread; its channel, which is held as long as
     // the value lives, finishes it only when it closes.
     let conn = unsafe { Conn::borrow_raw(raw) };
-    Ok(Some(Lent { conn, _channel: held }))
+    Ok(Some(Lent { conn, _channel: channel }))
 }
 
 /// A copy of the result that `name` means to another Pgtcl; None as of [`connection`].

@@ -1,21 +1,31 @@
 //! The interpreter as [`crate::sqlite::handle`] sees it, and the handle behind a word of a command.
 
-use super::command::{self, Command};
-use super::error::CmdResult;
-use super::interp::{Interp, InterpRef};
+use super::error::{CmdResult, Exception, Failure};
+use super::hold;
+use super::interp::Interp;
 use super::obj::Obj;
-use crate::sqlite::Db;
-use crate::sqlite::handle::{self, Hold, Host};
-use std::cell::{Cell, RefCell};
+use crate::sqlite::handle::{self, Host};
 use std::ffi::c_void;
-use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use tcl_sys as sys;
 
-struct TclHost(Interp);
+struct TclHost<'i>(Interp<'i>);
+
+/// Keeps a handle's data, whatever a script does to its command.
+pub struct Hold(hold::Hold);
+
+// SAFETY: the owner's deleteProc, which frees the data, does not run while the hold lives.
+unsafe impl handle::Hold for Hold {
+    fn deleted(&self) -> &AtomicBool {
+        self.0.deleted()
+    }
+}
 
 // SAFETY: commands are asked of the interpreter itself, which belongs to this thread, as Interp is
 // not Send.
-unsafe impl Host for TclHost {
+unsafe impl Host for TclHost<'_> {
+    type Hold = Hold;
+
     fn interp(&self) -> *const c_void {
         self.0.address()
     }
@@ -23,6 +33,10 @@ unsafe impl Host for TclHost {
     fn command(&mut self, name: &str) -> Option<handle::Command> {
         let info = self.0.command_info(&Obj::text(name))?;
         Some(handle::Command { proc: info.obj_proc, data: info.client_data })
+    }
+
+    fn hold(&mut self, name: &str, on_delete: impl Fn() + 'static) -> Option<Hold> {
+        hold::Hold::new(self.0, name, on_delete).map(Hold)
     }
 
     fn eval(&mut self, words: &[&str]) -> Result<String, String> {
@@ -43,14 +57,24 @@ unsafe impl Host for TclHost {
     }
 }
 
-/// The connection behind the `sqlite3` command that `name` names, borrowed: recover it again after
-/// every script.
+/// A connection whose handle stays while this lives, also when a script deletes its command: see
+/// [`handle::Held`].
+pub type Held = handle::Held<Hold>;
+
+/// The connection behind the `sqlite3` command that `name` names, held.
 ///
 /// # Errors
 /// `PGSQLITE HANDLE REASON name X`; text that has no UTF-8 form.
-pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
+pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Held> {
     let name = name.as_text()?;
     Ok(handle::recover(&mut TclHost(interp), &name)?)
+}
+
+/// The error of `work` during which a script has deleted its handle.
+pub fn closed_during(handle: &Obj, work: &str) -> Exception {
+    let name = handle.text_lossy();
+    let message = format!("the sqlite3 handle \"{name}\" was closed during {work}");
+    Failure::new(message, &["PGSQLITE", "HANDLE", "CLOSED", "name", &name]).into()
 }
 
 /// The full name of the handle that `name` names, behind imports and aliases: for later, from
@@ -59,98 +83,9 @@ pub fn recover(interp: Interp, name: &Obj) -> CmdResult<Db> {
 /// # Errors
 /// As [`recover`].
 pub fn full_name(interp: Interp, name: &Obj) -> CmdResult {
-    let (_, own_name) = handle::resolve(&mut TclHost(interp), &name.as_text()?)?;
+    let own_name = handle::own_name(&mut TclHost(interp), &name.as_text()?)?;
     let found = TclHost(interp).eval(&["::namespace", "which", "-command", &own_name]);
     Ok(Obj::text(found.ok().filter(|found| !found.is_empty()).as_deref().unwrap_or(&own_name)))
-}
-
-/// A connection on which a script may run while statements of ours are alive, as a progress
-/// callback does. The script may delete the handle: SQLite then cannot close the connection, so the
-/// last of us does.
-pub struct Watched {
-    hold: Option<Hold>,
-    interp: InterpRef,
-    watch: Rc<Watch>,
-    trace: Command,
-}
-
-/// What the command trace has seen.
-struct Watch {
-    db: Db,
-    name: RefCell<Obj>,
-    deleted: Cell<bool>,
-}
-
-impl Watched {
-    /// The connection, as long as no other script than the callbacks runs.
-    #[must_use]
-    pub fn db(&self) -> &Db {
-        &self.watch.db
-    }
-
-    /// Whether a script has deleted the handle.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.watch.deleted.get()
-    }
-}
-
-/// As [`recover`], for work during which scripts run.
-///
-/// # Errors
-/// As [`recover`].
-pub fn recover_watched(interp: Interp, name: &Obj) -> CmdResult<Watched> {
-    let (db, own_name) = handle::resolve(&mut TclHost(interp), &name.as_text()?)?;
-    let watch =
-        Rc::new(Watch { db, name: RefCell::new(Obj::text(&own_name)), deleted: Cell::new(false) });
-    let seen = Rc::clone(&watch);
-    let address = Rc::as_ptr(&watch).addr();
-    let command =
-        command::register(interp, &format!("::pgsqlite::watch_{address:x}"), move |_, words| {
-            match words {
-                [_, _, new, operation] if operation.internal() == b"rename" => {
-                    seen.name.replace(new.clone());
-                }
-                _ => {
-                    // The handle is still there now, and freed next, with all that its hooks need.
-                    handle::forget_owner(&seen.db);
-                    seen.deleted.set(true);
-                }
-            }
-            Ok(Obj::empty().into())
-        })?;
-    let (hold, interp_ref) = (Some(Hold::on(&watch.db)?), InterpRef::new(interp));
-    let watched = Watched { hold, interp: interp_ref, watch, trace: command };
-    watched.trace_command(interp, "add");
-    Ok(watched)
-}
-
-impl Watched {
-    fn trace_command(&self, interp: Interp, verb: &str) {
-        let name = self.watch.name.borrow().text_lossy().into_owned();
-        let Some(command) = self.trace.full_name() else { return };
-        let words = ["::trace", verb, "command", &name, "rename delete", &command];
-        let _ = TclHost(interp).eval(&words);
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        match self.hold.take() {
-            Some(hold) if self.is_closed() => {
-                // SAFETY: the trace saw the deletion while `hold` kept the connection open; the
-                // work is over, so that no other statement is alive any more.
-                unsafe { handle::close_abandoned(&self.watch.db, hold) };
-            }
-            hold => {
-                drop(hold);
-                if let Some(interp) = self.interp.get() {
-                    self.trace_command(interp, "remove");
-                }
-            }
-        }
-        self.trace.delete();
-    }
 }
 
 /// Makes the SQLite of the `sqlite3` package available, for connections of our own. Requires that

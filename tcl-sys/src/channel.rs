@@ -17,6 +17,7 @@ tcl_fn! {
     227 => fn Tcl_SetErrno(errno: c_int);
     252 => fn Tcl_UnregisterChannel(interp: *mut Interp, chan: *mut ChannelToken) -> c_int;
     414 => fn Tcl_IsChannelRegistered(interp: *mut Interp, chan: *mut ChannelToken) -> c_int;
+    479 => fn Tcl_OutputBuffered(chan: *mut ChannelToken) -> c_int;
     562 => fn Tcl_SetChannelErrorInterp(interp: *mut Interp, message: *mut Obj);
     564 => fn Tcl_SetChannelError(chan: *mut ChannelToken, message: *mut Obj);
 }

@@ -10,6 +10,7 @@ tcl_fn! {
     159 => fn Tcl_GetCommandInfo(interp: *mut Interp, name: *const c_char, info: *mut CmdInfo) -> c_int;
     516 => fn Tcl_GetCommandFromObj(interp: *mut Interp, name: *mut Obj) -> *mut CommandToken;
     484 => fn Tcl_GetCommandInfoFromToken(token: *mut CommandToken, info: *mut CmdInfo) -> c_int;
+    485 => fn Tcl_SetCommandInfoFromToken(token: *mut CommandToken, info: *const CmdInfo) -> c_int;
     517 => fn Tcl_GetCommandFullName(interp: *mut Interp, token: *mut CommandToken, obj: *mut Obj);
     583 => fn Tcl_NRCreateCommand(interp: *mut Interp, name: *const c_char, proc_: ObjCmdProc, nre: ObjCmdProc, data: *mut c_void, delete: Option<CmdDeleteProc>) -> *mut CommandToken;
     588 => fn Tcl_NRCallObjProc(interp: *mut Interp, proc_: ObjCmdProc, data: *mut c_void, objc: c_int, objv: *const *mut Obj) -> c_int;

@@ -123,7 +123,8 @@ pub unsafe fn byte_array<'a>(obj: *mut Obj) -> Option<&'a [u8]> {
             (p, n as usize)
         }
     );
-    // SAFETY: as for string_bytes.
+    // SAFETY: Tcl's own pointer and length, good as long as the object's bytes are not read in
+    // another form, which is the caller's care.
     if p.is_null() { None } else { Some(unsafe { slice::from_raw_parts(p, n) }) }
 }
 

@@ -4,33 +4,23 @@
 //! _time _unchanged _key ...` where the line has them) and the table's columns. NULL and unchanged
 //! columns are absent. Escapes are decoded; `_unchanged` and `_key` are Tcl lists.
 //!
-//! A table may have a column called as a pseudo-column is. The name then means the pseudo-column,
-//! and the element `_columns` holds all columns as a list of names and values.
+//! A table may have a column called as a pseudo-column is, or `_columns`. That one is no element
+//! then: the element `_columns` holds all columns as a list of names and values.
 
 use crate::tcl::{CmdResult, Interp, Obj};
-use deltaflood::{Change, Text, pairs};
+use deltaflood::{Change, PSEUDO_COLUMNS, Text, pairs};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Names of the pseudo-columns: no column can have them as an element.
-const PSEUDO: [&[u8]; 16] = [
-    b"_c",
-    b"_s",
-    b"_table",
-    b"_schema",
-    b"_qualified_table",
-    b"_xid",
-    b"_lsn",
-    b"_time",
-    b"_unchanged",
-    b"_oid",
-    b"_key",
-    b"_lines",
-    b"_crc",
-    b"_chain",
-    b"_commit_crc",
-    b"_action",
-];
+/// The element that holds all columns, where one of them cannot be an element of its own.
+pub const ALL: &str = "_columns";
+
+/// Whether a column of this name cannot be an element: the name means something else.
+fn is_taken(name: Text<'_>) -> bool {
+    let raw = name.raw();
+    raw.first() == Some(&b'_')
+        && PSEUDO_COLUMNS.iter().chain([&ALL]).any(|taken| taken.as_bytes() == raw)
+}
 
 /// Column names kept as values; beyond this the memory of them begins anew.
 const NAMES_MAX: usize = 4096;
@@ -76,7 +66,7 @@ pub fn elements(
         if !in_head && !wanted(name) {
             continue;
         }
-        if !in_head && name.raw().first() == Some(&b'_') && PSEUDO.contains(&name.raw()) {
+        if !in_head && is_taken(name) {
             hidden = true;
             continue;
         }
@@ -92,7 +82,7 @@ pub fn elements(
             all.push(names.get(name));
             all.push(Obj::utf8(&value.decode()));
         }
-        elements.push((Obj::text("_columns"), Obj::list(&all)));
+        elements.push((Obj::text(ALL), Obj::list(&all)));
     }
     Ok(elements)
 }

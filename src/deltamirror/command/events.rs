@@ -6,6 +6,7 @@ use crate::deltamirror::state::StreamState;
 use crate::deltamirror::{Applied, Counts, Ended, Event, FollowStatus, MirrorStatus};
 use crate::deltastream::command::lsn_value;
 use crate::tcl::callback::{Callback, Report};
+use crate::tcl::mailbox::Fold;
 use crate::tcl::{Interp, Obj};
 use deltaflood::Lsn;
 
@@ -16,6 +17,24 @@ pub(super) enum Told {
     Retrying { why: Report, after_ms: u64 },
     Ended,
     Failed { why: Report },
+}
+
+impl Fold for Told {
+    fn fold(&mut self, next: Told) -> Option<Told> {
+        match (self, next) {
+            (
+                Told::Applied { position, lsn, transactions, changes, errors },
+                Told::Applied { position: to, lsn: at, transactions: t, changes: c, errors: e },
+            ) => {
+                (*position, *lsn) = (to, at);
+                *transactions += t;
+                *changes += c;
+                *errors += e;
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
 }
 
 impl From<Event> for Told {

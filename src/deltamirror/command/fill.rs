@@ -2,7 +2,8 @@
 
 use crate::deltamirror::{Error, Filled, InitOptions, Progress, StreamSource, connection, init};
 use crate::libpq::Conninfo;
-use crate::tcl::sqlite_host::{self, Watched};
+use crate::tcl::mailbox::Fold;
+use crate::tcl::sqlite_host::{self, Held};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -51,6 +52,21 @@ pub(super) enum Step {
     Ready { table: String, rows: u64 },
 }
 
+impl Fold for Step {
+    fn fold(&mut self, next: Step) -> Option<Step> {
+        match (&mut *self, next) {
+            (Step::Waiting { .. }, next @ Step::Waiting { .. }) => *self = next,
+            (Step::Rows { table, rows }, Step::Rows { table: same, rows: more })
+                if *table == same =>
+            {
+                *rows = more;
+            }
+            (_, next) => return Some(next),
+        }
+        None
+    }
+}
+
 impl From<&Progress<'_>> for Step {
     fn from(progress: &Progress<'_>) -> Step {
         match *progress {
@@ -92,13 +108,13 @@ pub(super) fn init_handle(
     words: &[Obj],
 ) -> CmdResult {
     let filling = Filling::new(interp, &Options::parse(words, &OPTIONS)?)?;
-    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let held = sqlite_host::recover(interp, handle)?;
     let stop = AtomicBool::new(false);
     let raised: RefCell<Option<Exception>> = RefCell::new(None);
     let mut progress = |progress: &Progress<'_>| {
         let Some(callback) = &filling.progress else { return };
         let called = call(interp, callback, &progress.into());
-        if called.is_err() || watched.is_closed() || interp.is_deleted() {
+        if called.is_err() || held.is_closed() || interp.is_deleted() {
             stop.store(true, Ordering::Relaxed);
         }
         if let Err(exception) = called {
@@ -106,22 +122,18 @@ pub(super) fn init_handle(
         }
     };
     let options = &filling.options;
-    let filled = init(watched.db(), &filling.conninfo, source, options, &stop, &mut progress);
+    let filled = init(held.db(), &filling.conninfo, source, options, &stop, &mut progress);
     match (filled, raised.take()) {
-        (Ok(filled), None) if !watched.is_closed() => Ok(filled_dict(&filled)),
-        (Ok(_), raised) => Err(why(Error::Stopped, raised, &watched, handle)),
-        (Err(error), raised) => Err(why(error, raised, &watched, handle)),
+        (Ok(filled), None) if !held.is_closed() => Ok(filled_dict(&filled)),
+        (Ok(_), raised) => Err(why(Error::Stopped, raised, &held, handle)),
+        (Err(error), raised) => Err(why(error, raised, &held, handle)),
     }
 }
 
 /// The error to report: the callback's own, the handle's end, or the init's.
-fn why(error: Error, raised: Option<Exception>, watched: &Watched, handle: &Obj) -> Exception {
+fn why(error: Error, raised: Option<Exception>, held: &Held, handle: &Obj) -> Exception {
     match (error, raised) {
-        (_, _) if watched.is_closed() => {
-            let name = handle.text_lossy();
-            let message = format!("the sqlite3 handle \"{name}\" was closed during the init");
-            Failure::new(message, &["PGSQLITE", "HANDLE", "CLOSED", "name", &name]).into()
-        }
+        (_, _) if held.is_closed() => sqlite_host::closed_during(handle, "the init"),
         (Error::Stopped, Some(failure @ Exception::Failure(_))) => failure,
         (error, _) => error.into(),
     }

@@ -12,7 +12,6 @@ use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, sqli
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 
 const METHODS: &[(&str, Method<Mirror>)] =
     &[("init", init), ("apply", apply), ("start", start), ("stop", stop), ("status", tell_status)];
@@ -128,16 +127,18 @@ fn init(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exce
 
 fn apply(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let until = until(&Options::parse(words, &["-until"])?)?;
-    let db = sqlite_host::recover(interp, &mirror.handle)?;
-    let never = AtomicBool::new(false);
-    let applied = apply_stream(&db, &mirror.source, until, mirror.applying, &never)?;
-    Ok(applied_dict(&applied).into())
+    let held = sqlite_host::recover(interp, &mirror.handle)?;
+    let applied = apply_stream(held.db(), &mirror.source, until, mirror.applying, held.closed());
+    if held.is_closed() {
+        return Err(sqlite_host::closed_during(&mirror.handle, "the apply"));
+    }
+    Ok(applied_dict(&applied?).into())
 }
 
 fn start(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(words, &["-command"])?;
     let callback = Callback::new(options.get("-command"));
-    let Some(file) = sqlite_host::recover(interp, &mirror.handle)?.file() else {
+    let Some(file) = sqlite_host::recover(interp, &mirror.handle)?.db().file() else {
         return Err(Error::NoFile.into());
     };
     let source = mirror.source.clone();
@@ -155,7 +156,7 @@ fn stop(mirror: &Rc<Mirror>, _: Interp, words: &[Obj]) -> Result<Flow, Exception
 
 fn tell_status(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [] = words else { return Err(usage("mirror status")) };
-    let db = sqlite_host::recover(interp, &mirror.handle)?;
-    let known = status(&db, Some(&mirror.source))?;
+    let held = sqlite_host::recover(interp, &mirror.handle)?;
+    let known = status(held.db(), Some(&mirror.source))?;
     Ok(status_dict(&known, mirror.follow.status().as_ref()).into())
 }

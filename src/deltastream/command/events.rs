@@ -2,9 +2,9 @@
 
 use crate::daystream::command::position_value;
 use crate::daystream::{Compressed, Position, heartbeat};
-use crate::deltastream::{Event, Listener, Sending, Status};
+use crate::deltastream::{Event, Listener, Sending, Status, Waiting};
 use crate::tcl::callback::{Callback, Report};
-use crate::tcl::mailbox::Sender;
+use crate::tcl::mailbox::{Fold, Sender};
 use crate::tcl::{Interp, Obj};
 use deltaflood::Lsn;
 
@@ -20,6 +20,30 @@ pub(crate) enum Told {
     NotCompressed { why: Report },
     Ended,
     Failed { why: Report },
+}
+
+impl Fold for Waiting {
+    fn fold(&mut self, next: Waiting) -> Option<Waiting> {
+        *self = next;
+        None
+    }
+}
+
+impl Fold for Told {
+    fn fold(&mut self, next: Told) -> Option<Told> {
+        match (self, next) {
+            (
+                Told::Transactions { count, lines, position, lsn, time_us },
+                Told::Transactions { count: c, lines: l, position: to, lsn: at, time_us: time },
+            ) => {
+                *count += c;
+                *lines += l;
+                (*position, *lsn, *time_us) = (to, at, time);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
 }
 
 impl Told {

@@ -10,17 +10,22 @@ use std::borrow::Cow;
 /// Bytes read or written at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Are the channel's bytes UTF-8?
-fn is_plain(interp: Interp, name: &Obj) -> CmdResult<bool> {
+/// The encoding of the channel's bytes.
+fn encoding(interp: Interp, name: &Obj) -> CmdResult {
     let words = [Obj::text("::fconfigure"), name.clone(), Obj::text("-encoding")];
     let encoding = interp.call(&words)?;
     interp.reset_result();
-    Ok(matches!(&*encoding.text_lossy(), "utf-8" | "binary"))
+    Ok(encoding)
+}
+
+/// Are bytes of this encoding UTF-8?
+fn is_utf8(encoding: &Obj) -> bool {
+    matches!(&*encoding.text_lossy(), "utf-8" | "binary")
 }
 
 /// Lines of a channel that is open for reading.
-pub(super) struct LineReader {
-    interp: Interp,
+pub(super) struct LineReader<'i> {
+    interp: Interp<'i>,
     /// Looked up for each chunk: a script may have closed it since.
     name: Obj,
     plain: bool,
@@ -30,10 +35,10 @@ pub(super) struct LineReader {
     ended: bool,
 }
 
-impl LineReader {
+impl<'i> LineReader<'i> {
     /// # Errors
     /// No such channel, or it is not open for reading.
-    pub(super) fn open(interp: Interp, name: &Obj) -> CmdResult<LineReader> {
+    pub(super) fn open(interp: Interp<'i>, name: &Obj) -> CmdResult<LineReader<'i>> {
         let (_, access) = Channel::find(interp, name)?;
         if !access.read {
             let word = name.text_lossy();
@@ -43,7 +48,7 @@ impl LineReader {
         Ok(LineReader {
             interp,
             name: name.clone(),
-            plain: is_plain(interp, name)?,
+            plain: is_utf8(&encoding(interp, name)?),
             buffer: Vec::new(),
             at: 0,
             ended: false,
@@ -165,26 +170,29 @@ fn kept(interp: Interp, exception: Exception) -> Exception {
 }
 
 /// Lines to a channel that is open for writing.
-pub(super) struct LineWriter {
-    interp: Interp,
+pub(super) struct LineWriter<'i> {
+    interp: Interp<'i>,
     /// Looked up for each chunk: a script may have closed it since.
     name: Obj,
-    plain: bool,
+    /// The channel's encoding, where Tcl converts.
+    encoding: Option<Obj>,
     buffer: Vec<u8>,
+    /// Lines that were handed to Tcl.
+    lines: u64,
 }
 
-impl LineWriter {
+impl<'i> LineWriter<'i> {
     /// # Errors
     /// No such channel, or it is not open for writing.
-    pub(super) fn open(interp: Interp, name: &Obj) -> CmdResult<LineWriter> {
+    pub(super) fn open(interp: Interp<'i>, name: &Obj) -> CmdResult<LineWriter<'i>> {
         let (_, access) = Channel::find(interp, name)?;
         if !access.write {
             let word = name.text_lossy();
             let message = format!("channel \"{word}\" wasn't opened for writing");
             return Err(Failure::new(message, &["PGSQLITE", "CHANNEL", "NOTWRITABLE"]).into());
         }
-        let plain = is_plain(interp, name)?;
-        Ok(LineWriter { interp, name: name.clone(), plain, buffer: Vec::new() })
+        let encoding = Some(encoding(interp, name)?).filter(|encoding| !is_utf8(encoding));
+        Ok(LineWriter { interp, name: name.clone(), encoding, buffer: Vec::new(), lines: 0 })
     }
 
     /// Writes a line with its end; it may wait in memory until [`LineWriter::finish`].
@@ -201,16 +209,53 @@ impl LineWriter {
     /// # Errors
     /// The channel's.
     pub(super) fn finish(&mut self) -> CmdResult<()> {
-        let written = if self.plain {
-            let (channel, _) = Channel::find(self.interp, &self.name)?;
-            channel.write(&self.buffer)
-        } else {
-            let words = [Obj::text("::puts"), Obj::text("-nonewline"), self.name.clone()];
-            let words: Vec<Obj> = words.into_iter().chain([Obj::utf8(&self.buffer)]).collect();
-            let put = self.interp.call(&words).map(|_| ());
-            put.map_err(|exception| coded(self.interp, exception, "WRITE"))
+        let written = match self.encoding.clone() {
+            None => {
+                let (channel, _) = Channel::find(self.interp, &self.name)?;
+                channel.write(&self.buffer)
+            }
+            Some(encoding) => self.put(&encoding),
         };
+        self.lines += memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
         self.buffer.clear();
         written
+    }
+
+    /// Has Tcl convert and write.
+    fn put(&self, encoding: &Obj) -> CmdResult<()> {
+        let text = Obj::utf8(&self.buffer);
+        self.check(encoding, &text)?;
+        let words = ["::puts", "-nonewline"].map(Obj::text);
+        let words: Vec<Obj> = words.into_iter().chain([self.name.clone(), text]).collect();
+        let put = self.interp.call(&words).map(|_| ());
+        put.map_err(|exception| coded(self.interp, exception, "WRITE"))
+    }
+
+    /// # Errors
+    /// `CHANNEL ENCODING` for text that the encoding has no bytes for: Tcl would write something
+    /// else in its place, and say nothing.
+    fn check(&self, encoding: &Obj, text: &Obj) -> CmdResult<()> {
+        let convert = |way, what: &Obj| {
+            let words = [Obj::text("::encoding"), Obj::text(way), encoding.clone(), what.clone()];
+            self.interp.call(&words)
+        };
+        let (written, back) = (text.text_lossy(), convert("convertto", text));
+        let back = back.and_then(|bytes| convert("convertfrom", &bytes));
+        self.interp.reset_result();
+        let back = back.unwrap_or_else(|_| Obj::empty());
+        if *back.text_lossy() == *written {
+            return Ok(());
+        }
+        let back = back.text_lossy();
+        let same = written.chars().zip(back.chars()).take_while(|(one, other)| one == other);
+        let line = self.lines + 1 + same.filter(|(one, _)| *one == '\n').count() as u64;
+        let (line, name) = (line.to_string(), encoding.text_lossy());
+        let message = format!(
+            "line {line} has a character that the channel's encoding {name} has not: write with \
+             `fconfigure {} -encoding utf-8`",
+            self.name.text_lossy()
+        );
+        let code = ["PGSQLITE", "CHANNEL", "ENCODING", "line", &line, "encoding", &name];
+        Err(Failure::new(message, &code).into())
     }
 }

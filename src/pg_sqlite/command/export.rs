@@ -41,24 +41,25 @@ pub(super) fn export(interp: Interp, handle: &Obj, words: &[Obj]) -> Result<Flow
     let calls = Calls::new(interp, progress, poll)?;
     let sql = sql.as_text()?;
 
-    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let held = sqlite_host::recover(interp, handle)?;
     let stopped: RefCell<Option<Exception>> = RefCell::new(None);
-    let mut heard = |rows| calls.heard(interp, &watched, rows, &stopped);
+    let mut heard = |rows| calls.heard(interp, &held, rows, &stopped);
     let export = Export {
         table,
         columns: columns.transpose()?,
         progress_every: calls.every(),
         progress: Some(&mut heard),
+        stop: Some(held.closed()),
     };
     let outcome = match other_pgtcl::connection(interp, connection)? {
-        Some(lent) => export.run(watched.db(), &sql, lent.conn()),
+        Some(lent) => export.run(held.db(), &sql, lent.conn()),
         None => pgtcl::connection(interp, connection)?.lend(|lent| match lent {
-            Lent::Alone(conn) => export.run(watched.db(), &sql, conn),
-            Lent::Shared(conn) => export.run(watched.db(), &sql, conn),
+            Lent::Alone(conn) => export.run(held.db(), &sql, conn),
+            Lent::Shared(conn) => export.run(held.db(), &sql, conn),
         })?,
     };
     match outcome {
         Ok(rows) => Ok(rows.into()),
-        Err(error) => Err(why(error, stopped.take(), &watched, handle)),
+        Err(error) => Err(why(error, stopped.take(), &held, handle, "the export")),
     }
 }

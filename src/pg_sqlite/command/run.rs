@@ -3,8 +3,8 @@
 use super::options::{Given, conflict, describe, row_count};
 use crate::pg_sqlite::{self, Error, Import, Imported, Max};
 use crate::sqlite::Db;
-use crate::tcl::sqlite_host::{self, Watched};
-use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, event};
+use crate::tcl::sqlite_host::{self, Held};
+use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj, event};
 use std::cell::RefCell;
 
 /// What is called every so many rows.
@@ -64,12 +64,12 @@ impl Calls {
     pub(super) fn heard(
         &self,
         interp: Interp,
-        watched: &Watched,
+        held: &Held,
         rows: u64,
         stopped: &RefCell<Option<Exception>>,
     ) -> bool {
         let outcome = self.run(interp, rows);
-        let gone = watched.is_closed() || interp.is_deleted();
+        let gone = held.is_closed() || interp.is_deleted();
         match outcome {
             // A `return` in the callback is a normal end of it.
             Ok(()) | Err(Exception::Raised(2)) => !gone,
@@ -92,15 +92,16 @@ pub(super) fn run(
     given: &Given<'_>,
     feed: impl FnOnce(Import<'_>, &Db) -> CmdResult<pg_sqlite::Result<Imported>>,
 ) -> Result<Flow, Exception> {
-    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let held = sqlite_host::recover(interp, handle)?;
     let calls = Calls::new(interp, given.get("-progress"), given.get("-poll_interval"))?;
     let stopped: RefCell<Option<Exception>> = RefCell::new(None);
-    let mut progress = |rows: u64| calls.heard(interp, &watched, rows, &stopped);
-    let mut import = describe(interp, watched.db(), given)?;
+    let mut progress = |rows: u64| calls.heard(interp, &held, rows, &stopped);
+    let mut import = describe(interp, held.db(), given)?;
     import.progress_every = calls.every();
     import.progress = Some(&mut progress);
-    let imported = feed(import, watched.db())?
-        .map_err(|error| why(error, stopped.take(), &watched, handle))?;
+    import.stop = Some(held.closed());
+    let imported = feed(import, held.db())?
+        .map_err(|error| why(error, stopped.take(), &held, handle, "the import"))?;
     if let (Some((_, variable)), Some(max)) = (given.max, imported.max) {
         let max = match max {
             Max::Int(int) => Obj::int(int),
@@ -116,15 +117,12 @@ pub(super) fn run(
 pub(super) fn why(
     error: Error,
     stopped: Option<Exception>,
-    watched: &Watched,
+    held: &Held,
     handle: &Obj,
+    work: &str,
 ) -> Exception {
     match (error, stopped) {
-        (Error::Stopped { .. }, _) if watched.is_closed() => {
-            let name = handle.text_lossy();
-            let message = format!("the sqlite3 handle \"{name}\" was closed during the import");
-            Failure::new(message, &["PGSQLITE", "HANDLE", "CLOSED", "name", &name]).into()
-        }
+        (_, _) if held.is_closed() => sqlite_host::closed_during(handle, work),
         (Error::Stopped { .. }, Some(raised @ (Exception::Raised(1) | Exception::Failure(_)))) => {
             raised
         }

@@ -94,16 +94,16 @@ pub(super) fn write(interp: Interp, handle: &Obj, words: &[Obj]) -> Result<Flow,
         }
         rest = tail;
     }
-    let watched = sqlite_host::recover_watched(interp, handle)?;
+    let held = sqlite_host::recover(interp, handle)?;
     let mut writer = LineWriter::open(interp, channel)?;
     let (mut failed, mut rows) = (None, 0_u64);
-    let outcome = form.run(watched.db(), &sql.as_text()?, &mut |line| {
+    let outcome = form.run(held.db(), &sql.as_text()?, &mut |line| {
         rows += 1;
         let written = writer.write(line);
         if poll.is_some_and(|every| rows % every == 0) {
             event::serve_one(false);
         }
-        if watched.is_closed() || interp.is_deleted() {
+        if held.is_closed() || interp.is_deleted() {
             return Err(Error::Stopped { row: rows });
         }
         written.map_err(|exception| {
@@ -113,7 +113,7 @@ pub(super) fn write(interp: Interp, handle: &Obj, words: &[Obj]) -> Result<Flow,
     });
     match (outcome, failed) {
         (Err(_), Some(exception)) => Err(exception),
-        (Err(error), None) => Err(super::run::why(error, None, &watched, handle)),
+        (Err(error), None) => Err(super::run::why(error, None, &held, handle, "the query")),
         (Ok(rows), _) => {
             writer.finish()?;
             Ok(rows.into())

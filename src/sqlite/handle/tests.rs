@@ -11,8 +11,24 @@ struct Fake {
     origins: HashMap<String, String>,
 }
 
+/// No command of this host is ever held.
+enum Never {}
+
+// SAFETY: there is none.
+unsafe impl Hold for Never {
+    fn deleted(&self) -> &AtomicBool {
+        match *self {}
+    }
+}
+
 // SAFETY: no command of this host is ever genuine, so that no pointer is followed.
 unsafe impl Host for Fake {
+    type Hold = Never;
+
+    fn hold(&mut self, _: &str, _: impl Fn() + 'static) -> Option<Never> {
+        None
+    }
+
     fn interp(&self) -> *const c_void {
         std::ptr::null()
     }
@@ -66,40 +82,4 @@ fn the_table_of_the_installed_library_is_taken_twice() {
     super::super::testing::load_library(c"libsqlite3.so.0").unwrap();
     let library = api::library().unwrap();
     assert!(library.version >= 3_034_001 && !library.source_id.is_empty());
-}
-
-/// Descriptors of this process on `file`.
-fn descriptors(file: &std::path::Path) -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == file)).count()
-}
-
-#[test]
-fn an_abandoned_connection_is_closed_once_whatever_its_owner_called() {
-    super::super::testing::load().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().canonicalize().unwrap().join("x.db");
-    for name in [c"sqlite3_close", c"sqlite3_close_v2"] {
-        let owner = Db::open(&file, crate::sqlite::Access::Create).unwrap();
-        let raw = NonNull::new(owner.raw()).unwrap();
-        std::mem::forget(owner);
-        // SAFETY: open, and closed below only.
-        let db = unsafe { Db::borrow(raw) };
-        db.exec("CREATE TABLE IF NOT EXISTS t (a); BEGIN; INSERT INTO t VALUES (1)").unwrap();
-        let hold = Hold::on(&db).unwrap();
-        // SAFETY: what the owner does, in the library that is loaded already.
-        unsafe {
-            let library = libc::dlopen(c"libsqlite3.so.0".as_ptr(), libc::RTLD_NOW);
-            let close = libc::dlsym(library, name.as_ptr());
-            assert!(!close.is_null());
-            type Close = unsafe extern "C" fn(*mut ffi::sqlite3) -> std::ffi::c_int;
-            std::mem::transmute::<*mut c_void, Close>(close)(raw.as_ptr());
-        }
-        assert!(descriptors(&file) > 0, "held open");
-        // SAFETY: `hold` was alive, and no other statement is.
-        unsafe { close_abandoned(&db, hold) };
-        assert_eq!(descriptors(&file), 0);
-        let db = Db::open(&file, crate::sqlite::Access::Read).unwrap();
-        assert_eq!(db.query_int("SELECT count(*) FROM t", &[]).unwrap(), Some(0), "rolled back");
-    }
 }
