@@ -40,27 +40,46 @@ proc ::audit::append_change {db change} {
     set action [dict get $change _action]
     set table [dict get $change _table]
     if {[dict exists $change _schema]} { set table [dict get $change _schema].$table }
-    set columns [dict filter $change script {name value} { expr {![string match _* $name]} }]
+    # A table may have a column that is called as a pseudo-column is: then all stand in _columns.
+    if {[dict exists $change _columns]} {
+        set columns [dict get $change _columns]
+    } else {
+        set columns [dict remove $change {*}[daystream pseudo]]
+    }
     # What is there already came before a crash that kept us from saying so.
     $db eval {
         INSERT OR IGNORE INTO audit VALUES ($clock, $seq, $at, $xid, $action, $table, $columns)
     }
 }
 
-# Takes what the stream has now: many transactions in one of SQLite's; returns how many.
+# Takes what the stream has now: many transactions in one of SQLite's; returns how many. When
+# reading fails, what is whole before that is kept, and confirmed, before the error is raised.
 proc ::audit::take {db reader {most 1000}} {
     set count 0
-    $db transaction immediate {
-        while {$count < $most && [$reader next change]} {
+    set failed 0
+    $db eval {BEGIN IMMEDIATE; SAVEPOINT one}
+    try {
+        while {$count < $most} {
+            set failed [catch {$reader next change} more info]
+            if {$failed || !$more} break
             switch -- [dict get $change _action] {
-                commit { incr count }
-                message - schema {}
+                commit - message - schema {}
                 default { append_change $db $change }
             }
+            # The last line of a transaction is at the position where the reader is then.
+            if {[list [dict get $change _c] [dict get $change _s]] eq [$reader position]} {
+                $db eval {RELEASE one; SAVEPOINT one}
+                incr count
+            }
         }
+        $db eval {ROLLBACK TO one; COMMIT}
+    } on error {message info} {
+        catch {$db eval ROLLBACK}
+        return -options $info $message
     }
     # Only now: committed here first, confirmed there afterwards.
-    if {$count > 0} { $reader confirm }
+    $reader confirm
+    if {$failed} { return -options $info $more }
     return $count
 }
 

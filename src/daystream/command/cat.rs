@@ -2,7 +2,7 @@
 
 use super::options::{NAMES, Selection};
 use super::walk::{Step, Walk};
-use crate::limits::FOLLOW_POLL_MS;
+use crate::limits::{CAT_END_MS, CAT_PENDING_BYTES_MAX, FOLLOW_POLL_MS};
 use crate::tcl::channel::Channel;
 use crate::tcl::event::{Readable, Timer};
 use crate::tcl::serve::{self, Asked, Ended};
@@ -48,51 +48,80 @@ pub(super) fn cat(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let copy = Copy { walk, channel, confirm, stop };
     loop {
         let ended = copy.run(interp)? == Paused::End;
-        if ended || !follow || wait(interp, &copy.walk)? == Ended::Stopped {
+        if ended || copy.is_to_stop() || wait(interp, &copy.walk)? == Ended::Stopped {
             return Ok(Obj::empty().into());
         }
     }
 }
 
+/// Lines that were gathered.
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Those of whole transactions, from the beginning.
+    whole: usize,
+}
+
 impl Copy {
-    /// Writes what there is.
+    /// Whether it ends where the stream does now.
+    fn is_to_stop(&self) -> bool {
+        self.stop.as_ref().is_none_or(Asked::to_stop)
+    }
+
+    /// Writes what there is. When reading fails, what is whole before that is written and
+    /// confirmed first.
     fn run(&self, interp: Interp) -> CmdResult<Paused> {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        // Where the transaction began in which it is to stop: it ends behind that.
-        let mut stopping = None;
+        let mut chunk = Chunk { bytes: Vec::with_capacity(CHUNK_BYTES), whole: 0 };
         loop {
-            let step = self.walk.step(|line, _| {
-                chunk.extend_from_slice(line);
-                chunk.push(b'\n');
-                Ok(())
-            })?;
-            let stopped = stopping.is_some_and(|began| self.walk.position() != began);
-            match step {
-                Step::Line(()) if chunk.len() < CHUNK_BYTES && !stopped => continue,
-                Step::Line(()) | Step::Passed if !stopped => {
-                    self.write(interp, &mut chunk, false)?;
+            let step = match self.step(&mut chunk) {
+                Ok(step) => step,
+                Err(exception) => {
+                    let exception = interp.keep(exception);
+                    chunk.bytes.truncate(chunk.whole);
+                    self.write(interp, &mut chunk, true)?;
+                    return Err(exception);
                 }
-                Step::Wait if !stopped => {
+            };
+            match step {
+                Step::Line(()) if chunk.bytes.len() < CHUNK_BYTES => continue,
+                Step::Line(()) | Step::Passed => self.write(interp, &mut chunk, false)?,
+                Step::Wait => {
                     self.write(interp, &mut chunk, true)?;
                     return Ok(Paused::Wait);
                 }
-                _ => {
+                Step::End => {
                     self.write(interp, &mut chunk, true)?;
                     return Ok(Paused::End);
                 }
             }
             if let Some(stop) = &self.stop {
                 serve::turn(interp)?;
-                if stopping.is_none() && stop.to_stop() {
-                    stopping = Some(self.walk.position());
+                if stop.to_stop() {
+                    self.walk.end_here();
                 }
             }
         }
     }
 
+    /// Gathers the next line.
+    fn step(&self, chunk: &mut Chunk) -> CmdResult<Step<()>> {
+        let (before, gathered) = (self.walk.position(), chunk.bytes.len());
+        let step = self.walk.step(|line, _| {
+            chunk.bytes.extend_from_slice(line);
+            chunk.bytes.push(b'\n');
+            Ok(())
+        });
+        if self.walk.position() != before {
+            chunk.whole = gathered;
+        }
+        if self.walk.is_whole() {
+            chunk.whole = chunk.bytes.len();
+        }
+        step
+    }
+
     /// Writes what was gathered. Confirms, now and then and at the end, what has left this process:
-    /// what a channel refuses comes again.
-    fn write(&self, interp: Interp, chunk: &mut Vec<u8>, end: bool) -> CmdResult<()> {
+    /// what a channel refuses, or keeps, comes again.
+    fn write(&self, interp: Interp, chunk: &mut Chunk, end: bool) -> CmdResult<()> {
         // NOTE: looked up each time: between two calls a script may have closed it.
         let (channel, access) = Channel::find(interp, &self.channel)?;
         if !access.write {
@@ -100,16 +129,55 @@ impl Copy {
             let message = format!("channel \"{name}\" wasn't opened for writing");
             return Err(Failure::new(message, &["PGSQLITE", "CHANNEL", "WRITE"]).into());
         }
-        channel.write(chunk)?;
-        chunk.clear();
+        channel.write(&chunk.bytes)?;
+        chunk.bytes.clear();
+        chunk.whole = 0;
         let due = self.confirm && (end || self.walk.is_due());
         if due || end {
-            interp.call(&[Obj::text("::flush"), self.channel.clone()])?;
+            self.flush(interp)?;
+        } else if channel.pending() > CAT_PENDING_BYTES_MAX {
+            self.drain(interp)?;
         }
-        if due {
+        // DURABILITY: retention removes what was confirmed: nothing of it may still be in here.
+        if due && Channel::find(interp, &self.channel)?.0.pending() == 0 {
             self.walk.confirm(None)?;
         }
         Ok(())
+    }
+
+    /// Hands all that was written to the system.
+    fn flush(&self, interp: Interp) -> CmdResult<()> {
+        interp.call(&[Obj::text("::flush"), self.channel.clone()])?;
+        self.drain(interp)
+    }
+
+    /// Waits until a channel that does not block has given away what it holds: with events being
+    /// served, where they are, until they ask to stop.
+    fn drain(&self, interp: Interp) -> CmdResult<()> {
+        let pending = || Channel::lookup(interp, &self.channel).map_or(0, |c| c.pending());
+        if pending() == 0 {
+            return Ok(());
+        }
+        if let Some(stop) = &self.stop {
+            // Who is asked to end waits for a moment only.
+            let late = Rc::new(Cell::new(false));
+            let in_time = Rc::clone(&late);
+            let _timer = stop
+                .to_stop()
+                .then(|| Timer::after(interp, CAT_END_MS, move |_| in_time.set(true)));
+            serve::until(interp, || pending() == 0 || late.get())?;
+            return Ok(());
+        }
+        let configure = |value| {
+            let words = ["::fconfigure", "", "-blocking", value].map(Obj::text);
+            let [command, _, option, value] = words;
+            interp.call(&[command, self.channel.clone(), option, value])
+        };
+        configure("1")?;
+        let flushed = interp.call(&[Obj::text("::flush"), self.channel.clone()]);
+        let flushed = flushed.map_err(|exception| interp.keep(exception));
+        configure("0")?;
+        flushed.map(drop)
     }
 }
 

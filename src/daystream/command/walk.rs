@@ -15,7 +15,10 @@ use std::rc::Rc;
 /// A reader with the place where it ends.
 pub struct Walk {
     reader: RefCell<Feed>,
-    to: Option<Position>,
+    /// No transaction that ends beyond this.
+    to: Cell<Option<Position>>,
+    /// The end of the transaction whose line was read last.
+    in_hand: Cell<Option<Position>>,
     names: Names,
     view: Rc<View>,
     confirming: Option<RefCell<Confirming>>,
@@ -49,9 +52,10 @@ impl Walk {
         let (reader, confirming) = (RefCell::new(reader), confirming.map(RefCell::new));
         let shown = selection.heartbeats.unwrap_or(heartbeats);
         let beats = (!shown).then(RefCell::default);
-        let (to, view) = (selection.to, Rc::clone(&selection.view));
+        let (to, in_hand) = (Cell::new(selection.to), Cell::default());
+        let view = Rc::clone(&selection.view);
         let (names, ended, shown) = (Names::default(), Cell::new(None), Cell::new(None));
-        Ok(Walk { reader, to, names, view, confirming, ended, shown, beats })
+        Ok(Walk { reader, to, in_hand, names, view, confirming, ended, shown, beats })
     }
 
     /// Hands the next line to `take`. No borrow is held when this returns; `take` runs no script
@@ -73,7 +77,8 @@ impl Walk {
                 confirming.asked(before)?;
             }
             let entry = reader.next()?;
-            let beyond = entry.is_some_and(|e| self.to.is_some_and(|to| e.transaction.last > to));
+            let to = self.to.get();
+            let beyond = entry.is_some_and(|e| to.is_some_and(|to| e.transaction.last > to));
             let Some(entry) = entry.filter(|_| !beyond) else {
                 if beyond {
                     self.ended.set(Some(before));
@@ -83,6 +88,7 @@ impl Walk {
                 }
                 return Ok(if beyond { Step::End } else { Step::Wait });
             };
+            self.in_hand.set(Some(entry.transaction.last));
             let hidden = |beats: &RefCell<Heartbeats>| beats.borrow_mut().take(&entry);
             if matches!(self.beats.as_ref().map(hidden), None | Some(Kind::Change))
                 && self.view.passes(entry.change.verb)
@@ -153,6 +159,18 @@ impl Walk {
     pub fn position(&self) -> Option<Position> {
         let reader = || self.reader.try_borrow().ok().and_then(|reader| reader.position());
         self.ended.get().unwrap_or_else(reader)
+    }
+
+    /// Whether the line that was given out last is the last one of its transaction.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.in_hand.get() == self.position()
+    }
+
+    /// Ends behind the transaction whose line was read last.
+    pub fn end_here(&self) {
+        let here = self.in_hand.get().max(self.position()).unwrap_or(Position::MIN);
+        self.to.set(Some(self.to.get().map_or(here, |to| to.min(here))));
     }
 
     /// When the stream was made; `None` when it does not tell.
