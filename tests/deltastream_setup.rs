@@ -133,7 +133,11 @@ fn no_table_refuses_its_owners_statements_after_a_setup() {
             let tables: &[&str] = if all { &[] } else { &["x"] };
             let outcome = setup(&wanted(&source, &slot, tables));
             match &outcome {
-                Ok(_) => assert_eq!(refused, "", "{kind}"),
+                Ok(done) => {
+                    assert_eq!(refused, "", "{kind}");
+                    let of_all = done.warnings.iter().any(|w| w.contains("of all tables"));
+                    assert_eq!(of_all, all, "{:?}", done.warnings);
+                }
                 Err(error) => {
                     assert_eq!(error.code().reason, refused, "{kind}: {error}");
                     assert!(error.to_string().contains('x'), "{error}");

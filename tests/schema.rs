@@ -76,6 +76,22 @@ fn the_catalog_is_read_as_it_is() {
 }
 
 #[test]
+fn what_was_never_checked_is_not_said() {
+    let cluster = Cluster::shared();
+    let conn = database(&cluster, "schema_valid", "create table t(a int, b int not null)");
+    if conn.server_version() < 180_000 {
+        return;
+    }
+    Conn::query(&conn, "insert into t values (null, 1); alter table t add not null a not valid")
+        .expect("a constraint of new rows");
+    let not_null = || named(&conn, "t").columns.iter().map(|c| c.not_null).collect::<Vec<_>>();
+    assert_eq!(not_null(), [false, true]);
+    Conn::query(&conn, "update t set a = 1; alter table t validate constraint t_a_not_null")
+        .expect("validated");
+    assert_eq!(not_null(), [true, true]);
+}
+
+#[test]
 fn wrong_names_are_coded_errors() {
     let cluster = Cluster::shared();
     let conn =

@@ -101,6 +101,12 @@ pub(super) fn publish(
 fn make(conn: &Guarded<'_>, slot: &str, wanted: &[Table], done: &mut Setup) -> Result<(), Error> {
     let quoted = conn.escape_identifier(&done.publication)?;
     let (what, checked) = if wanted.is_empty() {
+        done.warnings.push(
+            "the publication is of all tables, also of those to come: UPDATE and DELETE will fail \
+             on one that is made without a primary key or another replica identity, and whoever \
+             may make tables decides what the stream has to hold; -tables names some"
+                .to_owned(),
+        );
         ("all tables".to_owned(), tables::all(conn)?)
     } else {
         (format!("table {}", list(conn, wanted)?), wanted.to_vec())
