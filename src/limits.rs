@@ -97,9 +97,15 @@ pub const MIRROR_BATCH_MS: u64 = 500;
 /// by key in a large table take twice the time.
 pub const MIRROR_CACHE_BYTES: u64 = 48 << 20;
 
-/// Seconds before the end of the log at which a new mirror begins to read: a transaction can be in
-/// the log before it is visible to others (it waits for a synchronous standby), and the copy does
-/// not have it then.
+/// Rows of a table's sample, by which the columns of an index are chosen.
+pub const MIRROR_SAMPLE_ROWS: i64 = 10_000;
+
+/// Columns that come into question for it, the most various ones.
+pub const MIRROR_SAMPLE_COLUMNS: usize = 16;
+
+/// Seconds before the end of the log, or before the oldest transaction that is known of, at which
+/// `compare` begins to read: a transaction can be in the log before it is visible to others (it
+/// waits for a synchronous standby).
 pub const MIRROR_START_SLACK_S: i64 = 300;
 
 /// How long a copy waits for transactions that wrote to its tables before, in milliseconds.

@@ -4,7 +4,7 @@
 mod mirror;
 mod support;
 
-use mirror::live::wait_status;
+use mirror::live::{Road, wait_status};
 use mirror::*;
 use pgsqlite::deltamirror::{FollowState, Follower, Options};
 use pgsqlite::error::{Class, Coded};
@@ -283,4 +283,33 @@ fn a_value_that_the_stream_does_not_have_is_not_null() {
         rows(&db, "select reason, table_name from _deltamirror_error order by id")
             == ["'MISSING' 't'", "'MISSING' 'f'", "'MISSING' 'f'", "'ORDER' 'f'"]
     });
+}
+
+#[test]
+fn a_table_known_by_whole_rows_is_not_read_for_each_change() {
+    let setup = "create table w (kind int, n int, note text); alter table w replica identity full;
+        create table e (a int, b text); alter table e replica identity full;
+        insert into w select i % 3, i / 2, 'note' from generate_series(1, 5000) i";
+    let road = Road::new("exact_index", setup, &[]);
+    road.init("m.db", &[]).expect("init");
+    let db = road.db("m.db");
+    let indexed = "select name, sql from sqlite_master where type = 'index' and sql is not null \
+        order by name";
+    let index = |table: &str, columns: &str| {
+        let name = format!("_deltamirror_rows_{table}");
+        format!("'{name}' 'CREATE INDEX \"{name}\" ON \"{table}\" ({columns})'")
+    };
+    let wanted = [index("e", "\"a\", \"b\""), index("w", "\"n\", \"kind\"")];
+    assert_eq!(rows(&db, indexed), wanted);
+    let plan = "explain query plan delete from main.w as t where t.rowid = (select t.rowid from \
+        main.w as t where (t.kind is ?1 and (t.n is ?2 and t.note is ?3)) limit 1)";
+    assert!(rows(&db, plan).iter().any(|row| row.contains("_deltamirror_rows_w")));
+    let _follower = road.follow("m.db");
+    road.sql(
+        "delete from w where n = 77; update w set n = null where n = 80; update w set n = 81 \
+         where n is null; insert into w select 1, 1, 'same' from generate_series(1, 100); \
+         delete from w where note = 'same' and ctid < (select max(ctid) from w); \
+         insert into e values (1, null), (1, null), (null, 'x'); delete from e where a is null",
+    );
+    road.assert_equal("m.db");
 }

@@ -251,9 +251,11 @@ fn a_stream_that_is_away_for_a_while_is_followed_on() {
     road.init("m.db", &[]).expect("init");
     let (send, receive) = mpsc::channel();
     let on_event = move |event| {
-        if let Event::Retrying { error, .. } = event {
-            let _ = send.send(reason(&error));
-        }
+        let _ = match event {
+            Event::Retrying { error, .. } => send.send(reason(&error)),
+            Event::Resumed { .. } => send.send("back"),
+            _ => Ok(()),
+        };
     };
     let follower = road.follow_with("m.db", Box::new(on_event));
     road.sql("insert into t values (2)");
@@ -266,4 +268,31 @@ fn a_stream_that_is_away_for_a_while_is_followed_on() {
     road.sql("insert into t values (3)");
     road.assert_equal("m.db");
     assert_eq!(follower.status().state, FollowState::Waiting);
+    let told: Vec<&str> = receive.try_iter().skip_while(|what| *what == "NOTFOUND").collect();
+    assert_eq!(told, ["back"]);
+}
+
+#[test]
+fn a_second_follower_into_a_file_is_told() {
+    let road = Road::new("live_second", "create table t (id int primary key)", &[]);
+    road.init("m.db", &[]).expect("init");
+    let follow = || {
+        let (send, receive) = mpsc::channel();
+        let on_event = move |event| {
+            if let Event::Warning { message } = event {
+                let _ = send.send(message);
+            }
+        };
+        let follower = road.follow_with("m.db", Box::new(on_event));
+        road.sql("insert into t select count(*) from t");
+        wait_status(&follower, "the row", |status| status.state == FollowState::Waiting);
+        (follower, receive.try_iter().collect::<Vec<String>>())
+    };
+    let (first, told) = follow();
+    assert_eq!(told, [""; 0]);
+    let (second, told) = follow();
+    assert!(told.len() == 1 && told[0].contains("m.db already"), "{told:?}");
+    road.assert_equal("m.db");
+    drop((first, second));
+    assert_eq!(follow().1, [""; 0]);
 }

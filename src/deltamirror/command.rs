@@ -45,6 +45,8 @@
 //! |---|---|
 //! | `applied` | `transactions changes errors position lsn`: became visible |
 //! | `retrying` | `message code class after_ms`: a failure that may pass |
+//! | `resumed` | `position lsn`: it goes on after `retrying` |
+//! | `warning` | `message`: as that another process follows into the file |
 //! | `end` | `position lsn transactions changes`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
 //!

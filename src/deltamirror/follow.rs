@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use deltaflood::Lsn;
 
+use super::alone::{Claim, Others};
 use super::apply::{Applier, Committed, Ended, Options};
 use super::busy::Patience;
 use super::heart::Passed;
@@ -107,6 +108,18 @@ pub enum Event {
         /// The pause, in milliseconds.
         pause_ms: u64,
     },
+    /// After [`Event::Retrying`], it goes on.
+    Resumed {
+        /// Where the mirror is now.
+        position: Position,
+        /// End of the last commit.
+        lsn: Lsn,
+    },
+    /// Something that the user should know of; it goes on.
+    Warning {
+        /// In words.
+        message: String,
+    },
     /// The thread has ended: stopped when asked to, or by an error.
     Ended {
         /// The error.
@@ -127,6 +140,8 @@ pub struct Follower {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
+    /// A failure was told, and not yet that it is over.
+    retrying: AtomicBool,
     wake: Wake,
     status: Mutex<(FollowStatus, Latency)>,
 }
@@ -166,6 +181,7 @@ impl Follower {
         };
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            retrying: AtomicBool::new(false),
             wake: Wake::new().map_err(io("cannot make an event descriptor"))?,
             status: Mutex::new((status, Latency::default())),
         });
@@ -248,7 +264,17 @@ impl Work {
         };
         // Who started it may be gone already; then it is stopped, too.
         let _ = ready.send(Ok(()));
+        let (claim, others) = Claim::of(file);
+        if others == Others::Some {
+            let message = format!(
+                "another process follows into {} already: both stay right, and neither gets ahead \
+                 of the other; end one of them",
+                file.display()
+            );
+            (self.on_event)(Event::Warning { message });
+        }
         let error = self.follow(&db).err();
+        drop(claim);
         // Readers later find everything in the file itself; what fails here fails nobody.
         let _ = db.exec("PRAGMA wal_checkpoint(PASSIVE)");
         drop(db);
@@ -305,6 +331,7 @@ impl Work {
             guard.0.last_error = Some(error.report());
             drop(guard);
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.shared.retrying.store(true, Ordering::Relaxed);
             (self.on_event)(Event::Retrying { error, pause_ms });
             if self.sleep(pause)? {
                 return Ok(());
@@ -331,6 +358,7 @@ impl Work {
             if ended == Ended::Stopped {
                 return Ok(());
             }
+            self.is_back();
             {
                 let mut guard = self.shared.lock();
                 guard.0.state = FollowState::Waiting;
@@ -346,8 +374,17 @@ impl Work {
         }
     }
 
+    /// Tells that a failure is over, if one was told.
+    fn is_back(&self) {
+        if self.shared.retrying.swap(false, Ordering::Relaxed) {
+            let FollowStatus { position, lsn, .. } = self.shared.lock().0;
+            (self.on_event)(Event::Resumed { position, lsn });
+        }
+    }
+
     /// Tells of a commit.
     fn publish(&self, committed: &Committed<'_>, told: &mut Counts) {
+        self.is_back();
         let now = now_us();
         let (stream, counts) = (committed.stream, committed.counts);
         let mut guard = self.shared.lock();

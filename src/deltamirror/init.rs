@@ -20,6 +20,7 @@ use super::first_fill::{self, Unlogged};
 use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
+use super::spread;
 use super::state::{self, StreamState, TableState, TableStatus};
 use super::tables::{OnError, Tables};
 use super::{format, wanted};
@@ -366,6 +367,10 @@ impl Run<'_> {
         // Sorted in one go.
         for statement in indexes {
             self.db.exec(statement)?;
+        }
+        if indexes.is_empty() && ddl::lookup(table, &table.identity_columns()) == ddl::Lookup::Row {
+            let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+            spread::index(self.db, &name, &columns, ddl::rowid_name(table)?, rows as i64)?;
         }
         failpoint::pass(failpoint::MIRROR_INIT_COPIED);
         let state = TableState {

@@ -19,6 +19,7 @@
 //! [`limits::MIRROR_CACHE_BYTES`]: crate::limits::MIRROR_CACHE_BYTES
 #![forbid(unsafe_code)]
 
+mod alone;
 mod apply;
 mod busy;
 mod check;
@@ -39,6 +40,7 @@ mod own;
 mod row;
 mod snapshot;
 mod source;
+mod spread;
 mod sql;
 pub mod state;
 mod statement;

@@ -15,6 +15,8 @@ use deltaflood::Lsn;
 pub(super) enum Told {
     Applied { position: Position, lsn: Lsn, transactions: u64, changes: u64, errors: u64 },
     Retrying { why: Report, after_ms: u64 },
+    Resumed { position: Position, lsn: Lsn },
+    Warning { message: String },
     Ended,
     Failed { why: Report },
 }
@@ -46,6 +48,8 @@ impl From<Event> for Told {
             Event::Retrying { error, pause_ms } => {
                 Told::Retrying { why: Report::of(&error), after_ms: pause_ms }
             }
+            Event::Resumed { position, lsn } => Told::Resumed { position, lsn },
+            Event::Warning { message } => Told::Warning { message },
             Event::Ended { error: None } => Told::Ended,
             Event::Ended { error: Some(error) } => Told::Failed { why: Report::of(&error) },
         }
@@ -70,6 +74,14 @@ impl Told {
                 let mut details = why.details();
                 details.push(("after_ms", Obj::unsigned(*after_ms)));
                 callback.tell(interp, "retrying", &details);
+            }
+            Told::Resumed { position, lsn } => {
+                let details =
+                    [("position", position_value(Some(*position))), ("lsn", lsn_value(*lsn))];
+                callback.tell(interp, "resumed", &details);
+            }
+            Told::Warning { message } => {
+                callback.tell(interp, "warning", &[("message", Obj::text(message))]);
             }
             Told::Ended => {
                 let details = [

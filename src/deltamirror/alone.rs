@@ -1,0 +1,60 @@
+//! Whether somebody else follows into the same file: that is no error, but nobody means it.
+//!
+//! A socket in the kernel's abstract namespace, called after the file's device and inode, says so:
+//! it leaves nothing on the disk, and ends with the process. Another host, or a container with a
+//! network of its own, is not seen.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+
+/// The word that this process follows into a file; taken back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    _held: Option<UnixListener>,
+}
+
+impl Claim {
+    /// Says so.
+    pub(super) fn of(file: &Path) -> (Claim, Others) {
+        let Ok(of) = file.metadata() else { return (Claim { _held: None }, Others::Unknown) };
+        let name = format!("pgsqlite-deltamirror-{:x}-{:x}", of.dev(), of.ino());
+        let bound = SocketAddr::from_abstract_name(name)
+            .and_then(|address| UnixListener::bind_addr(&address));
+        match bound {
+            Ok(listener) => (Claim { _held: Some(listener) }, Others::None),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                (Claim { _held: None }, Others::Some)
+            }
+            Err(_) => (Claim { _held: None }, Others::Unknown),
+        }
+    }
+}
+
+/// Whether there are others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    /// None on this host.
+    None,
+    /// Somebody was here first.
+    Some,
+    /// It cannot be told.
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_and_the_next_after_the_first_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (first, others) = Claim::of(file.path());
+        assert_eq!(others, Others::None);
+        assert_eq!(Claim::of(file.path()).1, Others::Some);
+        drop(first);
+        assert_eq!(Claim::of(file.path()).1, Others::None);
+        assert_eq!(Claim::of(Path::new("/nowhere/at/all")).1, Others::Unknown);
+    }
+}
