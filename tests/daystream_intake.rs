@@ -61,6 +61,28 @@ fn without_commit_lines_transactions_end_where_the_xid_changes() {
     assert_eq!(found, [(1, 2), (2, 1), (3, 1)]);
 }
 
+/// The plugin's option `include-xids=off`: the commit line alone ends a transaction.
+#[test]
+fn without_xids_transactions_end_at_their_commit_lines() {
+    let row = "_table\tz\t_action\tinsert\tid\t1\n";
+    let end = |lsn: u32| format!("_lsn\t0/{lsn}00\t_time\t-5\t_lines\t2\t_action\tcommit\n");
+    let input = [row, row, &end(1), row, row, &end(2), row].concat();
+    for intake in [Intake::new, Intake::with_commits] {
+        let dir = log::folder();
+        let (mut writer, mut intake) = (open(dir.path()), intake());
+        intake.push(input.as_bytes(), &mut writer).unwrap();
+        let taken = intake.finish(&mut writer).unwrap();
+        let expected = Taken { lines: 7, transactions: 2, repeated: 0, unfinished: 1 };
+        assert_eq!(taken, expected);
+        writer.sync().unwrap();
+        let (lines, error) = log::lines(dir.path());
+        assert!(error.is_none(), "{error:?}");
+        let commits = lines.iter().filter(|line| line.ends_with(b"\t_action\tcommit"));
+        let lsns = commits.map(|line| deltaflood::Change::parse(line).unwrap().lsn.unwrap().0);
+        assert_eq!((lines.len(), lsns.collect::<Vec<_>>()), (6, vec![0x100, 0x200]));
+    }
+}
+
 #[test]
 fn what_the_end_cuts_off_is_not_written_where_there_are_commit_lines() {
     let (taken, found) = take(&[row(1), commit(1), row(2), "_table\tz".to_owned()].concat());

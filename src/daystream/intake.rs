@@ -7,7 +7,8 @@
 //!
 //! Without commit lines, a transaction ends where `_xid` changes, after a quiet time (the
 //! caller's), and at the end of the input; the commit line that is then made has no LSN, and what
-//! is sent twice is written twice.
+//! is sent twice is written twice. Lines without `_xid` (the plugin's `include-xids=off`) go on
+//! with the transaction that is open: with commit lines only these end it.
 //!
 //! Which of the two it is, the caller says, or the stream's last transaction, which has an LSN or
 //! not, or else the first commit line that comes.
@@ -156,7 +157,7 @@ impl Intake {
             let commit = Commit { xid: change.xid, lsn: change.lsn, time_us: change.time };
             return self.commit(commit, writer);
         }
-        if self.open > 0 && (change.xid.is_none() || change.xid != self.xid) {
+        if self.open > 0 && change.xid != self.xid {
             if self.commits || writer.last_lsn().is_some() {
                 return Err(Error::InputCommit { line: number });
             }
