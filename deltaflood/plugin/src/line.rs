@@ -225,11 +225,7 @@ impl Lines {
             let value = row.value(i);
             match value {
                 Value::Null if self.options.skip_nulls => {}
-                Value::Unchanged => {
-                    if verb == Verb::Update {
-                        list::push(&mut self.unchanged, &column.name);
-                    }
-                }
+                Value::Unchanged => list::push(&mut self.unchanged, &column.name),
                 _ => {
                     self.out.extend_from_slice(&column.key);
                     let field = self.out.len();
