@@ -10,8 +10,8 @@ use pgrx::pg_sys::submodules::errcodes::PgSqlErrorCode;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Values larger than this may have a text that the server cannot make, in bytes.
-const LARGE_BYTES: usize = 64 << 20;
+/// What a text has at least that the server cannot make, in bytes (`MaxAllocSize`).
+const TEXT_BYTES_MAX: usize = 0x3fff_ffff;
 
 /// How a type's values are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,35 +103,33 @@ impl Output {
     /// The text that the output function makes.
     ///
     /// # Errors
-    /// The size of a value whose text would be larger than the server can make.
+    /// The size of a value whose text would be larger than the server can make, at least. A small
+    /// value may have such a text: each level of a composite type doubles the quotes in it.
     ///
     /// # Safety
     /// As for [`Output::value`].
     unsafe fn call<'a>(&self, datum: pg_sys::Datum) -> Result<&'a [u8], usize> {
-        let mut datum = datum;
+        let (mut datum, mut size) = (datum, 0);
         if self.varlena {
             // SAFETY: a value of variable length, see the caller.
-            let (value, size) = unsafe {
+            let value = unsafe {
                 let value = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
-                (value, pgrx::varsize_any(value))
+                size = pgrx::varsize_any(value);
+                value
             };
             datum = pg_sys::Datum::from(value);
-            if size > LARGE_BYTES {
-                // SAFETY: as below.
-                let text = catch_unwind(AssertUnwindSafe(|| unsafe {
-                    pg_sys::OutputFunctionCall(self.function, datum)
-                }));
-                // SAFETY: a text that ends with a NUL byte, in the current context.
-                return match text {
-                    Ok(text) => Ok(unsafe { CStr::from_ptr(text) }.to_bytes()),
-                    Err(cause) if is_too_long(cause.as_ref()) => Err(size),
-                    Err(cause) => resume_unwind(cause),
-                };
-            }
         }
-        // SAFETY: the function is that of the datum's type; its text ends with a NUL byte and is
-        // allocated in the current context.
-        Ok(unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.function, datum)) }.to_bytes())
+        // SAFETY: the function is that of the datum's type. What it leaves when it fails belongs to
+        // the transaction that decodes, and goes with it.
+        let text = catch_unwind(AssertUnwindSafe(|| unsafe {
+            pg_sys::OutputFunctionCall(self.function, datum)
+        }));
+        match text {
+            // SAFETY: a text that ends with a NUL byte, in the current context.
+            Ok(text) => Ok(unsafe { CStr::from_ptr(text) }.to_bytes()),
+            Err(cause) if is_too_long(cause.as_ref()) => Err(size.max(TEXT_BYTES_MAX)),
+            Err(cause) => resume_unwind(cause),
+        }
     }
 }
 
