@@ -14,6 +14,9 @@ pub const SEGMENT_FRAMES_MAX: usize = 1 << 18;
 /// zstd's level for segments: its default.
 pub const SEGMENT_COMPRESSION_LEVEL: i32 = 3;
 
+/// Milliseconds to ask a server what it keeps for a slot, when a program ends.
+pub const SLOT_ASK_MS: u64 = 3_000;
+
 /// Milliseconds between two saves of a registered reader's position, while changes come.
 pub const READER_CONFIRM_MS: u64 = 1_000;
 
@@ -203,11 +206,18 @@ pub const HEARTBEAT_MISSED: u64 = 3;
 /// Milliseconds that a heartbeat may be late before what is between is called slow.
 pub const HEARTBEAT_SLOW_MS: u64 = 2_000;
 
+/// Milliseconds that a heartbeat may be ahead of the clock that looks at it.
+pub const HEARTBEAT_AHEAD_MS: i64 = 2_000;
+
 /// Seconds before the end of a stream in which the newest heartbeat is looked for.
 pub const HEARTBEAT_TAIL_S: i64 = 60;
 
 /// Milliseconds between two times that a mirror writes down a heartbeat without changes.
 pub const MIRROR_BEAT_SAVE_MS: u64 = 60_000;
+
+/// Microseconds by which the system's clock may differ from what has gone by, before it counts as
+/// set.
+pub const CLOCK_STEP_US: i64 = 500_000;
 
 /// Seconds for which the smallest difference seen between the clocks of server and capture counts.
 pub const CLOCK_OFFSET_S: u64 = 300;

@@ -41,10 +41,30 @@ fn change_identity(source: &Source, change: impl FnOnce(&mut Identity)) {
     writer.save_identity(&identity).expect("saved");
 }
 
+/// A stream of a slot that does not exist.
+fn make_stream(source: &mut Source) {
+    let system = "select system_identifier::text from pg_control_system()";
+    let identity = Identity {
+        system_id: source.text(system).parse().expect("a number"),
+        database: source.name.clone(),
+        slot: source.name.clone(),
+        plugin: "pgoutput".to_owned(),
+        publication: source.name.clone(),
+        timeline: 1,
+        made: 1,
+        confirmed: Some(deltaflood::Lsn(1)),
+        ..Identity::default()
+    };
+    let writer = Writer::open(source.stream(), WriterOptions::default()).expect("writer");
+    writer.save_identity(&identity).expect("saved");
+}
+
 #[test]
 fn a_slot_that_does_not_fit_is_refused_by_its_own_code() {
     let cluster = Cluster::shared();
     let mut source = Source::new(Arc::clone(&cluster), "slots", TABLE);
+    assert_eq!(run_code(&source), "STREAM NOSTREAM");
+    make_stream(&mut source);
     assert_eq!(run_code(&source), "STREAM SLOTMISSING");
     assert_eq!(code(status_of(&source.conninfo(), "slots", None, None)), "STREAM SLOTMISSING");
     assert_eq!(code(drop_slot(&source.conninfo(), "slots", None)), "STREAM SLOTMISSING");
@@ -67,12 +87,14 @@ fn a_slot_that_does_not_fit_is_refused_by_its_own_code() {
     assert_eq!(code(setup(&source.setup_options())), "STREAM WRONGDATABASE");
     drop_slot(&other.conninfo, "slots", None).expect("drop");
 
+    std::fs::remove_dir_all(source.stream()).expect("removed");
     setup(&source.setup_options()).expect("setup");
     let capture = source.start();
     assert_eq!(run_code(&source), "DAYSTREAM LOCKED");
     let folder = tempfile::tempdir().expect("folder");
     let mut options = source.options();
-    (options.stream, options.slot_wait_ms) = (folder.path().join("stream"), 200);
+    (options.stream, options.slot_wait_ms) = (folder.path().to_owned(), 200);
+    std::fs::copy(source.stream().join("stream.tsv"), folder.path().join("stream.tsv")).unwrap();
     assert_eq!(code(run(options, Box::new(|_| {}))), "STREAM SLOTINUSE");
     assert_eq!(code(drop_slot(&source.conninfo(), "slots", None)), "STREAM SLOTINUSE");
     capture.stop();

@@ -287,6 +287,8 @@ fn info_dict(info: &Info) -> Obj {
         Some(tail) => Obj::unsigned(number(&tail.beat)),
         None => Obj::empty(),
     };
+    let now = heartbeat::now_us();
+    let age = info.tail.map_or_else(Obj::empty, |tail| Obj::int(tail.beat.seen_ms(now)));
     Obj::dict([
         ("first", position_value(info.first)),
         ("last", position_value(info.last)),
@@ -298,7 +300,7 @@ fn info_dict(info: &Info) -> Obj {
         ("tables", Obj::dict(tables)),
         ("heartbeats", Obj::unsigned(info.heartbeats)),
         ("health", Obj::text(Health::of_stream(info.tail.as_ref()).word())),
-        ("beat_age_ms", of_beat(|beat| beat.age_ms(heartbeat::now_us()))),
+        ("beat_age_ms", age),
         ("lag_ms", of_beat(Beat::capture_lag_ms)),
     ])
 }

@@ -168,6 +168,15 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
+    /// The folder was removed, moved or replaced while the stream was written.
+    #[error(
+        "the folder {dir} was removed, moved or replaced while the stream in it was written; \
+         nothing more was acknowledged: put it back, and start again"
+    )]
+    Replaced {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Somebody else removes or compresses segments.
     #[error("daystream {dir}: another process is removing or compressing its segments")]
     Upkeep {
@@ -363,6 +372,7 @@ impl Error {
             Error::Corrupt { .. } => "CORRUPT",
             Error::Gap { .. } => "GAP",
             Error::Changed { .. } => "CHANGED",
+            Error::Replaced { .. } => "REPLACED",
             Error::Upkeep { .. } => "UPKEEP",
             Error::ReaderName { .. } => "READERNAME",
             Error::ReaderHeld { .. } => "READERHELD",
@@ -393,6 +403,7 @@ impl Coded for Error {
             | Error::Locked { dir }
             | Error::Upkeep { dir }
             | Error::Changed { dir }
+            | Error::Replaced { dir }
             | Error::Foreign { dir } => code.with("dir", dir.display()),
             Error::Permission { path, .. }
             | Error::Refused { path, .. }
@@ -445,7 +456,7 @@ impl Coded for Error {
             }
             // Read again from the beginning of the transaction, it may be whole.
             Error::InputLines { .. } | Error::ReaderHeld { .. } => Class::Retry,
-            Error::Gap { .. } | Error::Changed { .. } => Class::Drift,
+            Error::Gap { .. } | Error::Changed { .. } | Error::Replaced { .. } => Class::Drift,
             Error::Remote { fault, .. } => fault.class(),
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull

@@ -4,7 +4,7 @@
 //!
 //! A heartbeat is a transaction of one `message` line and its commit line:
 //! ```text
-//! prefix pgsqlite.heartbeat content {every_ms 10000 slot S} received_us T offset_us O
+//! prefix pgsqlite.heartbeat content {every_ms 10000 id I slot S} received_us T offset_us O
 //! ```
 //! `received_us` is when the capture had it, by its own clock; `offset_us` how much that clock is
 //! ahead of the server's, as far as the capture can tell; both are written by the capture. The
@@ -17,15 +17,23 @@ use deltaflood::{Change, Verb};
 
 use super::remote::Link;
 use super::{Entry, Error, Feed, Position, ReaderOptions, Source, Start};
-use crate::limits::{HEARTBEAT_MISSED, HEARTBEAT_SLOW_MS, HEARTBEAT_TAIL_S};
+use crate::limits::{HEARTBEAT_AHEAD_MS, HEARTBEAT_MISSED, HEARTBEAT_SLOW_MS, HEARTBEAT_TAIL_S};
 
 /// Prefix of the logical message.
 pub const PREFIX: &str = "pgsqlite.heartbeat";
 
-/// Content of the message of a slot's capture.
+/// Content of the message of a slot's capture, which is known by its `id`.
 #[must_use]
-pub fn content(slot: &str, every_ms: u64) -> String {
-    format!("every_ms {every_ms} slot {slot}")
+pub fn content(slot: &str, every_ms: u64, id: &str) -> String {
+    let id = if id.is_empty() { String::new() } else { format!("id {id} ") };
+    format!("every_ms {every_ms} {id}slot {slot}")
+}
+
+/// The id of the capture that a message of this content comes from.
+#[must_use]
+pub fn id_of(content: &[u8]) -> Option<&[u8]> {
+    let mut words = content.split(|byte| *byte == b' ').skip(2);
+    (words.next() == Some(b"id")).then(|| words.next())?
 }
 
 /// Whether a message of this content comes from the capture of `slot`.
@@ -62,6 +70,19 @@ impl Beat {
     #[must_use]
     pub fn age_ms(&self, then_us: i64) -> u64 {
         u64::try_from(then_us.saturating_sub(self.received_us) / 1000).unwrap_or(0)
+    }
+
+    /// Milliseconds from when the capture had it to `then_us`; negative when that clock is behind
+    /// the capture's.
+    #[must_use]
+    pub const fn seen_ms(&self, then_us: i64) -> i64 {
+        then_us.saturating_sub(self.received_us) / 1000
+    }
+
+    /// Whether it comes from the future of a clock: nobody can say by that clock how old it is.
+    #[must_use]
+    pub const fn is_ahead(&self, now_us: i64) -> bool {
+        self.seen_ms(now_us) < -HEARTBEAT_AHEAD_MS
     }
 
     /// Milliseconds after which the next one is missed for good.
@@ -221,7 +242,11 @@ impl Health {
     #[must_use]
     pub fn of_stream(tail: Option<&Tail>) -> Health {
         tail.map_or(Health::Unknown, |Tail { beat, changed_us }| {
-            Health::of(beat, beat.age_ms(now_us()), beat.capture_lag_ms(), *changed_us)
+            let now = now_us();
+            if beat.is_ahead(now) {
+                return Health::Unknown;
+            }
+            Health::of(beat, beat.age_ms(now), beat.capture_lag_ms(), *changed_us)
         })
     }
 }
@@ -247,6 +272,8 @@ mod tests {
         assert_eq!(beat().capture_lag_ms(), 100);
         assert_eq!(Beat { offset_us: 9_000_000, ..beat() }.capture_lag_ms(), 0);
         assert_eq!(beat().age_ms(104_500_000), 1000);
+        assert_eq!((beat().seen_ms(103_400_000), beat().is_ahead(103_400_000)), (-100, false));
+        assert!(beat().is_ahead(100_000_000));
     }
 
     #[test]
@@ -261,11 +288,13 @@ mod tests {
 
     #[test]
     fn a_message_is_of_its_slot() {
-        assert!(is_of(content("flights", 10_000).as_bytes(), "flights"));
-        assert!(!is_of(content("my_flights", 10_000).as_bytes(), "flights"));
+        assert!(is_of(content("flights", 10_000, "").as_bytes(), "flights"));
+        assert!(!is_of(content("my_flights", 10_000, "").as_bytes(), "flights"));
+        assert_eq!(id_of(content("flights", 10_000, "0a").as_bytes()), Some(b"0a".as_slice()));
+        assert_eq!(id_of(content("flights", 10_000, "").as_bytes()), None);
         let line = format!(
             "_xid\t7\t_action\tmessage\tprefix\t{PREFIX}\tcontent\t{}\treceived_us\t5\toffset_us\t-2",
-            content("s", 250)
+            content("s", 250, "0a")
         );
         let read = read(&Change::parse(line.as_bytes()).unwrap()).unwrap();
         assert_eq!((read.every_ms, read.received_us, read.offset_us), (250, 5, -2));

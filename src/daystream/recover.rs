@@ -14,6 +14,7 @@ use deltaflood::Lsn;
 
 use super::content::Content;
 use super::error::Damage;
+use super::last::LastCommit;
 use super::layout::{self, Segment};
 use super::scan::{self, Boundary, Fault, Scan};
 use super::seek::Place;
@@ -34,6 +35,8 @@ pub(super) struct End {
     pub(super) last: Option<Mark>,
     /// LSN of the last transaction in the last segment that has one.
     pub(super) lsn: Option<Lsn>,
+    /// The last transaction.
+    pub(super) commit: Option<LastCommit>,
     /// Bytes that were cut off.
     pub(super) cut: u64,
 }
@@ -120,6 +123,7 @@ fn recover_segment(
     let mut window = Window::new(file, LOG_READER_BUFFER_BYTES);
     let beginning = link::beginning(dir, segment.first)?;
     let mut scan = Scan::new(Boundary::Commit, segment.first, beginning);
+    let mut commit = None;
     let mut lsn = beginning.before.and_then(|before| before.lsn);
     // Up to here it is known to be durable.
     let mut sure = beginning;
@@ -128,6 +132,7 @@ fn recover_segment(
         match scan.step(&mut window) {
             Ok(Some(found)) => {
                 lsn = found.last.lsn.or(lsn);
+                commit = Some(found.start..found.end);
                 if durable.is_some_and(|durable| durable.position >= found.last.position) {
                     sure = Place::behind(found.end, found.last);
                 }
@@ -163,10 +168,14 @@ fn recover_segment(
         // DURABILITY: the cut must not come undone once something else is written behind it.
         storage.sync(&file).map_err(io("fsync"))?;
     }
+    let commit = commit.map(|at| LastCommit::read(window.file(), at.start, at.end));
+    let commit = commit.transpose().map_err(io("read"))?.flatten();
+    let earlier = beginning.before.and_then(|before| before.lsn);
     Ok(End {
         segment: Some((segment.clone(), scan.start)),
         last: scan.before(),
         lsn,
+        commit: commit.map(|last| LastCommit { before: last.before.or(earlier), ..last }),
         cut: length - scan.start,
     })
 }

@@ -19,10 +19,11 @@ use super::error::Damage;
 use super::identity::State;
 use super::lock::{self, Lock};
 use super::origin::{FolderMark, folder_mark};
+use super::place::Place;
 use super::recover::{self, End};
 use super::segment::Output;
 use super::storage::Storage;
-use super::{Clock, Error, Identity, Mark, Position, SystemClock, mark};
+use super::{Clock, Error, Identity, LastCommit, Mark, Position, SystemClock, mark};
 use crate::failpoint;
 use crate::limits::{LOG_WRITER_BUFFER_BYTES, SEGMENT_BYTES};
 
@@ -105,12 +106,13 @@ pub struct Writer {
     /// The last committed transaction.
     last: Option<Mark>,
     lsn: Option<Lsn>,
+    found: Option<LastCommit>,
     /// What the state file says beside the identity.
     state: RefCell<State>,
     /// The next transaction has to send its `schema` lines again.
     fresh: bool,
     cut: u64,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl std::fmt::Debug for Writer {
@@ -135,7 +137,7 @@ impl Writer {
         let lock = lock::acquire(&storage, &dir)?;
         let (identity, state) = Identity::load_all(&dir)?.unzip();
         let state = state.unwrap_or_default();
-        let End { segment, last, lsn, cut } = recover::recover(&storage, &dir, state.end)?;
+        let End { segment, last, lsn, commit, cut } = recover::recover(&storage, &dir, state.end)?;
         let mut output = Output::resume(storage, dir.clone(), segment)?;
         // DURABILITY: the writer before may have been killed before its fsync, and what is in the
         // stream is acknowledged from now on.
@@ -157,10 +159,11 @@ impl Writer {
             open: None,
             last,
             lsn,
+            found: commit,
             state: RefCell::new(state),
             fresh: false,
             cut,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -193,6 +196,18 @@ impl Writer {
     #[must_use]
     pub const fn last_lsn(&self) -> Option<Lsn> {
         self.lsn
+    }
+
+    /// The last transaction that was there when the stream was opened, if it has an LSN.
+    #[must_use]
+    pub const fn found(&self) -> Option<LastCommit> {
+        self.found
+    }
+
+    /// The place of the stream, to see whether it is still there.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place::new(self.dir.clone(), self.lock.inode())
     }
 
     /// Whether a transaction is open: lines were written, and neither commit nor abandon came.

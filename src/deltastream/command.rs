@@ -260,6 +260,8 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let of_beat = |number: fn(&Beat) -> u64| {
         optional(status.tail.as_ref().map(|tail| number(&tail.beat).to_string()))
     };
+    let now = heartbeat::now_us();
+    let age = status.tail.map_or_else(Obj::empty, |tail| Obj::int(tail.beat.seen_ms(now)));
     let dict = Obj::dict([
         ("slot", Obj::text(name)),
         ("state", Obj::text(status.state)),
@@ -278,7 +280,7 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("tables", Obj::text_list(&status.tables)),
         ("stream_lsn", optional(status.stream_lsn.map(|lsn| lsn.to_string()))),
         ("health", Obj::text(status.health().word())),
-        ("beat_age_ms", of_beat(|beat| beat.age_ms(heartbeat::now_us()))),
+        ("beat_age_ms", age),
         ("beat_lag_ms", of_beat(Beat::capture_lag_ms)),
     ]);
     Ok(dict.into())

@@ -6,6 +6,7 @@ use super::heartbeat::Stamp;
 use super::options::Plugin;
 use super::pgoutput::{self, DecodeError, TypeKey, TypeNames};
 use super::plugin_lines::LineDecoder;
+use super::proof::Again;
 use deltaflood::Lsn;
 
 /// What a message was.
@@ -17,6 +18,8 @@ pub(super) enum Step {
     Committed {
         /// End of its commit record.
         lsn: Lsn,
+        /// It is of interest, and was received before: it is dropped.
+        again: Option<Again>,
     },
 }
 
@@ -54,7 +57,9 @@ impl Decoder {
         match self {
             Decoder::Pgoutput(decoder) => match decoder.decode(payload, batch) {
                 Ok(pgoutput::Step::Within) => Ok(Step::Within),
-                Ok(pgoutput::Step::Committed { lsn, .. }) => Ok(Step::Committed { lsn }),
+                Ok(pgoutput::Step::Committed { lsn, again, .. }) => {
+                    Ok(Step::Committed { lsn, again })
+                }
                 Err(DecodeError::Types(keys)) => Err(Stop::Types(keys)),
                 Err(source) => Err(Stop::Error(Error::Protocol { lsn: after, source })),
             },

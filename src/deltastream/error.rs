@@ -131,6 +131,29 @@ pub enum Error {
         /// What the stream has.
         have: Lsn,
     },
+    /// The server does not have what the stream has: it is another one with the same system
+    /// identifier.
+    #[error(
+        "this server does not have the transaction up to {lsn} that the stream has ({why}): it was \
+         restored from an older copy of its files, or is a copy of the server that the stream is \
+         of; nothing was confirmed to it. Connect to that server, or start a new stream here: \
+         deltastream setup with another -slot and another -stream"
+    )]
+    OtherServer {
+        /// End of the transaction, or of the stream.
+        lsn: Lsn,
+        /// What the server has instead.
+        why: String,
+    },
+    /// There is no stream to go on with.
+    #[error(
+        "there is no stream in {dir}: is its volume mounted? A capture makes none, since that \
+         would leave a gap; deltastream setup does, with the same -slot and -stream"
+    )]
+    NoStream {
+        /// The folder.
+        dir: std::path::PathBuf,
+    },
     /// The server is a standby, or still recovers.
     #[error("the server is a standby; capture from the primary, or wait until it is promoted")]
     Standby,
@@ -205,6 +228,18 @@ pub enum Error {
     TableNotSelected {
         /// The table.
         table: String,
+    },
+    /// A table went out of the WAL, or came into it.
+    #[error(
+        "table {table} was made {turned} while it was captured: what changed in it while it was \
+         unlogged is not in the stream. When it is logged, start the capture again, and copy it \
+         again into each mirror: deltamirror init -resync 1 -tables {table} ..."
+    )]
+    Unlogged {
+        /// The table.
+        table: String,
+        /// `logged` or `unlogged`.
+        turned: &'static str,
     },
     /// A table does not exist.
     #[error("table {table} does not exist in database \"{database}\"")]
@@ -308,7 +343,8 @@ impl Error {
             Error::WrongSlot { .. } => "WRONGSLOT",
             Error::Ahead { .. } => "AHEAD",
             Error::Timeline { .. } => "TIMELINE",
-            Error::Rewound { .. } => "REWOUND",
+            Error::Rewound { .. } | Error::OtherServer { .. } => "REWOUND",
+            Error::NoStream { .. } => "NOSTREAM",
             Error::Standby | Error::StandbySlot { .. } => "STANDBY",
             Error::Stopped => "STOPPED",
             Error::NotOurs { .. } => "NOTOURS",
@@ -316,6 +352,7 @@ impl Error {
             Error::PublicationLate { .. } => "LATEPUBLICATION",
             Error::PublicationMissing { .. } => "NOPUBLICATION",
             Error::TableNotPublished { .. } | Error::TableNotSelected { .. } => "NOTPUBLISHED",
+            Error::Unlogged { .. } => "UNLOGGED",
             Error::TableMissing { .. } => "NOTABLE",
             Error::NoIdentity { .. } => "NOIDENTITY",
             Error::WalLevel { .. } => "WALLEVEL",
@@ -367,6 +404,8 @@ impl Coded for Error {
                 code.with("timeline", timeline).with("recorded", recorded)
             }
             Error::Rewound { end, have } => code.with("end", end).with("have", have),
+            Error::OtherServer { lsn, .. } => code.with("lsn", lsn),
+            Error::NoStream { dir } => code.with("dir", dir.display()),
             Error::PublicationMissing { publication } => code.with("publication", publication),
             Error::NotOurs { publication, tables, .. } => {
                 code.with("publication", publication).with("tables", tables)
@@ -377,9 +416,9 @@ impl Coded for Error {
             Error::TableNotPublished { table, publication } => {
                 code.with("table", table).with("publication", publication)
             }
-            Error::TableMissing { table, .. } | Error::TableNotSelected { table } => {
-                code.with("table", table)
-            }
+            Error::TableMissing { table, .. }
+            | Error::Unlogged { table, .. }
+            | Error::TableNotSelected { table } => code.with("table", table),
             Error::NoIdentity { tables } | Error::GeneratedKey { tables } => {
                 code.with("tables", tables)
             }
@@ -407,14 +446,17 @@ impl Coded for Error {
             | Error::Ahead { .. }
             | Error::Timeline { .. }
             | Error::Rewound { .. }
+            | Error::OtherServer { .. }
             | Error::WrongSystem { .. }
             | Error::WrongSlot { .. } => Class::Drift,
             Error::PublicationMissing { .. }
             | Error::PublicationLate { .. }
             | Error::TableNotPublished { .. }
+            | Error::Unlogged { .. }
             | Error::TableNotSelected { .. } => Class::Drift,
             Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
-            Error::NotLogical { .. }
+            Error::NoStream { .. }
+            | Error::NotLogical { .. }
             | Error::WrongPlugin { .. }
             | Error::WrongDatabase { .. }
             | Error::TableMissing { .. }

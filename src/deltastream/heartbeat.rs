@@ -4,12 +4,13 @@
 //! does not answer, that is a word in the status, and is tried again.
 
 use super::Error;
+use super::persistence::{FINGERPRINT, TABLES, Turned, Watch};
 use super::receiver::side_connection;
 use super::shared::Shared;
 use crate::daystream::Position;
 use crate::daystream::heartbeat::{self, Beat, Health};
-use crate::libpq::{Guarded, wait};
-use crate::limits::CLOCK_OFFSET_S;
+use crate::libpq::{Guarded, PgResult, wait};
+use crate::limits::{CLOCK_OFFSET_S, CLOCK_STEP_US};
 use std::time::{Duration, Instant};
 
 /// Its commit must not wait for a standby: a heartbeat measures the way to this stream.
@@ -64,6 +65,7 @@ impl Pulse {
         let now = heartbeat::now_us();
         match (&self.sending, &self.last) {
             (Sending::Off, _) => Health::Unknown,
+            (_, Some((beat, _))) if beat.is_ahead(now) => Health::Unknown,
             (_, Some((beat, _))) => {
                 Health::of(beat, beat.age_ms(now), self.lag_ms().unwrap_or(0), changed_us)
             }
@@ -89,6 +91,8 @@ impl Pulse {
 pub struct Stamp {
     /// The slot whose capture this is.
     pub slot: String,
+    /// The capture's own id, see [`crate::daystream::Identity::id`]; empty: it has none.
+    pub id: String,
     /// See [`Pulse::offset_us`].
     pub offset_us: i64,
 }
@@ -98,8 +102,11 @@ pub struct Stamp {
 pub enum Seen {
     /// Anybody's.
     Message,
-    /// The heartbeat of another slot's capture, which is nobody's business here.
+    /// The heartbeat of another capture, which is nobody's business here.
     Other,
+    /// A heartbeat of this slot without an id: of this capture before it had one, or of somebody
+    /// who would like to be it.
+    Former,
     /// Ours, as far as it is known before its commit.
     Own(Beat),
 }
@@ -114,6 +121,11 @@ impl Stamp {
         if !heartbeat::is_of(content, &self.slot) {
             return Seen::Other;
         }
+        match heartbeat::id_of(content) {
+            None if !self.id.is_empty() => return Seen::Former,
+            Some(id) if id != self.id.as_bytes() => return Seen::Other,
+            _ => {}
+        }
         let (position, received_us) = (Position::MIN, heartbeat::now_us());
         let (every_ms, commit_us, offset_us) = (0, 0, self.offset_us);
         Seen::Own(Beat { position, every_ms, commit_us, received_us, offset_us })
@@ -124,12 +136,27 @@ impl Stamp {
 #[derive(Debug, Default)]
 pub(super) struct Offset {
     least: Option<(i64, Instant)>,
+    /// This machine's clock when it was looked at last.
+    clock: Option<(i64, Instant)>,
 }
 
 impl Offset {
     /// Takes the time of a message that has just come. Old differences are forgotten: clocks drift.
     pub(super) fn take(&mut self, sent_us: i64, now: Instant) -> i64 {
-        let new = heartbeat::now_us().saturating_sub(sent_us);
+        self.take_at(sent_us, now, heartbeat::now_us())
+    }
+
+    /// As [`Offset::take`], by a clock that says `now_us`. A clock that was set meanwhile, which is
+    /// one that differs from what has gone by, makes all differences old.
+    fn take_at(&mut self, sent_us: i64, now: Instant, now_us: i64) -> i64 {
+        if let Some((then_us, then)) = self.clock.replace((now_us, now)) {
+            let gone = i64::try_from(now.saturating_duration_since(then).as_micros());
+            let wanted = then_us.saturating_add(gone.unwrap_or(i64::MAX));
+            if (now_us.saturating_sub(wanted)).abs() > CLOCK_STEP_US {
+                self.least = None;
+            }
+        }
+        let new = now_us.saturating_sub(sent_us);
         let kept = self.least.filter(|(least, at)| {
             *least <= new && now.duration_since(*at) < Duration::from_secs(CLOCK_OFFSET_S)
         });
@@ -146,10 +173,17 @@ pub(super) fn run(shared: &Shared) {
         status.pulse.every_ms = shared.options.heartbeat_ms;
     }
     let mut conn = None;
+    let mut watch = Watch::default();
     let mut due = every;
     while !is_quit(shared, due) {
         let began = Instant::now();
         let sent = beat(shared, &mut conn);
+        let looked = conn.as_ref().map_or(Ok(()), |conn| look(shared, conn, &mut watch));
+        if let Err(error @ Error::Unlogged { .. }) = looked {
+            shared.fail(error);
+            return;
+        }
+        // NOTE: what else went wrong on the connection, the next heartbeat tells.
         let mut status = shared.status();
         let pulse = &mut status.pulse;
         if pulse.sending != Sending::On {
@@ -194,23 +228,43 @@ fn beat_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(),
         Some(conn) => conn,
         none => none.insert(side_connection(options, shared)?),
     };
-    let content = conn.escape_literal(&heartbeat::content(&options.slot, options.heartbeat_ms))?;
+    let content =
+        conn.escape_literal(&heartbeat::content(&options.slot, options.heartbeat_ms, shared.id()))?;
     let prefix = heartbeat::PREFIX;
     let sql =
         format!("{COMMIT}; select pg_catalog.pg_logical_emit_message(true, '{prefix}', {content})");
-    ask(shared, conn, &sql)
+    ask(shared, conn, &sql).map(drop)
 }
 
-/// Runs a statement; ended by the capture's end, or when it takes longer than a connection may.
-fn ask(shared: &Shared, conn: &Guarded<'_>, sql: &str) -> Result<(), Error> {
+/// Looks for tables that went out of the WAL or came into it.
+fn look(shared: &Shared, conn: &Guarded<'_>, watch: &mut Watch) -> Result<(), Error> {
+    let Some(taken) = shared.taken() else { return Ok(()) };
+    let text = |answer: Option<PgResult>| answer.and_then(|answer| answer.text(0, 0));
+    let Some(fingerprint) = text(ask(shared, conn, FINGERPRINT)?) else { return Ok(()) };
+    if !watch.is_new(&fingerprint) {
+        return Ok(());
+    }
+    let Some(tables) = ask(shared, conn, TABLES)? else { return Ok(()) };
+    match watch.take(fingerprint, &tables, taken) {
+        Some(Turned { table, logged }) => {
+            Err(Error::Unlogged { table, turned: if logged { "logged" } else { "unlogged" } })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Runs a statement, and gives what its last part gave; ended by the capture's end, or when it
+/// takes longer than a connection may.
+fn ask(shared: &Shared, conn: &Guarded<'_>, sql: &str) -> Result<Option<PgResult>, Error> {
     let limit = Duration::from_millis(shared.options.connect_timeout_ms);
     let began = Instant::now();
     conn.send_query(sql)?;
+    let mut last = None;
     loop {
         while !conn.is_busy() {
             match conn.get_result() {
-                Some(result) => result.into_ok().map(drop)?,
-                None => return Ok(()),
+                Some(result) => last = Some(result.into_ok()?),
+                None => return Ok(last),
             }
         }
         let left = limit.saturating_sub(began.elapsed());
@@ -226,4 +280,21 @@ fn ask(shared: &Shared, conn: &Guarded<'_>, sql: &str) -> Result<(), Error> {
 /// Whether a capture is to send heartbeats: not one that is to end by itself.
 pub(super) fn is_wanted(options: &super::Options) -> bool {
     options.heartbeat_ms > 0 && options.until_lsn.is_none() && options.until_idle_ms.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_makes_old_differences_count_no_more() {
+        let (mut offset, begin) = (Offset::default(), Instant::now());
+        let at = |second: u64| begin + Duration::from_secs(second);
+        let us = |second: i64| second * 1_000_000;
+        assert_eq!(offset.take_at(us(100), at(0), us(105)), us(5));
+        assert_eq!(offset.take_at(us(107), at(10), us(115)), us(5), "a message on its way");
+        assert_eq!(offset.take_at(us(120), at(20), us(185)), us(65), "a minute forward");
+        assert_eq!(offset.take_at(us(130), at(30), us(75)), us(-55), "and back");
+        assert_eq!(offset.take_at(us(440), at(340), us(385)), us(-55));
+    }
 }

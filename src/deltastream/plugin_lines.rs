@@ -7,6 +7,7 @@ use super::batch::{Batch, What};
 use super::decode::Step;
 use super::heartbeat::{Seen, Stamp};
 use super::pgoutput::Schema;
+use super::proof::Again;
 use deltaflood::{Change, Lsn, Verb};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,10 @@ pub(super) struct LineDecoder {
     in_transaction: bool,
     /// Lines of the open transaction.
     lines: u64,
+    /// It has a heartbeat of this slot's capture of before it had a name.
+    former: bool,
+    /// Where the transaction begins in the batch, in bytes and marks, while it is all there.
+    begun: Option<(usize, usize)>,
     /// Definitions by the table's fields of the head, each with a number that stands for its object
     /// id.
     tables: HashMap<Vec<u8>, Arc<Schema>>,
@@ -33,6 +38,8 @@ impl LineDecoder {
             resume,
             in_transaction: false,
             lines: 0,
+            former: false,
+            begun: None,
             tables: HashMap::new(),
             marked: None,
         }
@@ -44,6 +51,7 @@ impl LineDecoder {
 
     pub(super) fn new_batch(&mut self) {
         self.marked = None;
+        self.begun = None;
     }
 
     pub(super) fn leave_transaction(&mut self) {
@@ -84,21 +92,35 @@ impl LineDecoder {
             return Err(format!("a transaction of {wanted} lines came with {lines}"));
         }
         let (xid, time_us) = (change.xid.unwrap_or(0), change.time.unwrap_or(0));
-        if std::mem::take(&mut self.in_transaction) {
-            let before = lsn <= self.resume;
-            batch.mark(if before { What::Abandon } else { What::Commit { xid, lsn, time_us } });
+        let before = lsn <= self.resume;
+        let (former, begun) = (std::mem::take(&mut self.former), self.begun.take());
+        let written = std::mem::take(&mut self.in_transaction);
+        if written && !before {
+            batch.mark(What::Commit { xid, lsn, time_us });
+        } else if written {
+            match begun {
+                Some((lines, marks)) => {
+                    batch.lines.truncate(lines);
+                    batch.marks.truncate(marks);
+                }
+                None => batch.mark(What::Abandon),
+            }
         }
         self.marked = None;
-        Ok(Step::Committed { lsn })
+        let again = (before && (written || former)).then_some(Again { lsn, xid, time_us });
+        Ok(Step::Committed { lsn, again })
     }
 
     fn line(&mut self, change: &Change<'_>, batch: &mut Batch) {
         self.lines += 1;
         let seen = self.look(change);
-        if seen == Seen::Other {
+        if matches!(seen, Seen::Other | Seen::Former) {
+            self.former |= seen == Seen::Former;
             return;
         }
-        self.in_transaction = true;
+        if !std::mem::replace(&mut self.in_transaction, true) {
+            self.begun = Some((batch.lines.len(), batch.marks.len()));
+        }
         if let Seen::Own(beat) = seen {
             batch.mark(What::Beat(beat));
             push(change, batch);
@@ -177,5 +199,28 @@ mod tests {
         assert!(matches!(commit.what, What::Commit { xid: 5, lsn: Lsn(16), time_us: 7 }));
         assert!(decoder.decode(b"_xid\t6\t_action\tcommit", &mut batch).is_err());
         assert!(decoder.decode(b"garbage", &mut batch).is_err());
+    }
+    #[test]
+    fn what_was_received_before_is_dropped_and_told() {
+        let insert = b"_table\tt\t_xid\t5\t_action\tinsert\ta\t1\n".as_slice();
+        let commit = b"_xid\t5\t_lsn\t0/10\t_time\t7\t_lines\t1\t_action\tcommit".as_slice();
+        let again = Some(Again { lsn: Lsn(16), xid: 5, time_us: 7 });
+        for in_two in [false, true] {
+            let (mut decoder, mut batch) = (LineDecoder::new(Lsn(16)), Batch::default());
+            decoder.decode(insert, &mut batch).expect("decodes");
+            if in_two {
+                decoder.new_batch();
+                batch = Batch::default();
+            }
+            let step = decoder.decode(commit, &mut batch).expect("decodes");
+            assert_eq!(step, Step::Committed { lsn: Lsn(16), again });
+            // What has gone to the log already is taken back there.
+            assert_eq!(batch.marks.len(), usize::from(in_two), "{:?}", batch.marks);
+            assert!(batch.lines.is_empty());
+        }
+        let (mut decoder, mut batch) = (LineDecoder::new(Lsn(16)), Batch::default());
+        let empty = b"_xid\t5\t_lsn\t0/10\t_lines\t0\t_action\tcommit";
+        let step = decoder.decode(empty, &mut batch).expect("decodes");
+        assert_eq!(step, Step::Committed { lsn: Lsn(16), again: None });
     }
 }

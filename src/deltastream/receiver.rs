@@ -5,13 +5,14 @@ use super::capture::defect;
 use super::compressor::Compressor;
 use super::heartbeat;
 use super::pgoutput::TypeNames;
+use super::proof::Proof;
 use super::recorder::Recorder;
 use super::session::{self, Session};
 use super::shared::Shared;
 use super::status::Event;
 use super::stream::{Ended, Stream};
 use super::{Error, Options};
-use crate::daystream::{Identity, Writer, WriterOptions};
+use crate::daystream::{Identity, LastCommit, Writer, WriterOptions, segments};
 use crate::error::{Class, Coded};
 use crate::failpoint;
 use crate::libpq::{Guarded, wait};
@@ -33,6 +34,8 @@ pub(super) struct Receiver<'a> {
     heart: Option<JoinHandle<()>>,
     /// Everything before this was handed to the recorder, or is in the stream.
     have: Lsn,
+    /// The last transaction before it.
+    last: Option<LastCommit>,
     types: TypeNames,
     backoff: Duration,
     /// Whether this capture has streamed.
@@ -49,7 +52,12 @@ impl Receiver<'_> {
         let options = &shared.options;
         let segment_bytes = options.segment_bytes;
         let writer_options = WriterOptions { segment_bytes, ..WriterOptions::default() };
+        let is_empty = || segments(&options.stream).map(|found| found.is_empty());
+        if Identity::load(&options.stream)?.is_none() && (!options.stream.is_dir() || is_empty()?) {
+            return Err(Error::NoStream { dir: options.stream.clone() });
+        }
         let writer = Writer::open(&options.stream, writer_options)?;
+        shared.set_place(writer.place());
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
         let have = writer.last_lsn().unwrap_or_default().max(confirmed);
@@ -60,6 +68,7 @@ impl Receiver<'_> {
         let mut receiver = Receiver {
             shared,
             identity,
+            last: writer.found(),
             writer: Some(writer),
             recorder: None,
             heart: None,
@@ -149,19 +158,23 @@ impl Receiver<'_> {
         self.ready(&session).map_err(|error| session.explain(error))?;
         let told = Arc::clone(&shared);
         let warned = move |message: &str| told.tell(&Event::Warning { message });
-        session.start(self.have, shared.options.oversize_skip, warned)?;
+        // NOTE: where the plugin is asked for tables by name, some may have been added since.
+        let strict = session.tables.is_empty();
+        let proof = Proof::new(self.last, session.slot.confirmed, self.have, strict);
+        session.start(proof.from(), shared.options.oversize_skip, warned)?;
         (self.in_use_since, self.connected) = (None, true);
         self.sender_timeout_ms = session.sender_timeout_ms;
         failpoint::pass(failpoint::STREAM_STARTED);
         shared.tell(&Event::Streaming { from: self.have });
         self.start_heart()?;
         let types = std::mem::take(&mut self.types);
-        let mut stream = Stream::new(&shared, &mut session, types, self.have);
+        let mut stream = Stream::new(&shared, &mut session, types, self.have, (self.last, proof));
         let ended = stream.run();
         let half = stream.has_half_transaction();
         let batch = stream.take_batch();
         let heard = stream.heard();
         self.have = stream.have();
+        self.last = stream.last();
         self.types = stream.into_types();
         if heard {
             self.backoff = Duration::from_millis(limits::RECONNECT_MIN_MS);
@@ -177,6 +190,7 @@ impl Receiver<'_> {
         let options = &self.shared.options;
         let side = side_connection(options, self.shared)?;
         session.prepare(&side, &options.tables, &mut self.types)?;
+        self.shared.set_taken(session.taken(&side)?);
         drop(side);
         if self.identity.is_some() || self.have > Lsn(0) {
             session.check_position(self.have, self.identity.as_ref())?;
@@ -196,6 +210,7 @@ impl Receiver<'_> {
         if identity.made == 0 {
             identity.made = session::now_made();
         }
+        self.shared.set_id(*identity.id.get_or_insert_with(session::new_id));
         let from = std::mem::replace(&mut identity.timeline, session.system.timeline);
         if self.identity.as_ref() != Some(&identity) {
             self.save(&identity)?;

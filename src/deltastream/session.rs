@@ -2,6 +2,7 @@
 //! settings that fix the text of values, names of types.
 
 use super::options::Plugin;
+use super::persistence::Taken;
 use super::pgoutput::TypeNames;
 use super::slot::Slot;
 use super::{Error, Options, plugin};
@@ -9,12 +10,13 @@ use crate::daystream::Identity;
 use crate::daystream::heartbeat::now_us;
 use crate::libpq::{Conninfo, Guarded, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// `messages` of pgoutput came with this server version.
-const VERSION_MESSAGES: i32 = 140_000;
+pub(crate) const VERSION_MESSAGES: i32 = 140_000;
 
 /// object_not_in_prerequisite_state: the publication does not exist at this point of the WAL.
 const WARNING_PUBLICATION: &str = "55000";
@@ -214,6 +216,20 @@ impl Session {
         Ok(())
     }
 
+    /// What is captured beside tables that a publication names.
+    ///
+    /// # Errors
+    /// `POSTGRES ...`.
+    pub(super) fn taken(&self, side: &Guarded<'_>) -> Result<Taken, Error> {
+        let publication = side.escape_literal(&self.publication)?;
+        let version = self.link.conn().server_version();
+        match Taken::question(self.plugin, &publication, version) {
+            Some(question) => Ok(Taken::of(&side.query(&question)?)),
+            None if self.tables.is_empty() => Ok(Taken::All),
+            None => Ok(Taken::Tables(self.tables.clone())),
+        }
+    }
+
     /// Starts streaming from `from`. What the server warns of meanwhile, `warned` hears.
     ///
     /// # Errors
@@ -315,6 +331,12 @@ impl Session {
 /// The name of a stream that is made now: see [`Identity::made`].
 pub(super) fn now_made() -> u64 {
     u64::try_from(now_us()).unwrap_or(1)
+}
+
+/// A number for a capture, which nobody can guess.
+pub(super) fn new_id() -> u64 {
+    // NOTE: keyed by the system's random numbers.
+    RandomState::new().hash_one(now_us())
 }
 
 fn setting(link: &Replication, name: &str) -> Result<String, Error> {

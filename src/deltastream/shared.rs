@@ -1,12 +1,14 @@
 //! What the threads of a capture share: stop, progress, status, the queue, and the way to be heard.
 
+use super::persistence::Taken;
 use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
 use super::{Error, Options};
+use crate::daystream::Place;
 use crate::libpq::Wake;
 use deltaflood::Lsn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Shared by the handle, the receiver and the recorder.
 pub(super) struct Shared {
@@ -23,6 +25,12 @@ pub(super) struct Shared {
     /// Why the recorder ended early.
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
+    /// The capture's own id, once it is in the stream's state.
+    id: OnceLock<String>,
+    /// Where the stream is, once it is open.
+    place: OnceLock<Place>,
+    /// What is captured, once it is known.
+    taken: OnceLock<Taken>,
     listener: Listener,
 }
 
@@ -46,8 +54,46 @@ impl Shared {
             status: Mutex::default(),
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
+            id: OnceLock::new(),
+            place: OnceLock::new(),
+            taken: OnceLock::new(),
             listener,
         })
+    }
+
+    /// Sets what is known once the stream is open. Of several calls the first counts.
+    pub(super) fn set_place(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    /// Sees that the stream is still where it was opened.
+    ///
+    /// # Errors
+    /// `DAYSTREAM REPLACED`.
+    pub(super) fn check_place(&self) -> Result<(), Error> {
+        Ok(self.place.get().map_or(Ok(()), Place::check)?)
+    }
+
+    /// Sets the capture's id, see [`Identity::id`]. Of several calls the first counts.
+    ///
+    /// [`Identity::id`]: crate::daystream::Identity::id
+    pub(super) fn set_id(&self, id: u64) {
+        let _ = self.id.set(format!("{id:016x}"));
+    }
+
+    /// The capture's own id: what tells its heartbeats from those of others. Empty: none yet.
+    pub(super) fn id(&self) -> &str {
+        self.id.get().map_or("", String::as_str)
+    }
+
+    /// Sets what is captured. Of several calls the first counts.
+    pub(super) fn set_taken(&self, taken: Taken) {
+        let _ = self.taken.set(taken);
+    }
+
+    /// What is captured.
+    pub(super) fn taken(&self) -> Option<&Taken> {
+        self.taken.get()
     }
 
     pub(super) fn stop(&self) {

@@ -1,8 +1,9 @@
 //! A replication slot as the server sees it.
 
 use super::Error;
-use crate::libpq::{Guarded, PgResult};
+use crate::libpq::{Conninfo, Guarded, PgResult};
 use deltaflood::Lsn;
+use std::time::Duration;
 
 /// A slot's row in `pg_replication_slots`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,18 @@ impl Slot {
             format!("select * from pg_catalog.pg_replication_slots where slot_name = {quoted}");
         let result = conn.query(&sql)?;
         Ok((result.ntuples() > 0).then(|| Slot::of_row(&result, name)))
+    }
+
+    /// Bytes of WAL that the server keeps for a slot; `None` when it does not tell within
+    /// [`SLOT_ASK_MS`](crate::limits::SLOT_ASK_MS), or there is no such slot.
+    #[must_use]
+    pub fn kept_bytes(conninfo: &str, name: &str) -> Option<u64> {
+        let info = Conninfo::parse(conninfo).ok()?;
+        let timeout = Duration::from_millis(crate::limits::SLOT_ASK_MS);
+        let conn = Guarded::connect_within(&info, timeout, None).ok()?;
+        let restart = Slot::read(&conn, name).ok()??.restart?;
+        let wal = conn.query("select pg_catalog.pg_current_wal_lsn()").ok()?.text(0, 0)?;
+        Some(wal.parse::<Lsn>().ok()?.0.saturating_sub(restart.0))
     }
 
     fn of_row(row: &PgResult, name: &str) -> Slot {

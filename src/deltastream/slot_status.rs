@@ -6,9 +6,10 @@ use super::{Error, server, tables};
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Identity, Reader, ReaderOptions, Start};
 use crate::libpq::Guarded;
+use crate::limits::STATUS_INTERVAL_MS;
 use deltaflood::Lsn;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A slot's state, and how far its reader is.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,17 +117,21 @@ pub fn status_of(
     })
 }
 
-/// The server's own measure of the time until changes are confirmed; 0 after a quiet time, `None`
-/// to a role that may not see it.
+/// The server's own measure of the time until changes are confirmed, or the time since the reader
+/// said anything where that is long; 0 after a quiet time, `None` to a role that may not see it.
 fn sender_lag_s(conn: &Guarded<'_>, pid: i32) -> Result<Option<f64>, Error> {
     let answer = conn.query(&format!(
-        "select state, extract(epoch from flush_lag) from pg_catalog.pg_stat_replication \
-         where pid = {pid}"
+        "select state, extract(epoch from flush_lag), \
+         extract(epoch from pg_catalog.clock_timestamp() - reply_time) \
+         from pg_catalog.pg_stat_replication where pid = {pid}"
     ))?;
     if answer.text(0, 0).is_none() {
         return Ok(None);
     }
-    Ok(answer.text(0, 1).map_or(Some(0.0), |seconds| seconds.parse().ok()))
+    let seconds = |column| answer.text(0, column).and_then(|text| text.parse::<f64>().ok());
+    let long = Duration::from_millis(2 * STATUS_INTERVAL_MS).as_secs_f64();
+    let silent = seconds(2).filter(|silent| *silent > long).unwrap_or(0.0);
+    Ok(Some(seconds(1).unwrap_or(0.0).max(silent)))
 }
 
 /// The end of the last transaction of the stream, or what was found to be of no interest behind it.

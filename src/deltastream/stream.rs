@@ -5,7 +5,9 @@
 //! 2. an idle position (a keepalive's) only when everything received is durable and no transaction
 //!    is half received, and only after the recorder saved it in the stream's state;
 //! 3. a keepalive in the middle of a backlog confirms nothing new;
-//! 4. the server hears of us in time whatever the disk does: with a full queue this stops reading,
+//! 4. nothing beyond what it has confirmed already, before the server has proved to be the stream's
+//!    (see [`super::proof`]); and nothing once the stream's folder is not where it was opened;
+//! 5. the server hears of us in time whatever the disk does: with a full queue this stops reading,
 //!    it does not stop talking.
 
 use super::Error;
@@ -13,9 +15,11 @@ use super::batch::{Batch, What};
 use super::decode::{Decoder, Step};
 use super::heartbeat::Offset;
 use super::pgoutput::TypeNames;
+use super::proof::Proof;
 use super::receiver::side_connection;
 use super::session::Session;
 use super::shared::Shared;
+use crate::daystream::LastCommit;
 use crate::failpoint;
 use crate::libpq::{Message, wait};
 use crate::limits;
@@ -47,6 +51,9 @@ pub(super) struct Stream<'a> {
     refused: Option<Batch>,
     /// Everything before this was put in batches or was of no interest.
     have: Lsn,
+    /// The last transaction that was put in batches, or is in the stream.
+    last: Option<LastCommit>,
+    proof: Proof,
     /// Everything before this is in the queue or was taken from it; the recorder will make it
     /// durable.
     handed: Lsn,
@@ -98,6 +105,7 @@ impl<'a> Stream<'a> {
         session: &'a mut Session,
         types: TypeNames,
         have: Lsn,
+        (last, proof): (Option<LastCommit>, Proof),
     ) -> Stream<'a> {
         let now = Instant::now();
         let quarter = match session.sender_timeout_ms / 4 {
@@ -106,6 +114,7 @@ impl<'a> Stream<'a> {
         };
         let mut decoder = Decoder::new(session.plugin, types, have);
         decoder.stamp().slot.clone_from(&session.slot.name);
+        shared.id().clone_into(&mut decoder.stamp().id);
         Stream {
             shared,
             session,
@@ -113,6 +122,8 @@ impl<'a> Stream<'a> {
             batch: Batch::default(),
             refused: None,
             have,
+            last,
+            proof,
             handed: have,
             passed: Lsn(0),
             told: Lsn(0),
@@ -142,6 +153,11 @@ impl<'a> Stream<'a> {
 
     pub(super) fn have(&self) -> Lsn {
         self.have
+    }
+
+    /// The last transaction in the stream or on its way there.
+    pub(super) fn last(&self) -> Option<LastCommit> {
+        self.last
     }
 
     /// Whether the server said anything.
@@ -197,7 +213,9 @@ impl<'a> Stream<'a> {
                         self.data_at = now;
                     }
                 }
-                Message::Keepalive { wal_end, reply, .. } => self.keepalive(Lsn(wal_end), reply),
+                Message::Keepalive { wal_end, reply, .. } => {
+                    self.keepalive(Lsn(wal_end), reply)?;
+                }
                 Message::End => return Err(Error::Ended),
             }
         }
@@ -205,13 +223,15 @@ impl<'a> Stream<'a> {
     }
 
     /// Rule 3: what a keepalive says is remembered, and offered only once all before it is durable.
-    fn keepalive(&mut self, wal_end: Lsn, reply: bool) {
+    fn keepalive(&mut self, wal_end: Lsn, reply: bool) -> Result<(), Error> {
         self.reply |= reply;
         if !self.decoder.in_transaction() {
+            self.proof.passed(wal_end)?;
             self.passed = self.passed.max(wal_end);
         }
         let mut status = self.shared.status();
         status.wal_end = status.wal_end.max(wal_end);
+        Ok(())
     }
 
     /// How far the clocks are apart, by a message that has not waited here: the first of many.
@@ -240,12 +260,35 @@ impl<'a> Stream<'a> {
                 Err(super::decode::Stop::Error(error)) => return Err(error),
             }
         };
-        if let Step::Committed { lsn } = step {
+        if let Step::Committed { lsn, again } = step {
+            let proven = again.map_or(Ok(()), |again| self.proof.again(again));
+            let proven = proven.and_then(|()| self.proof.passed(lsn));
+            proven.inspect_err(|_| self.give_up())?;
+            self.remember();
             self.have = self.have.max(lsn);
             self.passed = self.passed.max(lsn);
             self.shared.status().received = lsn;
         }
         Ok(self.batch.weight() > before)
+    }
+
+    /// The server is another one: nothing of what it has sent may come into the stream. Before the
+    /// proof that was dropped, or is this one transaction.
+    fn give_up(&mut self) {
+        (self.refused, self.batch) = (None, Batch::default());
+        // Some of it may be in the queue already.
+        self.batch.mark(What::Abandon);
+    }
+
+    /// Notes the transaction that has just ended, where it is one of the stream.
+    fn remember(&mut self) {
+        let Some(mark) = self.batch.marks.last() else { return };
+        if let What::Commit { xid, lsn, time_us } = mark.what
+            && self.last.is_none_or(|last| last.lsn < lsn)
+        {
+            let before = self.last.map(|last| last.lsn);
+            self.last = Some(LastCommit { lsn, xid: Some(xid), time_us: Some(time_us), before });
+        }
     }
 
     /// Puts what was rendered in the queue.
@@ -296,10 +339,10 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Rules 1 and 4: tells the server what is durable, when that is new or when it is time to say
-    /// something.
+    /// Rules 1, 4 and 5: tells the server what is durable, when that is new or when it is time to
+    /// say something.
     fn acknowledge(&mut self) -> Result<(), Error> {
-        let durable = self.shared.durable();
+        let durable = self.proof.may_confirm(self.shared.durable());
         let silent = self.silent()?;
         let ask = silent >= self.status_interval || self.wants_end();
         let due = self.told_at.is_none_or(|at| at.elapsed() >= self.interval());
@@ -307,7 +350,8 @@ impl<'a> Stream<'a> {
             return Ok(());
         }
         failpoint::pass(failpoint::STREAM_ACK_BEFORE);
-        let received = self.have.max(durable);
+        self.shared.check_place()?;
+        let received = self.proof.may_confirm(self.have.max(durable));
         self.session.link.send_status(received.0, durable.0, ask && due)?;
         failpoint::pass(failpoint::STREAM_ACK_AFTER);
         (self.told, self.told_at, self.reply) = (durable, Some(Instant::now()), false);
@@ -377,7 +421,8 @@ impl<'a> Stream<'a> {
 
     /// Says what is durable, and ends the stream in good order.
     fn close(&self) -> Result<Ended, Error> {
-        let durable = self.shared.durable();
+        let durable = self.proof.may_confirm(self.shared.durable());
+        self.shared.check_place()?;
         self.session.link.send_status(durable.0, durable.0, false)?;
         self.session.link.finish(Duration::from_millis(limits::STREAM_END_MS))?;
         Ok(Ended::Done)

@@ -76,6 +76,29 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster whose files are a copy of those of `other`, which must be stopped; not started.
+    #[allow(dead_code)]
+    pub fn copy_of(other: &Cluster) -> Cluster {
+        let dir = tempfile::Builder::new().prefix("pgsqlite-pg-").tempdir().expect("folder");
+        let owner = format!("--reference={}", other.dir.path().display());
+        done(Command::new("chown").arg(owner).arg(dir.path()));
+        let cluster = Cluster { dir, bindir: other.bindir.clone(), server: Mutex::new(None) };
+        cluster.take_files_of(other);
+        cluster
+    }
+
+    /// Puts a copy of the files of `other` in the place of this one's; both must be stopped.
+    #[allow(dead_code)]
+    pub fn take_files_of(&self, other: &Cluster) {
+        let _ = std::fs::remove_dir_all(self.data());
+        done(Command::new("cp").arg("-a").arg(other.data()).arg(self.dir.path()));
+        let conf = self.data().join("postgresql.conf");
+        let text = std::fs::read_to_string(&conf).expect("postgresql.conf");
+        let (from, to) = (other.dir.path().display(), self.dir.path().display());
+        let text = text.replace(&from.to_string(), &to.to_string());
+        std::fs::write(&conf, text).expect("postgresql.conf");
+    }
+
     /// A cluster shared by the tests of this binary that run at the same time. Each test makes a
     /// database of its own ([`Cluster::database`]); a test that stops the server starts one of its
     /// own instead.
@@ -174,6 +197,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop(Stop::Immediate);
     }
+}
+
+fn done(command: &mut Command) {
+    assert!(command.status().is_ok_and(|status| status.success()), "{command:?}");
 }
 
 /// A command that runs as a user whom the server accepts, and that gets a signal when the test

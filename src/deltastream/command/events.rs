@@ -141,7 +141,7 @@ pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
         Sending::Refused(why) => why.as_str(),
         _ => "",
     };
-    let age_ms = pulse.last.map(|(beat, _)| beat.age_ms(heartbeat::now_us()));
+    let age_ms = pulse.last.map(|(beat, _)| beat.seen_ms(heartbeat::now_us()));
     Obj::dict([
         ("state", Obj::text(state)),
         ("transactions", status.transactions.into()),
@@ -157,7 +157,7 @@ pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
         ("health", Obj::text(pulse.health(status.commit_time_us).word())),
         ("heartbeat", Obj::text(pulse.sending.word())),
         ("heartbeat_error", Obj::text(refused)),
-        ("beat_age_ms", unsigned(age_ms)),
+        ("beat_age_ms", optional(age_ms)),
         ("lag_ms", unsigned(pulse.lag_ms())),
         ("clock_offset_ms", optional(pulse.offset_us.map(|us| us / 1000))),
     ])

@@ -50,8 +50,13 @@ impl CaptureHandle {
         interp: Interp,
         heard: impl Fn(Interp, &Told, &Status) + 'static,
     ) -> CmdResult<()> {
-        if self.is_running() {
-            let message = "the capture runs already";
+        // NOTE: also one that has ended, as long as nobody was told: that would never come.
+        if let Some(running) = &*self.running.borrow() {
+            let message = if running.capture.is_finished() {
+                "the capture has ended, and its end is not told yet: let the event loop turn"
+            } else {
+                "the capture runs already"
+            };
             return Err(Failure::new(message, &["PGSQLITE", "USAGE", "RUNNING"]).into());
         }
         let own = Rc::downgrade(self);
@@ -62,10 +67,6 @@ impl CaptureHandle {
         let capture = Capture::start(self.options.clone(), listener(sender))?;
         self.running.replace(Some(Running { capture, _mailbox: mailbox }));
         Ok(())
-    }
-
-    fn is_running(&self) -> bool {
-        self.running.borrow().as_ref().is_some_and(|running| !running.capture.is_finished())
     }
 
     /// Whether it is not running, and its end was told.

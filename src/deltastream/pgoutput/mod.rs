@@ -18,6 +18,7 @@ pub use types::{TypeKey, TypeName, TypeNames};
 
 use super::batch::{Batch, What};
 use super::heartbeat::{Seen, Stamp};
+use super::proof::Again;
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
 use deltaflood::{Lsn, Verb, list};
@@ -76,6 +77,8 @@ pub enum Step {
         lsn: Lsn,
         /// Whether it has lines (and so a commit mark); false also when it was sent before.
         written: bool,
+        /// It has lines, and was sent before.
+        again: Option<Again>,
     },
 }
 
@@ -87,6 +90,8 @@ struct Transaction {
     skip: bool,
     /// Some line of it was rendered.
     written: bool,
+    /// Some line of it was dropped.
+    dropped: bool,
 }
 
 /// Turns messages into lines. One per connection: the server describes tables anew on each.
@@ -182,7 +187,7 @@ impl Decoder {
         let _time = wire.i64()?;
         let xid = wire.u32()?;
         let skip = commit_begins < self.resume;
-        self.transaction = Some(Transaction { xid, skip, written: false });
+        self.transaction = Some(Transaction { xid, skip, written: false, dropped: false });
         self.marked = None;
         Ok(())
     }
@@ -197,13 +202,16 @@ impl Decoder {
             batch.mark(What::Commit { xid: transaction.xid, lsn, time_us });
             self.marked = None;
         }
-        Ok(Step::Committed { lsn, written: transaction.written })
+        let xid = transaction.xid;
+        let again = transaction.dropped.then_some(Again { lsn, xid, time_us });
+        Ok(Step::Committed { lsn, written: transaction.written, again })
     }
 
     /// The transaction to write into, `None` when it is dropped.
     fn open(&mut self, kind: u8) -> Result<Option<u32>, DecodeError> {
         let transaction = self.transaction.as_mut().ok_or(DecodeError::Outside(kind))?;
         if transaction.skip {
+            transaction.dropped = true;
             return Ok(None);
         }
         transaction.written = true;
@@ -257,14 +265,16 @@ impl Decoder {
         let length = wire.u32()? as usize;
         let content = wire.bytes(length)?;
         let seen = self.stamp.look(prefix, content);
-        if seen == Seen::Other {
+        let skipped = self.transaction.is_some_and(|transaction| transaction.skip);
+        if seen == Seen::Other || seen == Seen::Former && !skipped {
             return Ok(Step::Within);
         }
         let xid = if transactional {
             let Some(xid) = self.open(b'M')? else { return Ok(Step::Within) };
             xid
         } else if lsn <= self.resume {
-            return Ok(Step::Committed { lsn, written: false });
+            let again = Some(Again { lsn, xid: 0, time_us: 0 });
+            return Ok(Step::Committed { lsn, written: false, again });
         } else {
             0
         };
@@ -286,7 +296,7 @@ impl Decoder {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let time_us = now.map_or(0, |t| i64::try_from(t.as_micros()).unwrap_or(i64::MAX));
         batch.mark(What::Commit { xid, lsn, time_us });
-        Ok(Step::Committed { lsn, written: true })
+        Ok(Step::Committed { lsn, written: true, again: None })
     }
 }
 
@@ -348,7 +358,9 @@ fn row(
             }
         }
     }
-    if !unchanged.is_empty() && verb == Verb::Update {
+    if !unchanged.is_empty() {
+        // NOTE: whatever the verb. An update that brings a row into a publication's filter comes as
+        // an insert, and its columns that were not touched are not NULL.
         // Seldom: the head gets its field afterwards.
         let mut field = b"\t_unchanged\t".to_vec();
         escape(&mut field, &list::encode(unchanged));

@@ -105,7 +105,7 @@ fn rows_become_lines() {
             "_table\tt\t_xid\t4294967295\t_action\tdelete\ta\t2",
         ]
     );
-    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(200), written: true }));
+    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(200), written: true, again: None }));
     let [table, end] = batch.marks.as_slice() else { panic!("{:?}", batch.marks) };
     let What::Table { schema, xid } = &table.what else { panic!("{table:?}") };
     assert_eq!(
@@ -117,6 +117,56 @@ fn rows_become_lines() {
     assert_eq!(end.at, batch.lines.len());
     for line in batch.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         deltaflood::Change::parse(line).expect("parses").validate().expect("valid");
+    }
+}
+
+/// Every form of a value that pgoutput can send, in every row of every message that has one.
+#[test]
+fn every_form_of_a_value_in_every_row_of_every_message() {
+    const COLUMNS: [(u8, &str, u32); 2] = [(1, "a", 23), (1, "b", 25)];
+    // What stands for the value of b in a line: its text, nothing for NULL, its name in _unchanged.
+    let forms = [(Some("x"), "", "\tb\tx"), (None, "", ""), (Some("\0u"), "_unchanged\tb\t", "")];
+    // The kind, the parts of its rows, the verb of each.
+    let messages: [(u8, &[(u8, &str)]); 6] = [
+        (b'I', &[(b'N', "insert")]),
+        (b'U', &[(b'N', "update")]),
+        (b'U', &[(b'K', "replace"), (b'N', "update")]),
+        (b'U', &[(b'O', "replace"), (b'N', "update")]),
+        (b'D', &[(b'K', "delete")]),
+        (b'D', &[(b'O', "delete")]),
+    ];
+    for (kind, rows) in messages {
+        for (at, _) in rows.iter().enumerate() {
+            for (value, unchanged, text) in forms {
+                let (mut decoder, mut batch) = (decoder(), Batch::default());
+                let mut message = Bytes::kind(kind).u32(7);
+                let mut wanted = Vec::new();
+                for (row, (part, verb)) in rows.iter().enumerate() {
+                    let here = row == at;
+                    message =
+                        message.row(*part, &[Some("1"), if here { value } else { Some("y") }]);
+                    let (unchanged, text) = if here { (unchanged, text) } else { ("", "\tb\ty") };
+                    wanted.push(format!(
+                        "_table\tt\t_xid\t5\t{unchanged}_action\t{verb}\ta\t1{text}"
+                    ));
+                }
+                let begun = [begin(100, 5), relation(7, "public", "t", &COLUMNS)];
+                feed(&mut decoder, &mut batch, &begun);
+                feed(&mut decoder, &mut batch, &[message.0]);
+                assert_eq!(lines(&batch), wanted);
+            }
+            // Binary values come only when asked for, which this never does.
+            let (mut decoder, mut batch) = (decoder(), Batch::default());
+            let mut message = Bytes::kind(kind).u32(7);
+            for (row, (part, _)) in rows.iter().enumerate() {
+                message = message.raw(&[*part]).u16(2).raw(b"t").u32(1).raw(b"1");
+                message = message.raw(if row == at { b"b" } else { b"t" }).u32(1).raw(b"2");
+            }
+            let begun = [begin(100, 5), relation(7, "public", "t", &COLUMNS)];
+            feed(&mut decoder, &mut batch, &begun);
+            let wrong = DecodeError::Kind { what: "value", kind: b'b' };
+            assert_eq!(decoder.decode(&message.0, &mut batch), Err(wrong));
+        }
     }
 }
 
@@ -163,8 +213,10 @@ fn what_was_received_before_is_dropped_and_empty_transactions_are_not_written() 
         ],
     );
     let ends: Vec<_> = steps.into_iter().filter(|s| *s != Step::Within).collect();
-    let end = |lsn, written| Step::Committed { lsn: Lsn(lsn), written };
-    assert_eq!(ends, [end(200, false), end(300, true), end(400, false)]);
+    let end = |lsn, written, again| Step::Committed { lsn: Lsn(lsn), written, again };
+    let again = Again { lsn: Lsn(200), xid: 1, time_us: 946_684_801_000_000 };
+    let wanted = [end(200, false, Some(again)), end(300, true, None), end(400, false, None)];
+    assert_eq!(ends, wanted);
     assert_eq!(lines(&batch), ["_table\tt\t_xid\t2\t_action\tinsert\ta\t1"]);
 }
 
@@ -179,7 +231,7 @@ fn messages_in_and_outside_of_transactions() {
         &mut batch,
         &[begin(1, 9), message(1, 5, b"in"), commit(16), message(0, 20, b"\xff\x0a")],
     );
-    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(20), written: true }));
+    assert_eq!(steps.last(), Some(&Step::Committed { lsn: Lsn(20), written: true, again: None }));
     assert_eq!(
         lines(&batch),
         [
