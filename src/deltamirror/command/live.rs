@@ -1,7 +1,8 @@
 //! `live`: slot, capture, copy and following in one process.
 //!
 //! The slot exists before the copy's snapshot, so that nothing is missed in between; the capture
-//! runs while the copy does. Each part stops the others when it fails.
+//! runs while the copy does. A capture that fails ends all. A mirror that fails leaves the capture
+//! running: the server goes on being rid of its WAL, and what the mirror missed is in the stream.
 
 use super::events::{Told, followed_dict};
 use super::fill::{Filling, Step};
@@ -13,13 +14,13 @@ use crate::deltamirror::{
     Filled, InitOptions, Options as Applying, Progress, StreamSource, connection, init,
 };
 use crate::deltastream::command::{CaptureHandle, Told as Captured, set_up_and_tell};
-use crate::deltastream::{Options as Capturing, SetupOptions};
+use crate::deltastream::{Options as Capturing, SetupOptions, Slot};
 use crate::libpq::Conninfo;
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::ensemble::Handle;
 use crate::tcl::serve::{self, Asked, Ended};
 use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj, Options, exit, job};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,7 +53,9 @@ pub(super) fn live(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     });
     let outcome = live.go(interp);
     live.parts.end(interp)?;
-    if let Some(why) = live.parts.failed.take() {
+    live.tell_slot(interp);
+    let failed = live.parts.failed.take().or_else(|| live.parts.stood.take());
+    if let Some(why) = failed {
         return Err(why.failure.into());
     }
     outcome?;
@@ -66,6 +69,8 @@ struct Parts {
     following: Rc<Following>,
     /// Why a part ended by itself.
     failed: RefCell<Option<Report>>,
+    /// Why the mirror stands still while the capture goes on.
+    stood: RefCell<Option<Report>>,
     /// Ends the copy.
     stop: Arc<AtomicBool>,
 }
@@ -116,6 +121,8 @@ struct Live {
     applying: Applying,
     callback: Callback,
     asked: Asked,
+    /// The slot is there.
+    made: Cell<bool>,
     parts: Rc<Parts>,
 }
 
@@ -148,6 +155,7 @@ impl Live {
             capture: CaptureHandle::new(capturing),
             following: Rc::default(),
             failed: RefCell::default(),
+            stood: RefCell::default(),
             stop: Arc::default(),
         });
         Ok(Live {
@@ -159,6 +167,7 @@ impl Live {
             applying: applying(interp, options)?,
             callback: Callback::new(options.get("-command")),
             asked: Asked::since_now(interp),
+            made: Cell::new(false),
             parts,
         })
     }
@@ -185,8 +194,7 @@ impl Live {
         }
         self.start_following(interp, source)?;
         if !self.over() {
-            let ended = || self.parts.has_failed() || !self.parts.following.is_running();
-            serve::until(interp, ended)?;
+            serve::until(interp, || self.parts.has_failed())?;
         }
         Ok(())
     }
@@ -199,6 +207,7 @@ impl Live {
     fn set_up(&self, interp: Interp) -> CmdResult<()> {
         // NOTE: a flag of its own: a job that has ended leaves its flag raised.
         let done = set_up_and_tell(interp, self.setup.clone(), &self.callback, Arc::default())?;
+        self.made.set(true);
         let details = [
             ("slot", Obj::text(&self.setup.slot)),
             ("stream", Obj::text(&self.stream.to_string_lossy())),
@@ -221,6 +230,30 @@ impl Live {
             Captured::Ended => {}
             told => told.tell(interp, &callback, status),
         })
+    }
+
+    /// Tells which slot remains, what the server keeps for it, and what removes it: nobody reads it
+    /// from now on.
+    fn tell_slot(&self, interp: Interp) {
+        if !self.made.get() {
+            return;
+        }
+        let (conninfo, slot) = (self.setup.conninfo.clone(), self.setup.slot.clone());
+        let asked = job::run(
+            interp,
+            Arc::default(),
+            move |_, _: &job::Teller<(), _>| Ok(Slot::kept_bytes(&conninfo, &slot)),
+            |_, ()| Ok(()),
+        );
+        let kept = asked.ok().flatten();
+        // NOTE: without the connection's parameters, which may hold a password.
+        let remove = format!("deltastream drop -conninfo ... -slot {}", self.setup.slot);
+        let details = [
+            ("slot", Obj::text(&self.setup.slot)),
+            ("kept_bytes", kept.map_or_else(Obj::empty, Obj::unsigned)),
+            ("remove", Obj::text(&remove)),
+        ];
+        self.callback.tell(interp, "slot", &details);
     }
 
     /// Makes and fills the tables that are not there yet.
@@ -249,7 +282,8 @@ impl Live {
         following.start(interp, self.file.clone(), source, self.applying, {
             move |interp, told, status| {
                 if let (Told::Failed { why }, Some(parts)) = (told, parts.upgrade()) {
-                    parts.fail(why);
+                    parts.stood.replace(Some(why.clone()));
+                    callback.tell(interp, "standing", &why.details());
                     return;
                 }
                 told.tell(interp, &callback, status);
