@@ -198,6 +198,7 @@ fn a_stream_that_was_made_anew_is_refused() {
     // A file and a stream from before streams told.
     db.exec(
         "DROP TABLE _deltamirror_meta; DROP TABLE _deltamirror_wanted;
+         ALTER TABLE _deltamirror_table DROP COLUMN barrier;
          ALTER TABLE _deltamirror_stream DROP COLUMN chain;
          ALTER TABLE _deltamirror_stream DROP COLUMN chain_clock;
          ALTER TABLE _deltamirror_stream DROP COLUMN chain_seq;

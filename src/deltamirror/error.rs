@@ -104,6 +104,21 @@ pub enum Error {
         /// The stream.
         stream: String,
     },
+    /// The stream has passed what was written after a table was copied, without bringing it.
+    #[error(
+        "the copy of table {table} is not of this stream's server: what was written into its WAL \
+         after the copy, before {barrier}, is not in the stream, which is at {lsn}. Either another \
+         server was copied, or this one has lost what was copied (a failover to a standby that had \
+         not got it). Nothing beyond was applied; copy again: init -resync 1 -tables {table}"
+    )]
+    Unproven {
+        /// The table's name in SQLite.
+        table: String,
+        /// Where it should have come, at the latest.
+        barrier: Lsn,
+        /// Where the stream is.
+        lsn: Lsn,
+    },
     /// The table's definition in PostgreSQL is not what the mirror's table was made from.
     #[error(
         "the definition of table {table} changed at {place}: {detail}; nothing of that \
@@ -381,6 +396,9 @@ impl Coded for Error {
                 code("OTHERSERVER").with("stream", stream).with("wanted", wanted).with("got", got)
             }
             Error::OtherStream { stream } => code("OTHERSTREAM").with("stream", stream),
+            Error::Unproven { table, barrier, lsn } => {
+                code("UNPROVEN").with("table", table).with("barrier", barrier).with("lsn", lsn)
+            }
             Error::Drift { table, place, .. } => placed(code("DRIFT").with("table", table), place),
             Error::Row(row) => {
                 placed(code(row.reason.word()).with("table", &row.table), &row.place)
@@ -437,6 +455,7 @@ impl Coded for Error {
         match self {
             Error::OtherServer { .. }
             | Error::OtherStream { .. }
+            | Error::Unproven { .. }
             | Error::Drift { .. }
             | Error::Replaced { .. }
             | Error::Gap { .. }

@@ -5,12 +5,13 @@
 //! stream, while a snapshot taken before its end does not see them either. So the copy waits for
 //! those who hold a writer's lock on the tables, looked at after the publication was read.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deltaflood::Lsn;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{BARRIER_PREFIX, Barrier, Snapshot};
 use super::source::StreamSource;
 use super::state::StreamState;
 use super::{Error, Progress};
@@ -124,6 +125,30 @@ impl Session {
         let sql = "SELECT pg_catalog.pg_logical_emit_message(true, 'deltamirror', 'compare')";
         let lsn = conn.query(sql)?.text(0, 0).unwrap_or_default();
         lsn.parse().map_err(|_| Error::Defect { what: format!("LSN {lsn}") })
+    }
+
+    /// Writes what the stream has to bring before a copy counts, and waits for the server's disk:
+    /// what the snapshot shows is then not lost by a crash. `None` where the stream has no messages
+    /// (pgoutput before PostgreSQL 14), or does not tell where it comes from.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn prove(
+        conninfo: &Conninfo,
+        source: &StreamSource,
+    ) -> Result<Option<Barrier>, Error> {
+        let (conn, _, _) = connect(conninfo)?;
+        let token = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        // One message, and so one transaction, whose end waits for the disk.
+        conn.query(&format!(
+            "SET LOCAL synchronous_commit = local; \
+             SELECT pg_catalog.pg_logical_emit_message(true, '{BARRIER_PREFIX}', '{token}')"
+        ))?;
+        let lsn = conn.query("SELECT pg_catalog.pg_current_wal_insert_lsn()")?;
+        let lsn = lsn.text(0, 0).unwrap_or_default();
+        let lsn = lsn.parse().map_err(|_| Error::Defect { what: format!("LSN {lsn}") })?;
+        let brings = source.brings_messages(conn.server_version());
+        Ok(brings.then_some(Barrier { token, lsn }))
     }
 
     /// The tables the user means (all that are published when none is named), as the stream sends

@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 2] = [to_1, to_2];
+const STEPS: [Step; 3] = [to_1, to_2, to_3];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -55,6 +55,11 @@ fn to_2(db: &Db) -> Result<(), Error> {
            PRIMARY KEY (source_schema, source_table));
          CREATE TABLE main._deltamirror_meta (version INTEGER NOT NULL);",
     )?)
+}
+
+/// What the stream has to bring before a copied table counts ([`super::snapshot::Barrier`]).
+fn to_3(db: &Db) -> Result<(), Error> {
+    Ok(db.exec("ALTER TABLE main._deltamirror_table ADD COLUMN barrier TEXT")?)
 }
 
 /// Makes the mirror's tables in a file that has none.

@@ -120,7 +120,9 @@ pub fn init(
         return Ok(Vec::new());
     }
     session.wait_for_writers(&wanted, options.writers, stop, progress)?;
-    let snapshot = session.snapshot(&wanted)?;
+    let mut snapshot = session.snapshot(&wanted)?;
+    // NOTE: after the snapshot, before anything is copied by it.
+    snapshot.barrier = Session::prove(conninfo, source)?;
     // What is copied is what the snapshot shows, also of the definitions: read them again under it.
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
     let wanted = session.tables(&names)?;
@@ -298,7 +300,7 @@ impl Run<'_> {
     fn advance_in_transaction(&self) -> Result<(), Error> {
         first_fill::end(self.db)?;
         let tables = state::tables(self.db)?;
-        let all = tables.iter().all(|table| table.snapshot == self.snapshot);
+        let all = tables.iter().all(|table| table.snapshot.is_of_moment(&self.snapshot));
         match state::stream(self.db)? {
             Some(_) if self.changes_stream && !all => {
                 Err(Error::OtherStream { stream: self.source.name().to_owned() })

@@ -6,11 +6,19 @@
 //! ID and Snapshot Information Functions"). The insert position of the WAL, read after the snapshot
 //! was taken, bounds the question: what a snapshot sees has its commit record below it, so a
 //! transaction beyond needs no test, and the test is over for good once the stream has passed it.
+//!
+//! All of that holds only while the server keeps what the snapshot saw. A crash loses commits that
+//! did not wait for the disk, a failover those that the standby had not got, and then ids and
+//! positions are used again for other transactions. So a [`Barrier`] is written after the snapshot:
+//! its commit waits for the server's disk, and the copy counts as ready once the stream has it.
 
 use deltaflood::Lsn;
 
 use super::Error;
 use crate::libpq::Guarded;
+
+/// Prefix of the messages that barriers are.
+pub(super) const BARRIER_PREFIX: &str = "deltamirror.copied";
 
 /// A PostgreSQL snapshot, with 64-bit transaction ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +33,32 @@ pub struct Snapshot {
     pub lsn: Lsn,
     /// Seconds since the Unix epoch, by the server's clock, when it was taken.
     pub taken_at: i64,
+    /// What the stream has to bring before the copy counts; `None`: it has, or cannot.
+    pub barrier: Option<Barrier>,
+}
+
+/// A message that was written into the WAL after a snapshot was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barrier {
+    /// Its content, used once: letters and digits.
+    pub token: String,
+    /// Its commit record ends at or below this.
+    pub lsn: Lsn,
+}
+
+impl Barrier {
+    /// As the mirror keeps it: LSN and token.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} {}", self.lsn, self.token)
+    }
+
+    /// From that text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Barrier> {
+        let (lsn, token) = text.split_once(' ')?;
+        Some(Barrier { token: token.to_owned(), lsn: lsn.parse().ok()? })
+    }
 }
 
 impl Snapshot {
@@ -62,7 +96,14 @@ impl Snapshot {
         }
         xip.sort_unstable();
         let (lsn, taken_at) = (lsn.parse().ok()?, taken_at.parse().ok()?);
-        Some(Snapshot { xmin, xmax, xip, lsn, taken_at })
+        Some(Snapshot { xmin, xmax, xip, lsn, taken_at, barrier: None })
+    }
+
+    /// Whether it was taken at the same moment as `other`, whatever the stream has brought since.
+    #[must_use]
+    pub fn is_of_moment(&self, other: &Snapshot) -> bool {
+        let moment = |s: &Snapshot| Snapshot { barrier: None, ..s.clone() };
+        moment(self) == moment(other)
     }
 
     /// PostgreSQL's text of the snapshot.

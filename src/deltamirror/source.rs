@@ -9,6 +9,7 @@ use crate::daystream::remote::{self, Link};
 use crate::daystream::{
     self, Feed, Identity, Mark, Position, Reader, ReaderOptions, Source, Start,
 };
+use crate::deltastream::{Plugin, VERSION_MESSAGES};
 
 /// A stream that a mirror reads.
 #[derive(Debug, Clone)]
@@ -83,6 +84,16 @@ impl StreamSource {
     pub fn selection(&self) -> Option<Vec<String>> {
         let identity = self.identity.as_ref().filter(|i| i.publication.is_empty());
         identity.filter(|i| !i.plugin.is_empty()).map(|identity| identity.tables.clone())
+    }
+
+    /// Whether the logical messages of a server of this version come through the stream.
+    pub(super) fn brings_messages(&self, version: i32) -> bool {
+        let plugin = self.identity.as_ref().map(|identity| identity.plugin.as_str());
+        match plugin.and_then(Plugin::from_name) {
+            Some(Plugin::Deltaflood) => true,
+            Some(Plugin::Pgoutput) => version >= VERSION_MESSAGES,
+            None => false,
+        }
     }
 
     /// When the stream was made ([`Identity::made`]); `None` when it does not tell.

@@ -17,7 +17,7 @@ use deltaflood::{Lsn, list};
 use super::definition::Definition;
 use super::error::BadRow;
 use super::heart::Passed;
-use super::snapshot::Snapshot;
+use super::snapshot::{Barrier, Snapshot};
 use super::{Error, Place, format};
 use crate::daystream::heartbeat::Beat;
 use crate::daystream::{Mark, Position};
@@ -181,11 +181,12 @@ pub fn raise_generation(db: &Db) -> Result<(), Error> {
 /// # Errors
 /// [`Error::State`], [`Error::Sqlite`].
 pub fn tables(db: &Db) -> Result<Vec<TableState>, Error> {
-    let mut stmt = db.prepare(
+    let barrier = if format::version(db)? < Some(3) { "NULL" } else { "barrier" };
+    let mut stmt = db.prepare(&format!(
         "SELECT name, source_schema, source_table, state, definition, base_types, primary_key, \
-         row_filter, xmin, xmax, xip, lsn, taken_at, rows FROM main._deltamirror_table \
-         ORDER BY name",
-    )?;
+         row_filter, xmin, xmax, xip, lsn, taken_at, rows, {barrier} \
+         FROM main._deltamirror_table ORDER BY name"
+    ))?;
     let mut tables = Vec::new();
     while stmt.step()? {
         tables.push(table(&stmt)?);
@@ -208,13 +209,17 @@ fn table(stmt: &Stmt<'_>) -> Result<TableState, Error> {
     let base_types = base_types.filter(|types| types.len() == definition.columns.len());
     let snapshot = format!("{}:{}:{}", unsigned(stmt, 8)?, unsigned(stmt, 9)?, text(stmt, 10)?);
     let snapshot = Snapshot::parse(&snapshot, &text(stmt, 11)?, &int(stmt, 12)?.to_string());
+    let mut snapshot = snapshot.ok_or_else(|| odd("snapshot"))?;
+    if let Some(text) = stmt.column(14).as_str() {
+        snapshot.barrier = Some(Barrier::parse(text).ok_or_else(|| odd("barrier"))?);
+    }
     Ok(TableState {
         source: TableName::new(text(stmt, 1)?, text(stmt, 2)?),
         status,
         base_types: base_types.ok_or_else(|| odd("base types"))?,
         primary_key: names(&text(stmt, 6)?).ok_or_else(|| odd("primary key"))?,
         row_filter: stmt.column(7).as_str().map(str::to_owned),
-        snapshot: snapshot.ok_or_else(|| odd("snapshot"))?,
+        snapshot,
         rows: int(stmt, 13)?,
         definition,
         name,
@@ -231,10 +236,11 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
     let key = list::encode(table.primary_key.iter().map(String::as_bytes));
     let definition = table.definition.line(&table.source.schema, &table.source.table);
     let status = if table.status == TableStatus::Ready { "ready" } else { "live" };
+    let barrier = table.snapshot.barrier.as_ref().map(Barrier::text);
     db.execute(
         "INSERT OR REPLACE INTO main._deltamirror_table (name, source_schema, source_table, \
          state, definition, base_types, primary_key, row_filter, xmin, xmax, xip, lsn, taken_at, \
-         rows) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+         rows, barrier) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
         &[
             table.name.as_str().into(),
             table.source.schema.as_str().into(),
@@ -250,6 +256,7 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
             table.snapshot.lsn.to_string().as_str().into(),
             table.snapshot.taken_at.into(),
             table.rows.into(),
+            barrier.as_deref().map_or(Value::Null, Value::from),
         ],
     )?;
     Ok(())
@@ -270,6 +277,16 @@ pub fn forget_table(db: &Db, name: &str) -> Result<(), Error> {
 /// [`Error::Sqlite`].
 pub fn mark_live(db: &Db, name: &str) -> Result<(), Error> {
     let sql = "UPDATE main._deltamirror_table SET state = 'live' WHERE name = ?1";
+    db.execute(sql, &[name.into()])?;
+    Ok(())
+}
+
+/// The stream has brought what the copy of a table waits for.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn forget_barrier(db: &Db, name: &str) -> Result<(), Error> {
+    let sql = "UPDATE main._deltamirror_table SET barrier = NULL WHERE name = ?1";
     db.execute(sql, &[name.into()])?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use deltaflood::{Change, Lsn, Verb};
 
 use super::check;
 use super::error::{BadRow, Error, Place, Reason};
+use super::snapshot::BARRIER_PREFIX;
 use super::state::{self, TableState};
 use super::target::{Target, Trouble};
 use crate::daystream::Position;
@@ -155,10 +156,16 @@ impl<'db> Tables<'db> {
     /// Tables whose snapshot the stream has passed need no filter any more.
     ///
     /// # Errors
-    /// [`Error::Sqlite`].
+    /// [`Error::Unproven`] when it has passed what the copy waits for, [`Error::Sqlite`].
     pub(super) fn mark_live(&mut self, lsn: Lsn) -> Result<(), Error> {
         for target in &mut self.targets {
-            if target.snapshot.as_ref().is_some_and(|snapshot| snapshot.lsn < lsn) {
+            let Some(snapshot) = &target.snapshot else { continue };
+            if let Some(barrier) = &snapshot.barrier {
+                if barrier.lsn < lsn {
+                    let table = target.state.name.clone();
+                    return Err(Error::Unproven { table, barrier: barrier.lsn, lsn });
+                }
+            } else if snapshot.lsn < lsn {
                 state::mark_live(self.db, &target.state.name)?;
                 target.snapshot = None;
             }
@@ -174,7 +181,7 @@ impl<'db> Tables<'db> {
     pub(super) fn line(&mut self, position: Position, change: &Change<'_>) -> Result<(), Error> {
         let place = Place { position, lsn: self.lsn };
         if !change.verb.has_table() {
-            return Ok(());
+            return if change.verb == Verb::Message { self.message(change) } else { Ok(()) };
         }
         let Some(at) = self.target(change) else {
             self.counts.other_tables += 1;
@@ -217,6 +224,23 @@ impl<'db> Tables<'db> {
                 self.trouble(trouble, at, place, change.line())
             }
         }
+    }
+
+    /// A message: what a copied table may wait for.
+    fn message(&mut self, change: &Change<'_>) -> Result<(), Error> {
+        let mut columns = change.columns().filter_map(Result::ok).map(|(_, value)| value.decode());
+        let (Some(prefix), Some(content)) = (columns.next(), columns.next()) else { return Ok(()) };
+        if *prefix != *BARRIER_PREFIX.as_bytes() {
+            return Ok(());
+        }
+        for target in &mut self.targets {
+            let Some(snapshot) = &mut target.snapshot else { continue };
+            if snapshot.barrier.as_ref().is_some_and(|b| b.token.as_bytes() == &*content) {
+                state::forget_barrier(self.db, &target.state.name)?;
+                snapshot.barrier = None;
+            }
+        }
+        Ok(())
     }
 
     /// A table that is not in the mirror by this name may be one of it under a new name.
