@@ -133,7 +133,8 @@ fn a_capture_whose_folder_is_replaced_confirms_nothing_more() {
         let before = source.confirmed();
         source.insert(2, 2);
         let error = capture.join().expect_err("no folder");
-        assert_eq!(reason(&error), "REPLACED", "{error}");
+        let wanted = if replace { "CHANGED" } else { "NOTFOUND" };
+        assert_eq!(reason(&error), wanted, "{error}");
         assert_eq!(source.confirmed(), before);
         if replace {
             std::fs::remove_dir_all(source.stream()).expect("removed");

@@ -168,15 +168,6 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
-    /// The folder was removed, moved or replaced while the stream was written.
-    #[error(
-        "the folder {dir} was removed, moved or replaced while the stream in it was written; \
-         nothing more was acknowledged: put it back, and start again"
-    )]
-    Replaced {
-        /// The folder.
-        dir: PathBuf,
-    },
     /// Somebody else removes or compresses segments.
     #[error("daystream {dir}: another process is removing or compressing its segments")]
     Upkeep {
@@ -372,7 +363,6 @@ impl Error {
             Error::Corrupt { .. } => "CORRUPT",
             Error::Gap { .. } => "GAP",
             Error::Changed { .. } => "CHANGED",
-            Error::Replaced { .. } => "REPLACED",
             Error::Upkeep { .. } => "UPKEEP",
             Error::ReaderName { .. } => "READERNAME",
             Error::ReaderHeld { .. } => "READERHELD",
@@ -403,7 +393,6 @@ impl Coded for Error {
             | Error::Locked { dir }
             | Error::Upkeep { dir }
             | Error::Changed { dir }
-            | Error::Replaced { dir }
             | Error::Foreign { dir } => code.with("dir", dir.display()),
             Error::Permission { path, .. }
             | Error::Refused { path, .. }
@@ -456,7 +445,7 @@ impl Coded for Error {
             }
             // Read again from the beginning of the transaction, it may be whole.
             Error::InputLines { .. } | Error::ReaderHeld { .. } => Class::Retry,
-            Error::Gap { .. } | Error::Changed { .. } | Error::Replaced { .. } => Class::Drift,
+            Error::Gap { .. } | Error::Changed { .. } => Class::Drift,
             Error::Remote { fault, .. } => fault.class(),
             Error::Io { source, .. } | Error::InputIo { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull

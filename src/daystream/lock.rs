@@ -18,13 +18,6 @@ pub(super) struct Lock {
     file: File,
 }
 
-impl Lock {
-    /// Device and inode of the locked file; `None` when the system does not tell.
-    pub(super) fn inode(&self) -> Option<(u64, u64)> {
-        self.file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
-    }
-}
-
 impl Drop for Lock {
     fn drop(&mut self) {
         // NOTE: closing is not enough. A process forked elsewhere in this one holds the same open

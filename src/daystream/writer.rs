@@ -19,7 +19,6 @@ use super::error::Damage;
 use super::identity::State;
 use super::lock::{self, Lock};
 use super::origin::{FolderMark, folder_mark};
-use super::place::Place;
 use super::recover::{self, End};
 use super::segment::Output;
 use super::storage::Storage;
@@ -112,7 +111,7 @@ pub struct Writer {
     /// The next transaction has to send its `schema` lines again.
     fresh: bool,
     cut: u64,
-    lock: Lock,
+    _lock: Lock,
 }
 
 impl std::fmt::Debug for Writer {
@@ -163,7 +162,7 @@ impl Writer {
             state: RefCell::new(state),
             fresh: false,
             cut,
-            lock,
+            _lock: lock,
         })
     }
 
@@ -202,12 +201,6 @@ impl Writer {
     #[must_use]
     pub const fn found(&self) -> Option<LastCommit> {
         self.found
-    }
-
-    /// The place of the stream, to see whether it is still there.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        Place::new(self.dir.clone(), self.lock.inode())
     }
 
     /// Whether a transaction is open: lines were written, and neither commit nor abandon came.

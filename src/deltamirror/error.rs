@@ -2,6 +2,7 @@
 
 use deltaflood::Lsn;
 
+use super::snapshot::Unproven;
 use crate::daystream::Position;
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
@@ -105,20 +106,8 @@ pub enum Error {
         stream: String,
     },
     /// The stream has passed what was written after a table was copied, without bringing it.
-    #[error(
-        "the copy of table {table} is not of this stream's server: what was written into its WAL \
-         after the copy, before {barrier}, is not in the stream, which is at {lsn}. Either another \
-         server was copied, or this one has lost what was copied (a failover to a standby that had \
-         not got it). Nothing beyond was applied; copy again: init -resync 1 -tables {table}"
-    )]
-    Unproven {
-        /// The table's name in SQLite.
-        table: String,
-        /// Where it should have come, at the latest.
-        barrier: Lsn,
-        /// Where the stream is.
-        lsn: Lsn,
-    },
+    #[error("{0}")]
+    Unproven(Box<Unproven>),
     /// The table's definition in PostgreSQL is not what the mirror's table was made from.
     #[error(
         "the definition of table {table} changed at {place}: {detail}; nothing of that \
@@ -396,9 +385,7 @@ impl Coded for Error {
                 code("OTHERSERVER").with("stream", stream).with("wanted", wanted).with("got", got)
             }
             Error::OtherStream { stream } => code("OTHERSTREAM").with("stream", stream),
-            Error::Unproven { table, barrier, lsn } => {
-                code("UNPROVEN").with("table", table).with("barrier", barrier).with("lsn", lsn)
-            }
+            Error::Unproven(copy) => copy.code(code("UNPROVEN")),
             Error::Drift { table, place, .. } => placed(code("DRIFT").with("table", table), place),
             Error::Row(row) => {
                 placed(code(row.reason.word()).with("table", &row.table), &row.place)
@@ -455,7 +442,7 @@ impl Coded for Error {
         match self {
             Error::OtherServer { .. }
             | Error::OtherStream { .. }
-            | Error::Unproven { .. }
+            | Error::Unproven(_)
             | Error::Drift { .. }
             | Error::Replaced { .. }
             | Error::Gap { .. }

@@ -15,6 +15,7 @@
 use deltaflood::Lsn;
 
 use super::Error;
+use crate::error::Code;
 use crate::libpq::Guarded;
 
 /// Prefix of the messages that barriers are.
@@ -133,6 +134,38 @@ impl Snapshot {
             return true;
         };
         xid < self.xmin || (xid < self.xmax && self.xip.binary_search(&xid).is_err())
+    }
+}
+
+/// A copy whose barrier the stream has passed without bringing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproven {
+    /// The table's name in SQLite.
+    pub table: String,
+    /// Where the barrier should have come, at the latest.
+    pub barrier: Lsn,
+    /// Where the stream is.
+    pub lsn: Lsn,
+}
+
+impl Unproven {
+    /// An error code with these details.
+    pub(super) fn code(&self, code: Code) -> Code {
+        code.with("table", &self.table).with("barrier", self.barrier).with("lsn", self.lsn)
+    }
+}
+
+impl std::fmt::Display for Unproven {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unproven { table, barrier, lsn } = self;
+        write!(
+            f,
+            "the copy of table {table} is not of this stream's server: what was written into its \
+             WAL after the copy, before {barrier}, is not in the stream, which is at {lsn}. Either \
+             another server was copied, or this one has lost what was copied (a failover to a \
+             standby that had not got it). Nothing beyond was applied; copy again: \
+             init -resync 1 -tables {table}"
+        )
     }
 }
 

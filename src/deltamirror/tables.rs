@@ -11,7 +11,7 @@ use deltaflood::{Change, Lsn, Verb};
 
 use super::check;
 use super::error::{BadRow, Error, Place, Reason};
-use super::snapshot::BARRIER_PREFIX;
+use super::snapshot::{BARRIER_PREFIX, Unproven};
 use super::state::{self, TableState};
 use super::target::{Target, Trouble};
 use crate::daystream::Position;
@@ -163,7 +163,8 @@ impl<'db> Tables<'db> {
             if let Some(barrier) = &snapshot.barrier {
                 if barrier.lsn < lsn {
                     let table = target.state.name.clone();
-                    return Err(Error::Unproven { table, barrier: barrier.lsn, lsn });
+                    let copy = Unproven { table, barrier: barrier.lsn, lsn };
+                    return Err(Error::Unproven(Box::new(copy)));
                 }
             } else if snapshot.lsn < lsn {
                 state::mark_live(self.db, &target.state.name)?;

@@ -57,7 +57,6 @@ impl Receiver<'_> {
             return Err(Error::NoStream { dir: options.stream.clone() });
         }
         let writer = Writer::open(&options.stream, writer_options)?;
-        shared.set_place(writer.place());
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
         let have = writer.last_lsn().unwrap_or_default().max(confirmed);

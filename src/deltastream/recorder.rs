@@ -186,6 +186,8 @@ impl Recorder {
         failpoint::pass(failpoint::STREAM_SYNC_BEFORE);
         // DURABILITY: before the position that the receiver confirms to the server moves.
         self.writer.sync()?;
+        // What goes into a folder that was removed or replaced is gone: it may not be confirmed.
+        self.writer.check_place()?;
         self.synced_at = Some(Instant::now());
         failpoint::pass(failpoint::STREAM_SYNC_AFTER);
         let Some(unsynced) = self.unsynced.take() else { return Ok(()) };

@@ -4,7 +4,6 @@ use super::persistence::Taken;
 use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
 use super::{Error, Options};
-use crate::daystream::Place;
 use crate::libpq::Wake;
 use deltaflood::Lsn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,8 +26,6 @@ pub(super) struct Shared {
     failed: AtomicBool,
     /// The capture's own id, once it is in the stream's state.
     id: OnceLock<String>,
-    /// Where the stream is, once it is open.
-    place: OnceLock<Place>,
     /// What is captured, once it is known.
     taken: OnceLock<Taken>,
     listener: Listener,
@@ -55,23 +52,9 @@ impl Shared {
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
             id: OnceLock::new(),
-            place: OnceLock::new(),
             taken: OnceLock::new(),
             listener,
         })
-    }
-
-    /// Sets what is known once the stream is open. Of several calls the first counts.
-    pub(super) fn set_place(&self, place: Place) {
-        let _ = self.place.set(place);
-    }
-
-    /// Sees that the stream is still where it was opened.
-    ///
-    /// # Errors
-    /// `DAYSTREAM REPLACED`.
-    pub(super) fn check_place(&self) -> Result<(), Error> {
-        Ok(self.place.get().map_or(Ok(()), Place::check)?)
     }
 
     /// Sets the capture's id, see [`Identity::id`]. Of several calls the first counts.

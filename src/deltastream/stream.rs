@@ -6,7 +6,7 @@
 //!    is half received, and only after the recorder saved it in the stream's state;
 //! 3. a keepalive in the middle of a backlog confirms nothing new;
 //! 4. nothing beyond what it has confirmed already, before the server has proved to be the stream's
-//!    (see [`super::proof`]); and nothing once the stream's folder is not where it was opened;
+//!    (see [`super::proof`]);
 //! 5. the server hears of us in time whatever the disk does: with a full queue this stops reading,
 //!    it does not stop talking.
 
@@ -350,7 +350,6 @@ impl<'a> Stream<'a> {
             return Ok(());
         }
         failpoint::pass(failpoint::STREAM_ACK_BEFORE);
-        self.shared.check_place()?;
         let received = self.proof.may_confirm(self.have.max(durable));
         self.session.link.send_status(received.0, durable.0, ask && due)?;
         failpoint::pass(failpoint::STREAM_ACK_AFTER);
@@ -422,7 +421,6 @@ impl<'a> Stream<'a> {
     /// Says what is durable, and ends the stream in good order.
     fn close(&self) -> Result<Ended, Error> {
         let durable = self.proof.may_confirm(self.shared.durable());
-        self.shared.check_place()?;
         self.session.link.send_status(durable.0, durable.0, false)?;
         self.session.link.finish(Duration::from_millis(limits::STREAM_END_MS))?;
         Ok(Ended::Done)
