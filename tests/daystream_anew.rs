@@ -186,6 +186,9 @@ fn a_writer_learns_that_its_folder_or_its_segment_is_another_one() {
     assert_eq!(place(&writer), Err("NOTFOUND"));
     let new = make(&dir, &clock, 1);
     assert_eq!(place(&writer), Err("CHANGED"));
+    let other = Identity { system_id: 7, slot: "s".into(), made: 9, ..Identity::default() };
+    assert_eq!(reason(&writer.save_identity(&other).unwrap_err()), "CHANGED");
+    assert_eq!(Identity::load(&dir).unwrap().unwrap().made, 1);
     drop(new);
     std::fs::remove_dir_all(&dir).unwrap();
     std::fs::write(&dir, "").unwrap();

@@ -183,3 +183,17 @@ fn a_registered_reader_is_not_passed_by() {
     let opened = Registration::open(dir.path(), "a", Start::Begin, options, storage);
     assert_eq!(reason(&opened.map(|_| ()).unwrap_err()), "GAP");
 }
+
+#[test]
+fn a_registered_reader_that_has_confirmed_nothing_is_told_of_what_goes_while_it_opens() {
+    for point in [READ_LISTED, READ_OPENED] {
+        let (dir, _writer, _) = stream(7);
+        let open = || {
+            let options = ReaderOptions::default();
+            Registration::open(dir.path(), "audit", Start::Begin, options, Storage::default())
+        };
+        drop(open().unwrap());
+        remove_at(point, dir.path(), 3);
+        assert_eq!(reason(&open().map(drop).unwrap_err()), "GAP", "{point}");
+    }
+}

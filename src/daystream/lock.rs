@@ -3,7 +3,7 @@
 //! The lock is the kernel's: it goes with the process, however that ends. Network file systems
 //! without flock are not supported.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,6 +16,15 @@ use super::{Error, layout};
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
+}
+
+impl Lock {
+    /// Whether the locked file still has this name.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let mark = |meta: Metadata| (meta.dev(), meta.ino());
+        let there = path.symlink_metadata().map(mark).ok();
+        there.is_some() && there == self.file.metadata().map(mark).ok()
+    }
 }
 
 impl Drop for Lock {

@@ -39,7 +39,10 @@ pub struct Registration {
     name: String,
     storage: Storage,
     confirmed: Option<Mark>,
-    _lock: Lock,
+    /// The stream does not have the confirmed transaction any more, and positions behind it may be
+    /// lower ones: LSNs tell what is more.
+    back: bool,
+    lock: Lock,
 }
 
 /// What is known of a registered reader.
@@ -87,15 +90,20 @@ impl Registration {
         let confirmed = known.as_ref().and_then(|(confirmed, _)| *confirmed);
         let start = match (&known, confirmed) {
             (Some(_), Some(confirmed)) => Start::After(confirmed),
-            (Some(_), None) => {
-                retained::check(dir, Some(Position::MIN))?;
-                Start::Begin
-            }
+            (Some(_), None) => Start::Begin,
             (None, _) => start,
         };
         let reader = Reader::open(dir, start, options)?;
+        if known.is_some() && confirmed.is_none() {
+            // NOTE: after it is open. What was removed before that is in the note by now.
+            retained::check(dir, Some(Position::MIN))?;
+        }
         let (dir, name) = (dir.to_owned(), name.to_owned());
-        let mut registration = Registration { dir, name, storage, confirmed, _lock: lock };
+        let back = reader.behind.is_some();
+        let mut registration = Registration { dir, name, storage, confirmed, back, lock };
+        if let Some(confirmed) = registration.confirmed.as_mut().filter(|_| back) {
+            confirmed.position = reader.position().unwrap_or(Position::MIN);
+        }
         if known.is_none() {
             // NOTE: what retention has removed before, the reader has not missed.
             let removed = retained::load(&registration.dir)?;
@@ -115,20 +123,38 @@ impl Registration {
     /// the confirmed one changes nothing.
     ///
     /// # Errors
-    /// Those of the file system; the confirmed position is then as before.
+    /// `NOTFOUND` and `CHANGED` when the stream is gone or is another one, those of the file
+    /// system; the confirmed position is then as before.
     pub fn confirm(&mut self, position: Position) -> Result<(), Error> {
         if self.confirmed() >= Some(position) {
             return Ok(());
         }
-        let before = self.confirmed.replace(locate::mark_at(&self.dir, position)?);
+        let mark = locate::mark_at(&self.dir, position)?;
+        if self.back && mark.lsn < self.confirmed.and_then(|confirmed| confirmed.lsn) {
+            return Ok(());
+        }
+        let before = self.confirmed.replace(mark);
         let saved = self.save();
-        if saved.is_err() {
-            self.confirmed = before;
+        match saved {
+            Ok(()) => self.back = false,
+            Err(_) => self.confirmed = before,
         }
         saved
     }
 
+    /// Sees that the readers of this name are those of the stream that was opened: another one by
+    /// its name has positions of its own.
+    fn check_place(&self) -> Result<(), Error> {
+        let path = self.dir.join(layout::READERS).join(format!("{}.lock", self.name));
+        if self.lock.is_at(&path) {
+            return Ok(());
+        }
+        reader::check_folder(&self.dir)?;
+        Err(Error::Changed { dir: self.dir.clone() })
+    }
+
     fn save(&self) -> Result<(), Error> {
+        self.check_place()?;
         let mut text = String::new();
         if let Some(Mark { position: Position { clock, seq }, lsn, chain }) = self.confirmed {
             text = format!("clock\t{clock}\tseq\t{seq}\t");

@@ -350,8 +350,11 @@ impl Writer {
     /// is durable: a stream that has less when it is opened again is damaged, not torn.
     ///
     /// # Errors
-    /// Those of the file system. The old state stays; the writer is not poisoned.
+    /// Those of [`Writer::check_place`] and of the file system. The old state stays; the writer is
+    /// not poisoned.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), Error> {
+        // NOTE: another stream in the place of this one keeps its own.
+        self.check_place()?;
         let old = self.state.borrow().clone();
         let end = if self.output.is_durable() { self.last } else { old.end };
         let state = State { end, ..old };
