@@ -3,7 +3,8 @@
 mod support;
 
 use deltaflood::Verb;
-use pgsqlite::deltastream::{setup, status_of};
+use pgsqlite::daystream::segments;
+use pgsqlite::deltastream::{run, setup, status_of};
 use support::Cluster;
 use support::stream::Source;
 
@@ -269,4 +270,23 @@ fn setup_again_adds_tables_and_status_tells_how_far() {
     let dropped =
         pgsqlite::deltastream::drop_slot(&source.conninfo(), "again", None).expect("drop");
     assert!(dropped.slot && dropped.publication);
+}
+
+#[test]
+fn every_segment_describes_its_tables_also_behind_a_message() {
+    let mut source = Source::set_up_t(Cluster::shared(), "described");
+    let message = "select pg_logical_emit_message(true, 'p', 'm')";
+    for a in 1..=3 {
+        source.execute(&format!("begin; {message}; insert into t values ({a}); commit"));
+    }
+    let mut options = source.options();
+    (options.until_lsn, options.segment_bytes) = (Some(source.wal_lsn()), 1);
+    run(options, Box::new(|_| {})).expect("capture");
+    let dir = source.stream();
+    let found = segments(&dir).expect("segments");
+    assert_eq!(found.len(), 3);
+    for segment in found {
+        let text = std::fs::read_to_string(segment.path(&dir)).expect("text");
+        assert!(text.contains("\t_action\tschema\t"), "{text}");
+    }
 }

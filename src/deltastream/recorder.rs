@@ -38,8 +38,9 @@ pub(super) struct Recorder {
     identity: Identity,
     /// Definitions of tables that the present segment has.
     seen: HashMap<Oid, Arc<Schema>>,
-    /// Lines of the open transaction.
+    /// Lines of the open transaction, and whether it has come to a table.
     lines: u64,
+    described: bool,
     /// A heartbeat is the open transaction's last line.
     beat: Option<Beat>,
     unsynced: Option<Unsynced>,
@@ -54,6 +55,7 @@ impl Recorder {
             identity,
             seen: HashMap::new(),
             lines: 0,
+            described: false,
             beat: None,
             unsynced: None,
             synced_at: None,
@@ -126,7 +128,7 @@ impl Recorder {
             }
             What::Commit { xid, lsn, time_us } => self.commit(*xid, *lsn, *time_us),
             What::Abandon => {
-                (self.lines, self.beat) = (0, None);
+                (self.lines, self.described, self.beat) = (0, false, None);
                 Ok(self.writer.abandon()?)
             }
             What::Idle { lsn } => self.confirm_idle(*lsn),
@@ -140,7 +142,8 @@ impl Recorder {
 
     /// Writes a table's `schema` line where the segment has not got it.
     fn describe(&mut self, xid: u32, schema: &Arc<Schema>) -> Result<(), Error> {
-        if self.lines == 0 && self.writer.begin()?.fresh {
+        // NOTE: not with its first line, which may be a message's.
+        if !std::mem::replace(&mut self.described, true) && self.writer.begin()?.fresh {
             self.seen.clear();
         }
         let seen = self.seen.get(&schema.relation);
@@ -156,6 +159,7 @@ impl Recorder {
     fn commit(&mut self, xid: u32, lsn: Lsn, time_us: i64) -> Result<(), Error> {
         let commit = Commit { xid: Some(xid), lsn: Some(lsn), time_us: Some(time_us) };
         let lines = std::mem::take(&mut self.lines);
+        self.described = false;
         // A message of the same kind inside a larger transaction is no heartbeat.
         let beat = self.beat.take().filter(|_| lines == 1);
         if let Some(position) = self.writer.commit(commit)? {
