@@ -98,8 +98,9 @@ pub enum Error {
     /// The stream is not the one that the mirror was made from, nor a copy of it.
     #[error(
         "the stream {stream} is not the one that the mirror was made from: it was made anew, or is \
-         of another slot, and what was changed in between is not in it; fill all tables of the \
-         mirror anew from it (init -resync 1 -tables), or make a new mirror"
+         of another slot, and what was changed in between is not in it; end what applies another \
+         one, and fill all tables of the mirror anew from it (init -resync 1 -tables), or make a \
+         new mirror"
     )]
     OtherStream {
         /// The stream.

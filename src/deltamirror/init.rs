@@ -153,12 +153,13 @@ struct Start<'a> {
 }
 
 /// Makes the mirror's own tables and notes the stream, when that was not done before, and notes
-/// what is to be filled. Returns that, and whether what is there came from another stream.
+/// what is to be filled. Returns that, and, where what is there came from another stream, up to
+/// where of that.
 fn prepare_state(
     db: &Db,
     start: &Start<'_>,
     patience: Patience<'_>,
-) -> Result<(Vec<Published>, bool), Error> {
+) -> Result<(Vec<Published>, Option<Mark>), Error> {
     format::upgrade(db, patience)?;
     patience.retry(|| first_fill::repair(db))?;
     patience.begin(db)?;
@@ -174,13 +175,18 @@ fn prepare_state(
     Ok(prepared)
 }
 
-fn prepare_in_transaction(db: &Db, start: &Start<'_>) -> Result<(Vec<Published>, bool), Error> {
+fn prepare_in_transaction(
+    db: &Db,
+    start: &Start<'_>,
+) -> Result<(Vec<Published>, Option<Mark>), Error> {
     let Start { source, begin, published, resync } = *start;
     let stream = state::stream(db)?;
-    let another = match stream.as_ref().map(|stream| source.check_same_stream(stream)) {
-        None => false,
-        Some(Err(Error::OtherStream { .. })) => true,
-        Some(checked) => checked.map(|()| false)?,
+    let another = match &stream {
+        None => None,
+        Some(stream) => match source.check_same_stream(stream) {
+            Err(Error::OtherStream { .. }) => Some(stream.mark()),
+            checked => checked.map(|()| None)?,
+        },
     };
     if stream.is_none() {
         format::create(db)?;
@@ -204,7 +210,7 @@ fn prepare_in_transaction(db: &Db, start: &Start<'_>) -> Result<(Vec<Published>,
     let known = state::tables(db)?;
     let wanted = missing(db, published, &known, resync)?;
     let is_wanted = |state: &TableState| wanted.iter().any(|p| p.table.name == state.source);
-    if another && !known.iter().all(is_wanted) {
+    if another.is_some() && !known.iter().all(is_wanted) {
         return Err(Error::OtherStream { stream: source.name().to_owned() });
     }
     // Those that are there stay as they are until they are filled again.
@@ -256,9 +262,9 @@ fn quoted_name(name: &schema::TableName) -> String {
 struct Run<'a> {
     db: &'a Db,
     source: &'a StreamSource,
-    /// The mirror was made from another stream, and goes over to this one when all its tables are
-    /// filled from it.
-    changes_stream: bool,
+    /// The mirror was made from another stream, which it has up to here, and goes over to this one
+    /// when all its tables are filled from it.
+    changes_stream: Option<Mark>,
     session: Session,
     snapshot: Snapshot,
     /// A position behind which everything comes that the snapshot does not hold.
@@ -301,11 +307,13 @@ impl Run<'_> {
         first_fill::end(self.db)?;
         let tables = state::tables(self.db)?;
         let all = tables.iter().all(|table| table.snapshot.is_of_moment(&self.snapshot));
-        match state::stream(self.db)? {
-            Some(_) if self.changes_stream && !all => {
+        match (state::stream(self.db)?, self.changes_stream) {
+            // NOTE: what others have applied meanwhile, from the old stream to tables that were
+            // filled already, comes again in the new one.
+            (Some(stream), Some(was)) if !all || stream.mark() != was => {
                 Err(Error::OtherStream { stream: self.source.name().to_owned() })
             }
-            Some(mut stream) if self.changes_stream => {
+            (Some(mut stream), Some(_)) => {
                 // Positions and LSNs begin anew: after the server was restored, with lower ones.
                 self.source.name().clone_into(&mut stream.stream);
                 stream.made = self.source.made().unwrap_or_default();
@@ -313,7 +321,7 @@ impl Run<'_> {
                 stream.move_to(self.begin);
                 state::write_stream(self.db, &stream)
             }
-            Some(mut stream) if all && stream.position < self.begin.position => {
+            (Some(mut stream), None) if all && stream.position < self.begin.position => {
                 stream.move_to(self.begin);
                 state::write_stream(self.db, &stream)
             }
@@ -326,19 +334,19 @@ impl Run<'_> {
     fn fill(&mut self, published: &Published) -> Result<Option<Filled>, Error> {
         let unlogged = Unlogged::begin(self.db, self.session.bytes(&published.table)?)?;
         self.patience.begin(self.db)?;
-        let is_it = |state: &TableState| state.source == published.table.name;
-        let filled = match state::tables(self.db) {
-            Ok(known) if !self.resync && known.iter().any(is_it) => {
-                roll_back(self.db);
-                return Ok(None);
-            }
-            Ok(_) => self.fill_in_transaction(published, unlogged.as_ref()),
+        // NOTE: looked at again in the transaction that makes it: since the last look others may
+        // have made a table of the name, or have filled it.
+        let one = std::slice::from_ref(published);
+        let wanted = state::tables(self.db).and_then(|k| missing(self.db, one, &k, self.resync));
+        let filled = match wanted {
+            Ok(wanted) if wanted.is_empty() => Ok(None),
+            Ok(_) => self.fill_in_transaction(published, unlogged.as_ref()).map(Some),
             Err(error) => Err(error),
         };
-        if filled.is_err() {
+        if !matches!(filled, Ok(Some(_))) {
             roll_back(self.db);
         }
-        let filled = filled?;
+        let Some(filled) = filled? else { return Ok(None) };
         failpoint::pass(failpoint::MIRROR_INIT_COMMIT_BEFORE);
         self.patience.commit(self.db)?;
         failpoint::pass(failpoint::MIRROR_INIT_COMMIT_AFTER);
@@ -417,7 +425,7 @@ impl Run<'_> {
         let Some(stream) = stream else {
             return Err(Error::State { what: "the row of the stream is gone".to_owned() });
         };
-        if stream.position <= self.begin.position || self.changes_stream {
+        if stream.position <= self.begin.position || self.changes_stream.is_some() {
             return Ok(());
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
@@ -427,7 +435,7 @@ impl Run<'_> {
             reader.arrive()?;
             let Some(entry) = reader.next()? else { break };
             if !begun {
-                if entry.transaction.last > stream.position {
+                if !stream.has(&entry.transaction) {
                     break;
                 }
                 if self.patience.stop.load(std::sync::atomic::Ordering::Relaxed) {

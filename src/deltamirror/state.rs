@@ -20,7 +20,7 @@ use super::heart::Passed;
 use super::snapshot::{Barrier, Snapshot};
 use super::{Error, Place, format};
 use crate::daystream::heartbeat::Beat;
-use crate::daystream::{Mark, Position};
+use crate::daystream::{Mark, Position, Transaction};
 use crate::schema::TableName;
 use crate::sqlite::{Db, Stmt, Value};
 
@@ -60,6 +60,15 @@ impl StreamState {
     pub fn mark(&self) -> Mark {
         let lsn = Some(self.lsn).filter(|lsn| lsn.0 > 0);
         Mark { position: self.position, lsn, chain: self.chain }
+    }
+
+    /// Whether the transaction is applied: by its LSN, since a stream whose machine went down may
+    /// have got it again at another position; by its position where there is no LSN.
+    pub(super) fn has(&self, transaction: &Transaction) -> bool {
+        match transaction.lsn {
+            Some(lsn) => lsn <= self.lsn,
+            None => transaction.last <= self.position,
+        }
     }
 
     /// The mirror has what comes up to `mark`.
