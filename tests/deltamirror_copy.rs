@@ -304,13 +304,15 @@ fn what_the_user_made_on_a_table_is_there_after_it_was_filled_anew() {
 #[test]
 fn what_cannot_be_mirrored_is_said_before_anything_is_made() {
     let setup = "create table t (id int primary key); create table other (id int primary key);
-        create table \"T\" (id int primary key); create view v as select 1 as one";
+        create table \"T\" (id int primary key); create view v as select 1 as one;
+        create table bare ()";
     let road = Road::new("live_refused", setup, &["t"]);
     let code =
         |road: &Road, tables: &[&str]| reason(&road.init("m.db", tables).expect_err("refused"));
     assert_eq!(code(&road, &["other"]), "NOTPUBLISHED");
     assert_eq!(code(&road, &["nope"]), "NOTABLE");
     assert_eq!(code(&road, &["v"]), "NOTABLE");
+    assert_eq!(code(&road, &["bare"]), "NOCOLUMNS");
     road.sql("alter publication live_refused add table \"T\"");
     assert_eq!(code(&road, &[]), "COLLISION");
     road.init("m.db", &["t"]).expect("one of them");

@@ -21,7 +21,7 @@ use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::catalog::{self, Selection};
 use crate::schema::publication::{self, Published};
 use crate::schema::value::Kind;
-use crate::schema::{Generated, Partition, Table, TableName};
+use crate::schema::{self, Generated, Partition, Table, TableName};
 use crate::sqlite::Db;
 
 /// Locks that writers hold until their transaction ends.
@@ -172,10 +172,12 @@ impl Session {
         if names.is_empty() {
             return Ok(published);
         }
-        let wanted: Vec<TableName> = catalog::read(&self.conn, Selection::Named(names))?
-            .into_iter()
-            .map(|table| table.name)
-            .collect();
+        let wanted = catalog::read(&self.conn, Selection::Named(names))?;
+        // Publications do not list them.
+        if let Some(table) = wanted.iter().find(|table| table.columns.is_empty()) {
+            return Err(schema::Error::NoColumns { table: table.name.to_string() }.into());
+        }
+        let wanted: Vec<TableName> = wanted.into_iter().map(|table| table.name).collect();
         for name in &wanted {
             if !published.iter().any(|p| p.table.name == *name) {
                 let (table, publication) = (name.to_string(), publication.clone());

@@ -50,6 +50,13 @@ impl<'i> Interp<'i> {
         unsafe { sys::Tcl_InterpDeleted(self.raw()) != 0 }
     }
 
+    /// Whether a limit of time or commands (`interp limit`) is exceeded: nothing more may run.
+    #[must_use]
+    pub fn is_limited(self) -> bool {
+        // SAFETY: live interpreter.
+        unsafe { sys::Tcl_LimitExceeded(self.raw()) != 0 }
+    }
+
     /// The result.
     #[must_use]
     pub fn result(self) -> Obj {

@@ -97,7 +97,8 @@ fn deleted() -> Exception {
 /// Serves events until `done` is true or `pgsqlite::stop` is called. `done` changes only by events.
 ///
 /// # Errors
-/// `PGSQLITE INTERP DELETED` when an event's script has deleted the interpreter.
+/// `PGSQLITE INTERP DELETED` when an event's script has deleted the interpreter; `TCL LIMIT` when a
+/// limit of it is exceeded (`interp limit`).
 pub fn until(interp: Interp, done: impl Fn() -> bool) -> CmdResult<Ended> {
     let asked = Asked::since_now(interp);
     let kept = InterpRef::new(interp);
@@ -111,6 +112,10 @@ pub fn until(interp: Interp, done: impl Fn() -> bool) -> CmdResult<Ended> {
         }
         if kept.get().is_none() {
             return Err(deleted());
+        }
+        if interp.is_limited() {
+            // As `vwait` says it; the interpreter lets no script catch it.
+            return Err(Failure::new("limit exceeded", &["TCL", "LIMIT"]).into());
         }
         event::serve_one(true);
     }

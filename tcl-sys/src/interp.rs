@@ -25,6 +25,7 @@ tcl_fn! {
     506 => fn Tcl_CreateNamespace(interp: *mut Interp, name: *const c_char, data: *mut c_void, delete: *const c_void) -> *mut Namespace;
     509 => fn Tcl_Export(interp: *mut Interp, ns: *mut Namespace, pattern: *const c_char, reset: c_int) -> c_int;
     514 => fn Tcl_FindNamespace(interp: *mut Interp, name: *const c_char, context: *mut Namespace, flags: c_int) -> *mut Namespace;
+    524 => fn Tcl_LimitExceeded(interp: *mut Interp) -> c_int;
     535 => fn Tcl_SaveInterpState(interp: *mut Interp, status: c_int) -> *mut c_void;
     536 => fn Tcl_RestoreInterpState(interp: *mut Interp, state: *mut c_void) -> c_int;
     538 => fn Tcl_SetReturnOptions(interp: *mut Interp, options: *mut Obj) -> c_int;
