@@ -17,6 +17,10 @@ pub const SEGMENT_COMPRESSION_LEVEL: i32 = 3;
 /// Milliseconds to ask a server what it keeps for a slot, when a program ends.
 pub const SLOT_ASK_MS: u64 = 3_000;
 
+/// Seconds that a capture's clock may be ahead of its server's: beyond that, what it writes is
+/// stamped as if it were no more.
+pub const CLOCK_AHEAD_S: i64 = 3_600;
+
 /// Milliseconds between two saves of a registered reader's position, while changes come.
 pub const READER_CONFIRM_MS: u64 = 1_000;
 

@@ -3,7 +3,9 @@
 mod log;
 
 use log::{Dice, Hand};
-use pgsqlite::daystream::{Position, Reader, ReaderOptions, Start, Writer, verify};
+use pgsqlite::daystream::{
+    Clock, HeldClock, Position, Reader, ReaderOptions, Start, Writer, WriterOptions, verify,
+};
 
 /// Seconds by which a clock may be set: back 1 ms (seen as nothing, or as a second), 1 s, 1 h
 /// (which is also what a clock in local time does at the end of summer), 25 h; forward likewise.
@@ -81,4 +83,28 @@ fn a_clock_beyond_what_a_folder_can_be_named_by_is_refused() {
     assert_eq!(log::reason(&log::write(&mut writer, 1, 1).unwrap_err()), "CLOCK");
     hand.set(1_507_507_200);
     log::write(&mut writer, 1, 1).unwrap();
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_is_held_to_the_sources() {
+    const FAR: i64 = 2_145_916_800;
+    const BOUND: i64 = 3_600;
+    let dir = log::folder();
+    let hand = Hand::at(FAR);
+    let clock = HeldClock::of(hand.clone());
+    clock.hear(1_507_507_200_999_999);
+    let options = WriterOptions { clock: Box::new(clock.clone()), ..WriterOptions::default() };
+    let mut writer = Writer::open(dir.path(), options).unwrap();
+    let first = log::write(&mut writer, 1, 1).unwrap();
+    assert_eq!(first.clock, 1_507_507_200 + BOUND);
+    assert_eq!(clock.ahead_s(), Some(FAR - 1_507_507_200));
+    // It is set right, and time goes on.
+    hand.set(1_507_507_200 + BOUND + 5);
+    clock.hear(1_507_507_205_000_000 + BOUND * 1_000_000);
+    let second = log::write(&mut writer, 2, 1).unwrap();
+    assert_eq!((second.clock, clock.ahead_s()), (1_507_507_205 + BOUND, None));
+    // One that is behind its source is no danger, and nobody was heard of one that is new.
+    clock.hear(i64::MAX);
+    assert_eq!(clock.now(), hand.seconds());
+    assert_eq!(HeldClock::of(Hand::at(FAR)).now(), FAR);
 }

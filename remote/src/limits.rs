@@ -19,6 +19,8 @@ pub const TAIL_LINGER: Duration = Duration::from_secs(30);
 /// How long the head of an answer waits for its first lines: all of a transaction is checked before
 /// the first of its lines is given out, and it can have any size.
 pub const HEAD_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer that fails waits for what was written of it to reach the socket.
+pub const CUT_PATIENCE: Duration = Duration::from_millis(50);
 /// Bytes that the reader of one answer reads ahead.
 pub const READER_BUFFER_BYTES: usize = 128 << 10;
 /// Readers of answers that stand open between two parts. The reader of any other answer is opened

@@ -58,7 +58,7 @@ mod wait;
 mod window;
 mod writer;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, HeldClock, SystemClock};
 pub use compress::{Compressed, Which, compress};
 pub use error::{Damage, Error};
 pub use feed::Feed;

@@ -51,11 +51,12 @@ impl Receiver<'_> {
     pub(super) fn run(shared: &Arc<Shared>) -> Result<(), Error> {
         let options = &shared.options;
         let segment_bytes = options.segment_bytes;
-        let writer_options = WriterOptions { segment_bytes, ..WriterOptions::default() };
         let is_empty = || segments(&options.stream).map(|found| found.is_empty());
         if Identity::load(&options.stream)?.is_none() && (!options.stream.is_dir() || is_empty()?) {
             return Err(Error::NoStream { dir: options.stream.clone() });
         }
+        let clock = Box::new(shared.clock.clone());
+        let writer_options = WriterOptions { segment_bytes, clock, ..WriterOptions::default() };
         let writer = Writer::open(&options.stream, writer_options)?;
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::daystream::heartbeat::{self, Beat};
 use crate::daystream::{Commit, Identity, Position, Writer};
 use crate::failpoint;
 use crate::libpq::Oid;
+use crate::limits::CLOCK_AHEAD_S;
 use deltaflood::Lsn;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(super) struct Recorder {
     beat: Option<Beat>,
     unsynced: Option<Unsynced>,
     synced_at: Option<Instant>,
+    /// It was said that the clock is far ahead.
+    warned: bool,
 }
 
 impl Recorder {
@@ -59,6 +62,7 @@ impl Recorder {
             beat: None,
             unsynced: None,
             synced_at: None,
+            warned: false,
         }
     }
 
@@ -197,6 +201,7 @@ impl Recorder {
         let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
         let Unsynced { beat, count, lines, position, lsn, time_us } = unsynced;
         self.shared.set_durable(lsn);
+        self.warn_of_clock();
         if let Some(beat) = beat {
             let mut status = self.shared.status();
             let every_ms = status.pulse.every_ms;
@@ -207,6 +212,21 @@ impl Recorder {
             self.shared.tell(&Event::Transactions { count, lines, position, lsn, time_us });
         }
         Ok(())
+    }
+
+    /// Says once that this machine's clock is far ahead.
+    fn warn_of_clock(&mut self) {
+        let Some(ahead) = self.shared.clock.ahead_s() else {
+            self.warned = false;
+            return;
+        };
+        if !std::mem::replace(&mut self.warned, true) {
+            let message = format!(
+                "this machine's clock is {ahead} s ahead of the server's: lines are stamped no more \
+                 than {CLOCK_AHEAD_S} s ahead of that one; set the clock right (timedatectl)"
+            );
+            self.shared.tell(&Event::Warning { message: &message });
+        }
     }
 
     /// Nothing of interest up to `lsn`: saved in the stream's state before it may be confirmed, or

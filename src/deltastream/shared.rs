@@ -4,6 +4,7 @@ use super::persistence::Taken;
 use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
 use super::{Error, Options};
+use crate::daystream::HeldClock;
 use crate::libpq::Wake;
 use deltaflood::Lsn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     /// Ends waits that have nothing to do with the queue: stop, a failed recorder. Stays raised.
     pub(super) quit: Wake,
     stop: AtomicBool,
+    /// What the log is stamped by, held to the server's clock.
+    pub(super) clock: HeldClock,
     /// Everything before this is durable; what may be confirmed.
     durable: AtomicU64,
     status: Mutex<Status>,
@@ -47,6 +50,7 @@ impl Shared {
             wake: wake()?,
             quit: wake()?,
             stop: AtomicBool::new(false),
+            clock: HeldClock::default(),
             durable: AtomicU64::new(0),
             status: Mutex::default(),
             failure: Mutex::new(None),

@@ -85,7 +85,7 @@ pub enum Event<'a> {
         /// The server's.
         to: u32,
     },
-    /// The server warns of something in what it sends.
+    /// The server warns of something in what it sends, or a clock is far ahead.
     Warning {
         /// In its words.
         message: &'a str,

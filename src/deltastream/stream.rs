@@ -241,6 +241,7 @@ impl<'a> Stream<'a> {
             Message::Data(data) if first => data.sent_us,
             _ => return,
         };
+        self.shared.clock.hear(sent_us);
         let offset_us = self.offset.take(sent_us, now);
         if std::mem::replace(&mut self.decoder.stamp().offset_us, offset_us) != offset_us {
             self.shared.status().pulse.offset_us = Some(offset_us);

@@ -22,7 +22,9 @@ use super::ring::{Follower, Next};
 use super::stop::Stop;
 use super::streams::Stream;
 use super::tokens::Access;
-use crate::limits::{HEAD_PATIENCE, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES};
+use crate::limits::{
+    CUT_PATIENCE, HEAD_PATIENCE, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES,
+};
 
 /// How long an answer goes on at the stream's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +175,16 @@ impl Feeder {
     /// # Errors
     /// Those of the stream; `TOKEN` when the token is good no longer.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let next = self.look_on().await;
+        if next.is_err() {
+            // NOTE: an answer that ends with an error is cut off where it is, and its head and its
+            // first lines may still be on their way to the socket.
+            tokio::time::sleep(CUT_PATIENCE).await;
+        }
+        next
+    }
+
+    async fn look_on(&mut self) -> Result<Option<Bytes>, Fault> {
         if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
             return Ok(Some(first));
         }
