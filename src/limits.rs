@@ -210,6 +210,11 @@ pub const HEARTBEAT_MISSED: u64 = 3;
 /// Milliseconds that a heartbeat may be late before what is between is called slow.
 pub const HEARTBEAT_SLOW_MS: u64 = 2_000;
 
+/// Tables that a capture knows at a time. Past that it connects again between two transactions, and
+/// knows none: PostgreSQL describes each table once on a connection, and says nothing of those that
+/// are dropped.
+pub const CAPTURE_TABLES_MAX: usize = 20_000;
+
 /// Milliseconds that a heartbeat may be ahead of the clock that looks at it.
 pub const HEARTBEAT_AHEAD_MS: i64 = 2_000;
 

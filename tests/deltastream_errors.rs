@@ -287,3 +287,20 @@ fn a_server_put_back_to_an_older_state_of_its_files_is_refused() {
     let rows = source.of_verb(Verb::Insert).len();
     assert_eq!(rows, 2000);
 }
+
+/// Each level of a composite type doubles the quotes in its text.
+#[test]
+fn a_small_value_with_a_huge_text_is_said_and_what_to_do() {
+    let mut sql = "create type n0 as (t text);".to_owned();
+    let mut value = "row(repeat('\"', 20000))::n0".to_owned();
+    for level in 1..=17 {
+        sql.push_str(&format!("create type n{level} as (v n{});", level - 1));
+        value = format!("row({value})::n{level}");
+    }
+    sql.push_str("create table t(a int primary key, v n17)");
+    let mut source = Source::set_up(Cluster::shared(), "nested", &sql);
+    source.execute("insert into t values (1)");
+    source.execute(&format!("insert into t values (2, {value})"));
+    assert_eq!(run_code(&source), "STREAM TOOLONG");
+    assert_eq!(source.changes(), ["_table|t|_action|insert|a|1"]);
+}

@@ -214,3 +214,25 @@ fn a_table_that_is_not_captured_may_go_out_of_the_wal() {
     capture.stop();
     capture.join().expect("capture");
 }
+
+/// Tables come and go, and the server never says which are gone.
+#[test]
+fn a_capture_does_not_know_more_and_more_tables() {
+    let mut source = Source::set_up(Cluster::shared(), "many", "create table t(a int primary key)");
+    let mut options = source.options();
+    options.tables_max = 5;
+    let capture = Capture::start(options, Box::new(|_| {})).expect("start");
+    wait_streaming(&capture);
+    for row in 1..=20 {
+        source.execute(&format!("create table x{row}(a int); insert into x{row} values (1)"));
+        source.execute(&format!("drop table x{row}"));
+        source.insert(row, row);
+    }
+    let end = source.wal_lsn();
+    wait_until("all of it", || capture.status().durable >= end);
+    assert!(capture.status().connections >= 3, "{}", capture.status().connections);
+    capture.stop();
+    capture.join().expect("capture");
+    let rows = source.changes().iter().filter(|line| line.contains("_table|t|")).count();
+    assert_eq!((rows, source.changes().len()), (20, 40));
+}

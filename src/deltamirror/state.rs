@@ -280,7 +280,7 @@ pub fn forget_table(db: &Db, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every table whose snapshot lies at or below `lsn` is live from now on.
+/// A table is live from now on: the stream has passed its snapshot.
 ///
 /// # Errors
 /// [`Error::Sqlite`].

@@ -91,7 +91,7 @@ impl Drop for Capture {
     }
 }
 
-/// Runs a capture in this thread until it has ended. `started` gets its handle's means to stop it.
+/// Runs a capture, and waits until it has ended by itself: at its `until`, or by an error.
 ///
 /// # Errors
 /// What ended it, unless it was asked to.

@@ -85,6 +85,14 @@ impl Decoder {
         }
     }
 
+    /// How many tables it knows.
+    pub(super) fn tables(&self) -> usize {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.tables(),
+            Decoder::Lines(decoder, _) => decoder.tables(),
+        }
+    }
+
     pub(super) fn has_half_transaction(&self) -> bool {
         match self {
             Decoder::Pgoutput(decoder) => decoder.has_half_transaction(),

@@ -145,6 +145,19 @@ pub enum Error {
         /// What the server has instead.
         why: String,
     },
+    /// A value's text is longer than the server can make.
+    #[error(
+        "the server cannot print a value of a change after {after} ({message}): its text has more \
+         than 1 GB. No reader of this slot gets past it: begin again with another -slot and \
+         -stream, best with -plugin deltaflood, which names table and column, and leaves such a \
+         value out with -oversize skip; then fill the mirrors again"
+    )]
+    TooLong {
+        /// End of the last transaction received.
+        after: Lsn,
+        /// The server's words.
+        message: String,
+    },
     /// There is no stream to go on with.
     #[error(
         "there is no stream in {dir}: is its volume mounted? A capture makes none, since that \
@@ -345,6 +358,7 @@ impl Error {
             Error::Timeline { .. } => "TIMELINE",
             Error::Rewound { .. } | Error::OtherServer { .. } => "REWOUND",
             Error::NoStream { .. } => "NOSTREAM",
+            Error::TooLong { .. } => "TOOLONG",
             Error::Standby | Error::StandbySlot { .. } => "STANDBY",
             Error::Stopped => "STOPPED",
             Error::NotOurs { .. } => "NOTOURS",
@@ -405,6 +419,7 @@ impl Coded for Error {
             }
             Error::Rewound { end, have } => code.with("end", end).with("have", have),
             Error::OtherServer { lsn, .. } => code.with("lsn", lsn),
+            Error::TooLong { after, .. } => code.with("after", after),
             Error::NoStream { dir } => code.with("dir", dir.display()),
             Error::PublicationMissing { publication } => code.with("publication", publication),
             Error::NotOurs { publication, tables, .. } => {
@@ -454,7 +469,9 @@ impl Coded for Error {
             | Error::TableNotPublished { .. }
             | Error::Unlogged { .. }
             | Error::TableNotSelected { .. } => Class::Drift,
-            Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
+            Error::Protocol { .. } | Error::PluginLine { .. } | Error::TooLong { .. } => {
+                Class::Fatal
+            }
             Error::NoStream { .. }
             | Error::NotLogical { .. }
             | Error::WrongPlugin { .. }

@@ -6,7 +6,8 @@
 //!                       ◄─ confirm  to lines)    in bytes) fsync, say how far)
 //! ```
 //!
-//! A [`Capture`] has two threads: one owns the connection, the other the log. [`setup()`],
+//! A [`Capture`] has a thread that owns the connection and one that owns the log; heartbeats and
+//! compression have one each where they are asked for. [`setup()`],
 //! [`status_of`] and [`drop_slot`] are single blocking calls. Nothing here knows of Tcl.
 //!
 //! What it guarantees: every transaction that touches a published table and commits after the

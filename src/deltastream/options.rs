@@ -68,6 +68,8 @@ pub struct Options {
     pub heartbeat_ms: u64,
     /// Bytes of rendered lines that may wait for the disk.
     pub queue_bytes: usize,
+    /// Tables that are known at a time: see [`limits::CAPTURE_TABLES_MAX`].
+    pub tables_max: usize,
     /// Size at which a segment is cut, in bytes.
     pub segment_bytes: u64,
     /// Compress closed segments that have no line written within this many times 86,400 seconds; 0
@@ -96,6 +98,7 @@ impl Options {
             idle_confirm_ms: limits::IDLE_CONFIRM_MS,
             heartbeat_ms: limits::HEARTBEAT_MS,
             queue_bytes: limits::CAPTURE_QUEUE_BYTES,
+            tables_max: limits::CAPTURE_TABLES_MAX,
             segment_bytes: limits::SEGMENT_BYTES,
             compress_after_days: None,
         }

@@ -49,6 +49,10 @@ impl LineDecoder {
         self.in_transaction
     }
 
+    pub(super) fn tables(&self) -> usize {
+        self.tables.len()
+    }
+
     pub(super) fn new_batch(&mut self) {
         self.marked = None;
         self.begun = None;

@@ -100,6 +100,7 @@ impl Receiver<'_> {
         while !self.shared.stopping() && !self.shared.has_failed() {
             let error = match self.connection() {
                 Ok(Ended::Done) => return Ok(()),
+                Ok(Ended::Again) => continue,
                 Err(_) if self.shared.stopping() || self.shared.has_failed() => return Ok(()),
                 Err(error) => error,
             };
@@ -182,7 +183,7 @@ impl Receiver<'_> {
         if ended.is_err() {
             self.leave(batch, half);
         }
-        ended.map_err(|error| session.explain(error))
+        ended.map_err(|error| session.explain_at(error, self.have))
     }
 
     /// Compares slot and stream, and on the first connection starts the recorder.

@@ -146,8 +146,10 @@ impl Recorder {
 
     /// Writes a table's `schema` line where the segment has not got it.
     fn describe(&mut self, xid: u32, schema: &Arc<Schema>) -> Result<(), Error> {
-        // NOTE: not with its first line, which may be a message's.
-        if !std::mem::replace(&mut self.described, true) && self.writer.begin()?.fresh {
+        // NOTE: not with its first line, which may be a message's. A table that is forgotten is
+        // described once more, which does no harm.
+        let many = self.seen.len() > self.shared.options.tables_max;
+        if !std::mem::replace(&mut self.described, true) && (self.writer.begin()?.fresh || many) {
             self.seen.clear();
         }
         let seen = self.seen.get(&schema.relation);

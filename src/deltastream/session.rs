@@ -300,6 +300,19 @@ impl Session {
         Error::PublicationLate { publication, slot }
     }
 
+    /// As [`Session::explain`], of an error in what is sent after `have`.
+    pub(super) fn explain_at(&self, error: Error, have: Lsn) -> Error {
+        match &error {
+            // program_limit_exceeded: the plugin deltaflood says where and what to do.
+            Error::Postgres(crate::libpq::Error::Server(server))
+                if server.sqlstate == "54000" && self.plugin == Plugin::Pgoutput =>
+            {
+                Error::TooLong { after: have, message: server.message.clone() }
+            }
+            _ => self.explain(error),
+        }
+    }
+
     /// Says in this stage's words what the server means, where it is about the slot or the
     /// publication.
     pub(super) fn explain(&self, error: Error) -> Error {

@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 pub(super) enum Ended {
     /// As asked.
     Done,
+    /// To begin again on another connection: too many tables are known on this one.
+    Again,
 }
 
 /// Whether the stream is to end, and how.
@@ -68,6 +70,7 @@ pub(super) struct Stream<'a> {
     idle_at: Instant,
     data_at: Instant,
     phase: Phase,
+    full: bool,
     status_interval: Duration,
     trickle: Trickle,
     offset: Offset,
@@ -134,6 +137,7 @@ impl<'a> Stream<'a> {
             idle_at: now,
             data_at: now,
             phase: Phase::Receiving,
+            full: false,
             status_interval: Duration::from_millis(quarter.max(1)),
             trickle: Trickle::new(now),
             offset: Offset::default(),
@@ -183,6 +187,11 @@ impl<'a> Stream<'a> {
                 self.finish();
                 continue;
             }
+            if self.phase == Phase::Receiving && self.is_full() {
+                self.full = true;
+                self.finish();
+                continue;
+            }
             if self.phase == Phase::Finishing && self.is_done() {
                 return self.close();
             }
@@ -224,6 +233,8 @@ impl<'a> Stream<'a> {
 
     /// Rule 3: what a keepalive says is remembered, and offered only once all before it is durable.
     fn keepalive(&mut self, wal_end: Lsn, reply: bool) -> Result<(), Error> {
+        // NOTE: `wal_end` is what the server has decoded and handed over. A plugin that kept lines
+        // back would lose them here; pgoutput and deltaflood write each when it is decoded.
         self.reply |= reply;
         if !self.decoder.in_transaction() {
             self.proof.passed(wal_end)?;
@@ -385,6 +396,11 @@ impl<'a> Stream<'a> {
         Ok(silent)
     }
 
+    /// Whether so many tables are known that it is better to begin again.
+    fn is_full(&self) -> bool {
+        !self.decoder.in_transaction() && self.decoder.tables() > self.shared.options.tables_max
+    }
+
     /// Whether the capture was asked to end, or what it was asked to wait for has come.
     fn should_finish(&self) -> bool {
         if self.shared.stopping() {
@@ -424,7 +440,7 @@ impl<'a> Stream<'a> {
         let durable = self.proof.may_confirm(self.shared.durable());
         self.session.link.send_status(durable.0, durable.0, false)?;
         self.session.link.finish(Duration::from_millis(limits::STREAM_END_MS))?;
-        Ok(Ended::Done)
+        Ok(if self.full { Ended::Again } else { Ended::Done })
     }
 
     /// Waits for the socket, for the recorder, for stop, or for the next thing that is due.

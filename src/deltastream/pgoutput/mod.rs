@@ -1,8 +1,9 @@
 //! From the messages of the built-in plugin pgoutput to change lines.
 //!
-//! A pure function of bytes and of the names of types: no connection, no clock, no file. Protocol
-//! version 1: whole transactions in commit order, rows in text format. Origin and Type messages are
-//! passed over.
+//! A function of bytes and of the names of types: no connection, no file. The clock is read for
+//! heartbeats, and for messages outside of transactions, which tell no time. Protocol version 1:
+//! whole transactions in commit order, rows in text format. Origin and Type messages are passed
+//! over.
 //!
 //! Values are taken as the server prints them; the session's settings (ISO dates, UTC, hex bytea,
 //! ...) are the caller's business. Booleans, and domains over them, become `1` and `0`.
@@ -127,6 +128,12 @@ impl Decoder {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// How many tables were described.
+    #[must_use]
+    pub fn tables(&self) -> usize {
+        self.relations.len()
     }
 
     /// Whether lines of a transaction that has not ended were rendered.
