@@ -8,8 +8,8 @@ use mirror::{reason, rows};
 use pgsqlite::daystream::{Reader, ReaderOptions, Start};
 use pgsqlite::deltamirror::{Error, InitOptions, Options, Progress, StreamSource, apply, init};
 use pgsqlite::deltastream::{self, Capture, Plugin, SetupOptions};
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::wait_until;
 
 /// Fills `tables`, and does `then` once, when the first of them is ready.
@@ -83,6 +83,27 @@ fn a_table_that_is_added_is_brought_up_to_what_the_mirror_has_and_no_further() {
     assert_eq!(rows(&road.db("m.db"), "SELECT id FROM c"), ["1"]);
 }
 
+/// A second slot and stream of the road's server, and its capture.
+fn second(road: &Road, slot: &str) -> (PathBuf, Capture, StreamSource) {
+    let dir = road.dir.path().join("second");
+    let setup = SetupOptions {
+        conninfo: road.conninfo(),
+        slot: slot.to_owned(),
+        stream: Some(dir.clone()),
+        tables: Vec::new(),
+        publication: None,
+        plugin: Plugin::Pgoutput,
+    };
+    deltastream::setup(&setup).expect("second slot");
+    let capture = deltastream::Options::new(&road.conninfo(), slot, dir.clone());
+    let capture = Capture::start(capture, Box::new(|_| {})).expect("capture");
+    wait_until("the second stream is made", || {
+        StreamSource::open(&dir).is_ok_and(|source| source.made().is_some())
+    });
+    let source = StreamSource::open(&dir).expect("second");
+    (dir, capture, source)
+}
+
 /// The mirror goes over to another stream of the same server, while somebody still follows the old
 /// one into it.
 #[test]
@@ -94,22 +115,7 @@ fn what_the_old_stream_brings_while_the_mirror_goes_over_is_not_there_twice() {
     );
     road.init("m.db", &[]).expect("init");
     let old = road.source();
-    let dir = road.dir.path().join("second");
-    let setup = SetupOptions {
-        conninfo: road.conninfo(),
-        slot: "meanwhile_second".to_owned(),
-        stream: Some(dir.clone()),
-        tables: Vec::new(),
-        publication: None,
-        plugin: Plugin::Pgoutput,
-    };
-    deltastream::setup(&setup).expect("second slot");
-    let capture = deltastream::Options::new(&road.conninfo(), "meanwhile_second", dir.clone());
-    let capture = Capture::start(capture, Box::new(|_| {})).expect("capture");
-    wait_until("the second stream is made", || {
-        StreamSource::open(&dir).is_ok_and(|source| source.made().is_some())
-    });
-    let new = StreamSource::open(&dir).expect("second");
+    let (dir, capture, new) = second(&road, "meanwhile_second");
     assert_ne!(new.made(), old.made());
     let stop = AtomicBool::new(false);
     let has = |dir: &Path| {
@@ -125,15 +131,43 @@ fn what_the_old_stream_brings_while_the_mirror_goes_over_is_not_there_twice() {
         if matches!(progress, Progress::Ready { .. }) && !std::mem::replace(&mut done, true) {
             road.sql("insert into c values (1)");
             wait_until("both have it", || has(&road.stream()) && has(&dir));
-            apply(&road.db("m.db"), &old, None, Options::default(), &stop).expect("apply");
+            let applied = apply(&road.db("m.db"), &old, None, Options::default(), &stop);
+            assert_eq!(reason(&applied.expect_err("tables of two streams")), "NOTFILLED");
         }
     };
     let options = InitOptions { resync: true, ..InitOptions::default() };
-    let moved = init(&road.db("m.db"), &road.info(), &new, &options, &stop, &mut tell);
-    assert_eq!(reason(&moved.expect_err("the old one was applied")), "OTHERSTREAM");
-    init(&road.db("m.db"), &road.info(), &new, &options, &stop, &mut |_| {}).expect("again");
+    init(&road.db("m.db"), &road.info(), &new, &options, &stop, &mut tell).expect("over");
     apply(&road.db("m.db"), &new, None, Options::default(), &stop).expect("apply");
     capture.stop();
     capture.join().expect("capture");
     assert_eq!(rows(&road.db("m.db"), "SELECT id FROM c"), ["1"]);
+}
+
+/// Some tables are of the new stream and some of the old one: neither is applied, and nobody calls
+/// it well.
+#[test]
+fn a_mirror_that_has_gone_over_halfway_is_not_followed() {
+    let tables = "create table a (id int primary key); create table c (id int primary key)";
+    let road = Road::new("meanwhile_half", tables, &[]);
+    road.init("m.db", &[]).expect("init");
+    let (_, capture, new) = second(&road, "meanwhile_halfway");
+    let (stop, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
+    let options = InitOptions { resync: true, ..InitOptions::default() };
+    let mut tell = |progress: &Progress<'_>| {
+        if matches!(progress, Progress::Ready { .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let stopped = init(&road.db("m.db"), &road.info(), &new, &options, &stop, &mut tell);
+    assert_eq!(reason(&stopped.expect_err("stopped")), "STOPPED");
+    for source in [&road.source(), &new] {
+        let applied = apply(&road.db("m.db"), source, None, Options::default(), &go_on);
+        let error = applied.expect_err("tables of two streams");
+        assert_eq!(reason(&error), "NOTFILLED");
+        assert!(error.to_string().contains("-resync 1"), "{error}");
+    }
+    init(&road.db("m.db"), &road.info(), &new, &options, &go_on, &mut |_| {}).expect("again");
+    apply(&road.db("m.db"), &new, None, Options::default(), &go_on).expect("apply");
+    capture.stop();
+    capture.join().expect("capture");
 }

@@ -138,7 +138,6 @@ impl<'db> Applier<'db> {
     ) -> Result<Applier<'db>, Error> {
         format::upgrade(db, patience)?;
         let Loaded { schema, stream, tables } = patience.retry(|| load(db, options.on_error))?;
-        patience.retry(|| wanted::check(db, &stream.stream))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();
             name.push("-wal");
@@ -416,6 +415,7 @@ fn load<'db>(db: &'db Db, on_error: OnError) -> Result<Loaded<'db>, Error> {
         let file = db.file().map_or("the database".into(), |file| file.display().to_string());
         return Err(Error::NotInitialised { file });
     };
+    wanted::check(db, &stream.stream)?;
     let tables = Tables::new(db, state::tables(db)?, on_error)?;
     Ok(Loaded { schema, stream, tables })
 }

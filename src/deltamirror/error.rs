@@ -236,7 +236,7 @@ pub enum Error {
     /// The first fill is not over: tables that were asked for are not there.
     #[error(
         "the copy into {file} is not finished, and {}: finish it: {}",
-        missing(.tables), init_command(.file, .stream, .tables, "")
+        missing(.tables), init_command(.file, .stream, .tables, .resync)
     )]
     NotFilled {
         /// The file.
@@ -245,6 +245,8 @@ pub enum Error {
         stream: String,
         /// The tables that are missing; empty when the file does not tell.
         tables: Vec<TableName>,
+        /// What the command has to say where tables of another stream are there: `-resync 1 `.
+        resync: &'static str,
     },
     /// The stream no longer has what the mirror needs next.
     #[error(

@@ -307,6 +307,9 @@ impl Run<'_> {
         first_fill::end(self.db)?;
         let tables = state::tables(self.db)?;
         let all = tables.iter().all(|table| table.snapshot.is_of_moment(&self.snapshot));
+        if all {
+            wanted::gone_over(self.db)?;
+        }
         match (state::stream(self.db)?, self.changes_stream) {
             // NOTE: what others have applied meanwhile, from the old stream to tables that were
             // filled already, comes again in the new one.
@@ -396,6 +399,9 @@ impl Run<'_> {
         };
         state::write_table(self.db, &state)?;
         wanted::filled(self.db, &state.source)?;
+        if self.changes_stream.is_some() {
+            wanted::go_over(self.db, self.source.name())?;
+        }
         state::raise_generation(self.db)?;
         self.catch_up(state)?;
         own::make(self.db, &name, &own)?;

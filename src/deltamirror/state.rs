@@ -7,6 +7,7 @@
 //! _deltamirror_wanted   tables that are wanted and not filled yet
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
+//! _deltamirror_moving   the stream to which the mirror goes over; there until all tables are of it
 //! _deltamirror_filling  the journal that the file had; there until the first fill is over
 //! ```
 //! These tables are a format (`doc/deltamirror.n`) with versions ([`super::format`]). LSNs are text

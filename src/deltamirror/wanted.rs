@@ -1,7 +1,10 @@
 //! Tables that are wanted and not filled yet: what a fill that failed, or was killed, still owes.
+//!
+//! A mirror that goes over to another stream owes all of its tables, from the first that is filled
+//! from there to the last: meanwhile they are of two streams, and neither may be applied.
 
 use super::error::Error;
-use super::{first_fill, format};
+use super::{first_fill, format, state};
 use crate::schema::TableName;
 use crate::sqlite::Db;
 
@@ -35,6 +38,34 @@ pub(super) fn filled(db: &Db, table: &TableName) -> Result<(), Error> {
     Ok(())
 }
 
+/// The first table is filled from `stream`, to which the mirror goes over.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(super) fn go_over(db: &Db, stream: &str) -> Result<(), Error> {
+    gone_over(db)?;
+    db.exec("CREATE TABLE main._deltamirror_moving (stream TEXT NOT NULL)")?;
+    let sql = "INSERT INTO main._deltamirror_moving (stream) VALUES (?1)";
+    db.execute(sql, &[stream.into()])?;
+    Ok(())
+}
+
+/// All tables are filled from one stream.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(super) fn gone_over(db: &Db) -> Result<(), Error> {
+    Ok(db.exec("DROP TABLE IF EXISTS main._deltamirror_moving")?)
+}
+
+/// The stream to which the mirror goes over.
+fn goes_over(db: &Db) -> Result<Option<String>, Error> {
+    if !format::has_table(db, "_deltamirror_moving")? {
+        return Ok(None);
+    }
+    Ok(db.query_text("SELECT stream FROM main._deltamirror_moving", &[])?)
+}
+
 /// The tables, by name; none where the file is of a format that does not tell.
 ///
 /// # Errors
@@ -42,6 +73,9 @@ pub(super) fn filled(db: &Db, table: &TableName) -> Result<(), Error> {
 pub(super) fn missing(db: &Db) -> Result<Vec<TableName>, Error> {
     if format::version(db)?.is_none_or(|version| version < 2) {
         return Ok(Vec::new());
+    }
+    if goes_over(db)?.is_some() {
+        return Ok(state::tables(db)?.into_iter().map(|table| table.source).collect());
     }
     let mut stmt = db.prepare(
         "SELECT source_schema, source_table FROM main._deltamirror_wanted \
@@ -55,14 +89,17 @@ pub(super) fn missing(db: &Db) -> Result<Vec<TableName>, Error> {
     Ok(tables)
 }
 
-/// Refuses a mirror whose first fill is not over: what it has is not what was asked for.
+/// Refuses a mirror whose first fill is not over, or that goes over to another stream: what it has
+/// is not what was asked for.
 ///
 /// # Errors
 /// [`Error::NotFilled`].
 pub(super) fn check(db: &Db, stream: &str) -> Result<(), Error> {
-    if !first_fill::goes_on(db)? {
-        return Ok(());
-    }
+    let (stream, resync) = match goes_over(db)? {
+        Some(new) => (new, "-resync 1 "),
+        None if first_fill::goes_on(db)? => (stream.to_owned(), ""),
+        None => return Ok(()),
+    };
     let file = db.file().unwrap_or_default().display().to_string();
-    Err(Error::NotFilled { file, stream: stream.to_owned(), tables: missing(db)? })
+    Err(Error::NotFilled { file, stream, tables: missing(db)?, resync })
 }

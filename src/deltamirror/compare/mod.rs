@@ -153,7 +153,7 @@ pub fn compare(
         super::wanted::check(db, &stream.stream)?;
         if !tables.is_empty() {
             let file = db.file().unwrap_or_default().display().to_string();
-            return Err(Error::NotFilled { file, stream: stream.stream, tables });
+            return Err(Error::NotFilled { file, stream: stream.stream, tables, resync: "" });
         }
     }
     // Of another stream in the place of the mirror's nothing can be learned, as of none.
