@@ -66,7 +66,6 @@ pub(super) fn repair(db: &Db) -> Result<(), Error> {
 /// A file without its WAL.
 pub(super) struct Unlogged<'db> {
     without_wal: WithoutWal<'db>,
-    _synchronous: Option<Synchronous<'db>>,
 }
 
 impl<'db> Unlogged<'db> {
@@ -83,8 +82,7 @@ impl<'db> Unlogged<'db> {
         if db.query_int(OTHERS, &[])? != Some(0) {
             return Ok(None);
         }
-        Ok(WithoutWal::begin(db, "main")
-            .map(|without_wal| Unlogged { without_wal, _synchronous: Synchronous::full(db) }))
+        Ok(WithoutWal::begin(db, "main").map(|without_wal| Unlogged { without_wal }))
     }
 
     /// To be called now and then while rows go in: see [`WithoutWal::go_on`].
@@ -98,25 +96,5 @@ impl<'db> Unlogged<'db> {
     /// [`Error::Sqlite`]; what was committed stays.
     pub(super) fn finish(self) -> Result<(), Error> {
         Ok(self.without_wal.finish()?)
-    }
-}
-
-/// `PRAGMA synchronous`, FULL until this is dropped: with a WAL, NORMAL is as safe for the file,
-/// with a rollback journal it is not quite.
-struct Synchronous<'db>(&'db Db);
-
-impl<'db> Synchronous<'db> {
-    /// `None` when it is not NORMAL.
-    fn full(db: &'db Db) -> Option<Synchronous<'db>> {
-        let now = db.query_int("PRAGMA main.synchronous", &[]).ok()??;
-        let change = now == 1 && db.exec("PRAGMA main.synchronous = FULL").is_ok();
-        change.then_some(Synchronous(db))
-    }
-}
-
-impl Drop for Synchronous<'_> {
-    fn drop(&mut self) {
-        // FULL costs time, and does no harm.
-        let _ = self.0.exec("PRAGMA main.synchronous = NORMAL");
     }
 }

@@ -44,9 +44,9 @@ pub unsafe trait Host {
     /// The command called `name`, seen from the current namespace; `None` when there is none.
     fn command(&mut self, name: &str) -> Option<Command>;
 
-    /// Keeps the data of the command called `name`, seen from the current namespace; `on_delete` is
-    /// called when a script deletes the command meanwhile. `None` when there is no such command.
-    fn hold(&mut self, name: &str, on_delete: impl Fn() + 'static) -> Option<Self::Hold>;
+    /// Keeps the data of the command called `name`, seen from the current namespace. `None` when
+    /// there is no such command.
+    fn hold(&mut self, name: &str) -> Option<Self::Hold>;
 
     /// Evaluates one command given as words, at global level; its result, or its error message. The
     /// interpreter's result and error variables are as before afterwards.
@@ -67,8 +67,7 @@ pub unsafe trait Hold {
 
 /// The connection behind a handle, which stays open while this lives: scripts may run meanwhile,
 /// inside of SQLite too (a function, a hook, a trace, a busy handler). When one of them deletes the
-/// handle, what runs is interrupted, [`Held::is_closed`] says so, and the connection is closed when
-/// this is dropped.
+/// handle, [`Held::is_closed`] says so, and the connection is closed when this is dropped.
 pub struct Held<H> {
     db: Db,
     hold: H,
@@ -198,10 +197,7 @@ pub fn recover<H: Host>(host: &mut H, name: &str) -> Result<Held<H::Hold>, Handl
     // SAFETY: genuine, as `own_name` found: made by the sqlite3 package of the installed library,
     // in this interpreter.
     let raw = unsafe { connection(command, host.interp(), name) }?;
-    // SAFETY: open, on its interpreter's thread, and used only before the handle is freed: when a
-    // script deletes it.
-    let db = unsafe { Db::borrow(raw) };
-    let hold = host.hold(&own_name, move || db.interrupt()).ok_or_else(not_found)?;
+    let hold = host.hold(&own_name).ok_or_else(not_found)?;
     // SAFETY: open, on its interpreter's thread, and kept so by `hold`, which is dropped after it.
     let db = unsafe { Db::borrow(raw) };
     Ok(Held { db, hold })

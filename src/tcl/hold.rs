@@ -30,7 +30,6 @@ struct Kept {
     deleted: Arc<AtomicBool>,
     /// The hold has ended, but somebody else stood in our place: the deletion goes through.
     passed: Cell<bool>,
-    on_delete: Box<dyn Fn()>,
 }
 
 impl Kept {
@@ -53,8 +52,6 @@ unsafe extern "C" fn deleted(data: *mut c_void) {
         kept.deleted.store(true, Ordering::Relaxed);
         if kept.passed.get() {
             kept.release();
-        } else {
-            (kept.on_delete)();
         }
     });
 }
@@ -68,9 +65,9 @@ fn info_of(token: *mut sys::CommandToken) -> Option<sys::CmdInfo> {
 }
 
 impl Hold {
-    /// Holds the command called `name`, resolved from the current namespace; `on_delete` is called
-    /// when a script deletes it meanwhile. `None`: there is no such command.
-    pub(super) fn new(interp: Interp, name: &str, on_delete: impl Fn() + 'static) -> Option<Hold> {
+    /// Holds the command called `name`, resolved from the current namespace. `None`: there is no
+    /// such command.
+    pub(super) fn new(interp: Interp, name: &str) -> Option<Hold> {
         let name = Obj::text(name);
         // SAFETY: live interpreter and object.
         let token = unsafe { sys::Tcl_GetCommandFromObj(interp.raw(), name.raw()) };
@@ -82,7 +79,6 @@ impl Hold {
             owner: (info.delete_proc, info.delete_data),
             deleted: Arc::default(),
             passed: Cell::new(false),
-            on_delete: Box::new(on_delete),
         });
         info.delete_proc = deleted as *const c_void;
         info.delete_data = Rc::into_raw(Rc::clone(&kept)).cast_mut().cast();

@@ -35,8 +35,8 @@ unsafe impl Host for TclHost<'_> {
         Some(handle::Command { proc: info.obj_proc, data: info.client_data })
     }
 
-    fn hold(&mut self, name: &str, on_delete: impl Fn() + 'static) -> Option<Hold> {
-        hold::Hold::new(self.0, name, on_delete).map(Hold)
+    fn hold(&mut self, name: &str) -> Option<Hold> {
+        hold::Hold::new(self.0, name).map(Hold)
     }
 
     fn eval(&mut self, words: &[&str]) -> Result<String, String> {

@@ -25,7 +25,7 @@ unsafe impl Hold for Never {
 unsafe impl Host for Fake {
     type Hold = Never;
 
-    fn hold(&mut self, _: &str, _: impl Fn() + 'static) -> Option<Never> {
+    fn hold(&mut self, _: &str) -> Option<Never> {
         None
     }
 
