@@ -53,6 +53,10 @@ pub const REMOTE_BUFFER_BYTES: usize = 256 << 10;
 /// given up.
 pub const REMOTE_RETRY_MS: u64 = 30_000;
 
+/// Milliseconds without a byte after which a client that has begun to hand over a transaction, of
+/// which it has all, is given up.
+pub const REMOTE_STALL_MS: u64 = 10_000;
+
 /// Tables of a reader, and bytes of their names, up to which the server of a stream on another host
 /// is asked for them alone; of more it sends all lines.
 pub const REMOTE_TABLES_MAX: usize = 1_000;

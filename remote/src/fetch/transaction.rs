@@ -6,11 +6,16 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use deltaflood::{Change, Lsn, Verb};
 use pgsqlite::daystream::remote::{Fault, Hello, Reason};
 use pgsqlite::daystream::{Mark, Position, Start, Transaction, behind};
+use pgsqlite::limits::LINE_BYTES_MAX;
 
 use crate::limits::{CLOCK_MAX, SPOOL_MEMORY_BYTES};
 
 /// How a commit line ends.
 const COMMIT: &[u8] = b"\t_action\tcommit";
+/// How a line begins.
+const PREFIX: &[u8] = b"_c\t";
+/// A line's position has fewer bytes, its names included.
+const STAMP_BYTES_MAX: usize = 64;
 /// No commit line is longer, in bytes.
 const COMMIT_BYTES_MAX: usize = 4 << 10;
 
@@ -99,6 +104,11 @@ pub struct Assembler {
     /// The line in hand, as far as it may be a commit line.
     line: Vec<u8>,
     overlong: bool,
+    /// Bytes of the line in hand.
+    length: usize,
+    /// Its position was read, and is this one.
+    row: Option<Position>,
+    stamped: bool,
     lines: u64,
     /// Sum of all whole lines, and with what there is of the line in hand.
     sums: (u32, u32),
@@ -121,6 +131,9 @@ impl Assembler {
             spool: Spool::default(),
             line: Vec::new(),
             overlong: false,
+            length: 0,
+            row: None,
+            stamped: false,
             lines: 0,
             sums: (0, 0),
             last: None,
@@ -147,8 +160,8 @@ impl Assembler {
     /// Forgets a transaction that is not whole.
     pub fn reset(&mut self) {
         self.spool.clear();
-        self.line.clear();
-        self.overlong = false;
+        self.next_line();
+        self.row = None;
         self.lines = 0;
         self.sums = (0, 0);
     }
@@ -172,19 +185,25 @@ impl Assembler {
             } else if feed == 0 && self.line.is_empty() && !self.overlong {
                 return Err(broken("an empty line within a transaction"));
             } else {
-                self.take(piece).map_err(no_room)?;
+                self.take(piece)?;
                 self.line_ends(sink)?;
             }
             rest = after;
         }
         if !rest.is_empty() {
-            self.take(rest).map_err(no_room)?;
+            self.take(rest)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.spool.add(piece)?;
+    /// Takes in a part of a line. What cannot be one must not fill the disk first.
+    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        self.length += piece.len();
+        if self.length > LINE_BYTES_MAX {
+            return Err(broken("a line longer than a line can be"));
+        }
+        self.check_stamp(piece)?;
+        self.spool.add(piece).map_err(no_room)?;
         self.sums.1 = crc32c::crc32c_append(self.sums.1, piece);
         self.overlong |= self.line.len() + piece.len() > COMMIT_BYTES_MAX;
         if self.overlong {
@@ -195,12 +214,41 @@ impl Assembler {
         Ok(())
     }
 
+    /// Checks how the line begins, as soon as that is there: its position, behind the one before.
+    fn check_stamp(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        if self.stamped {
+            return Ok(());
+        }
+        // NOTE: not longer than a stamp while it is not read.
+        let mut head = self.line.clone();
+        head.extend_from_slice(piece.get(..piece.len().min(STAMP_BYTES_MAX)).unwrap_or_default());
+        let prefix = head.len().min(PREFIX.len());
+        if head.get(..prefix) != PREFIX.get(..prefix) {
+            return Err(broken("a line that does not begin with a position"));
+        }
+        let whole = head.ends_with(b"\n") || head.len() >= STAMP_BYTES_MAX;
+        let mut words = head.split(|byte| *byte == b'\t').skip(1);
+        let (clock, name, seq) = (words.next(), words.next(), words.next());
+        if words.next().is_none() {
+            return if whole { Err(broken("a line without a position")) } else { Ok(()) };
+        }
+        let text = |word: Option<&[u8]>| Some(std::str::from_utf8(word?).ok()?.to_owned());
+        let clock = text(clock).and_then(|word| word.parse().ok());
+        let seq = text(seq).and_then(|word| word.parse().ok());
+        let (Some(clock), Some(b"_s"), Some(seq)) = (clock, name, seq) else {
+            return Err(broken("a line without a position"));
+        };
+        let row = Position { clock, seq };
+        if self.row.or(self.place).is_some_and(|before| before >= row) {
+            return Err(broken("positions that go back"));
+        }
+        (self.row, self.stamped) = (Some(row), true);
+        Ok(())
+    }
+
     fn line_ends(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
         self.lines += 1;
         let line = self.line.strip_suffix(b"\n").unwrap_or_default();
-        if !self.overlong && !line.starts_with(b"_c\t") {
-            return Err(broken("a line that does not begin with a position"));
-        }
         if self.overlong || !line.ends_with(COMMIT) {
             self.next_line();
             return Ok(());
@@ -230,7 +278,7 @@ impl Assembler {
 
     fn next_line(&mut self) {
         self.line.clear();
-        self.overlong = false;
+        (self.overlong, self.stamped, self.length) = (false, false, 0);
         self.sums.0 = self.sums.1;
     }
 
@@ -342,6 +390,33 @@ mod tests {
             assert!(assembler.spool.memory.len() <= SPOOL_MEMORY_BYTES);
         }
         assert_eq!(seen.0, [format!("7 1 {}", text.len())]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_line_is_refused_as_it_comes() {
+        let sound = transaction(0, "x");
+        for (text, why) in [
+            (b"<html>".repeat(1000), "begin with a position"),
+            (vec![0; 100], "begin with a position"),
+            (b"_c\t".iter().copied().chain(b"7".repeat(100)).collect(), "without a position"),
+            (b"_c\t7\t_t\t0\t_table".to_vec(), "without a position"),
+            (b"_c\t7\n".to_vec(), "without a position"),
+            ([&sound[..], b"_c\t7\t_s\t1\t_table"].concat(), "go back"),
+            (b"_c\t7\t_s\t5\t_table\tt\n_c\t7\t_s\t5\t_table".to_vec(), "go back"),
+        ] {
+            for step in [1, 7, text.len()] {
+                let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+                let fed = text.chunks(step).try_for_each(|part| assembler.feed(part, &mut seen));
+                let Err(Failure::Fault(fault)) = fed else { panic!("{why}: {fed:?}") };
+                assert!(fault.message.contains(why), "{why}: {}", fault.message);
+            }
+        }
+        // A line that never ends.
+        let mut assembler = Assembler::new(false);
+        assembler.feed(b"_c\t7\t_s\t5\t_table\t", &mut Seen::default()).unwrap();
+        assembler.length = LINE_BYTES_MAX - 10;
+        assert!(assembler.feed(&[b'x'; 100], &mut Seen::default()).is_err());
+        assert!(assembler.spool.memory.len() < 100);
     }
 
     #[test]

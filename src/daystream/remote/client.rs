@@ -114,6 +114,11 @@ impl Client {
         self.buffer.get(line).unwrap_or_default()
     }
 
+    /// Bytes of the next line that are there.
+    pub(super) const fn there(&self) -> usize {
+        self.end - self.start
+    }
+
     /// Whether nothing more comes.
     pub(super) const fn has_ended(&self) -> bool {
         self.ended

@@ -5,7 +5,7 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deltaflood::{Change, ParseError};
 
@@ -15,7 +15,7 @@ use crate::daystream::{
     Entry, Error, Identity, Mark, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
     chain_text,
 };
-use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS};
+use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS, REMOTE_STALL_MS};
 
 /// How the connection to another host is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,7 +343,9 @@ impl RemoteReader {
     }
 
     /// The next line of the transaction in hand. The client has written all of it, or is about to.
+    /// One that hangs must not hold up whoever wants to end.
     fn line_in_hand(&mut self) -> Result<std::ops::Range<usize>, Error> {
+        let mut heard = (Instant::now(), 0);
         loop {
             let Some(client) = &mut self.client else {
                 return Err(self.error(Fault::new(Reason::Lost, "the client is gone")));
@@ -354,7 +356,16 @@ impl RemoteReader {
                     let fault = Fault::new(Reason::Lost, "the client ended within a transaction");
                     return Err(self.error(fault));
                 }
-                Ok(None) => self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?,
+                Ok(None) => {
+                    let there = client.there();
+                    if there != heard.1 {
+                        heard = (Instant::now(), there);
+                    } else if heard.0.elapsed() >= Duration::from_millis(REMOTE_STALL_MS) {
+                        let why = "the client hangs in the middle of a transaction";
+                        return Err(self.error(Fault::new(Reason::Lost, why)));
+                    }
+                    self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?
+                }
                 Err(fault) => return Err(self.error(fault)),
             };
         }
