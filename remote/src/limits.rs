@@ -9,6 +9,12 @@ pub const ZSTD_SLICE_BYTES: usize = 256 << 10;
 /// Compression level: the least, since each part is compressed while somebody waits for it.
 pub const ZSTD_LEVEL: i32 = 1;
 
+/// A longer line is not taken into memory to be sent: it goes out in pieces of this, from its file.
+pub const PIECE_BYTES: usize = 128 << 10;
+/// Longest line, in bytes, that any number of answers check at once. Longer ones are checked one by
+/// one, in twice their length of memory.
+pub const LINE_BYTES_SHARED: usize = 2 << 20;
+
 /// Bytes of the newest transactions of a stream that its followers share.
 pub const RING_BYTES: usize = 4 << 20;
 /// A larger transaction is not shared: each follower reads it for itself.
@@ -27,7 +33,10 @@ pub const READER_BUFFER_BYTES: usize = 128 << 10;
 /// anew for its next part, where it was.
 pub const READERS_PARKED_MAX: usize = 16;
 /// Threads that read files.
-pub const READING_THREADS: usize = 8;
+pub const READING_THREADS: usize = 16;
+/// Of those, how many may read lines at once: a large transaction is checked for minutes, and
+/// pages, heads and segments are answered all the same.
+pub const READING_LINES_MAX: usize = 12;
 /// Threads that serve connections.
 pub const SERVING_THREADS: usize = 2;
 

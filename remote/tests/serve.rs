@@ -85,6 +85,10 @@ fn what_cannot_be_given_is_said_before_any_line() {
         assert_eq!(text(&body).matches('\n').count(), 1);
     }
     assert_eq!(server.get("/flights?from=1999999999.0&beyond=1", "").0, 200);
+    for clock in ["253402300799", "253402300800", "9223372036854775807"] {
+        let (status, _, body) = server.get(&format!("/flights?from={clock}"), "");
+        assert_eq!((status, body.len()), (200, 0), "{clock}");
+    }
     let (status, head, _) =
         server.send("POST /flights HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(status == 405 && head.contains("allow: GET, HEAD"), "{head}");
@@ -122,6 +126,7 @@ fn a_token_that_is_taken_away_ends_a_segment_that_is_under_way() {
     let hand = Hand::at(1_507_507_200);
     let mut writer = open(&stream);
     write(&mut writer, 1, 300_000).unwrap();
+    writer.sync().unwrap();
     drop(writer);
     let next = WriterOptions { segment_bytes: 1000, ..options(&hand) };
     let mut writer = Writer::open(&stream, next).unwrap();

@@ -17,7 +17,7 @@ use super::reader::later;
 use super::scan::{self, Boundary, Fault, Found, Scan, Wrong};
 use super::seek::{self, Place};
 use super::window::Window;
-use super::{Error, Position, Reader, link, retained, tail};
+use super::{Error, Position, Reader, ReaderOptions, link, retained, tail};
 use crate::failpoint;
 
 /// Bytes of a segment that are searched for a commit line, to see whether the stream has any.
@@ -48,20 +48,21 @@ impl Cursor {
     pub(super) fn open(
         dir: &Path,
         mut segment: Segment,
-        buffer_bytes: usize,
+        options: &ReaderOptions,
         old: Option<Window>,
     ) -> Result<Option<Cursor>, Error> {
         let Some(file) = Content::open(dir, &mut segment)? else {
             return Ok(None);
         };
         let boundary = boundary_of(dir, &segment, &file)?;
-        let window = match old {
+        let mut window = match old {
             Some(mut window) => {
                 window.replace(file);
                 window
             }
-            None => Window::new(file, buffer_bytes),
+            None => Window::new(file, options.buffer_bytes),
         };
+        window.limit(options.line_bytes);
         let scan = Scan::new(boundary, segment.first, seek::BEGIN);
         let grown = (0, Instant::now());
         let (wrong, looks, closed) = (None, 0, false);
@@ -318,9 +319,8 @@ impl Reader {
             (None, None) => seek::BEGIN,
         };
         let window = old.map(|cursor| cursor.window);
-        let bytes = self.options.buffer_bytes;
         self.rewatch = true;
-        self.cursor = Cursor::open(&self.dir, segment, bytes, window)?;
+        self.cursor = Cursor::open(&self.dir, segment, &self.options, window)?;
         self.origin.check(&self.dir)?;
         if let Some(cursor) = &mut self.cursor {
             cursor.go(place);

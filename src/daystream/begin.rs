@@ -34,7 +34,7 @@ impl Reader {
         failpoint::pass(failpoint::READ_LISTED);
         let mut cursor = None;
         if let Some(segment) = found {
-            cursor = Cursor::open(dir, segment, self.options.buffer_bytes, None)?;
+            cursor = Cursor::open(dir, segment, &self.options, None)?;
             if cursor.is_none() {
                 return Ok(false);
             }
@@ -137,8 +137,9 @@ impl Reader {
     fn seek_lsn(&mut self, lsn: Lsn) -> Result<bool, Error> {
         let dir = &self.dir;
         let Some(segment) = locate::with_lsn(dir, lsn)? else { return Ok(false) };
-        let bytes = self.options.buffer_bytes;
-        let Some(cursor) = Cursor::open(dir, segment, bytes, None)? else { return Ok(false) };
+        let Some(cursor) = Cursor::open(dir, segment, &self.options, None)? else {
+            return Ok(false);
+        };
         let first = cursor.segment.first;
         let place = link::beginning(dir, first)?;
         if place.before.is_none()

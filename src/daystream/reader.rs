@@ -27,7 +27,7 @@ use super::origin::Origin;
 use super::scan::Found;
 use super::window::Line;
 use super::{Error, Mark, Position, stamp};
-use crate::limits::LOG_READER_BUFFER_BYTES;
+use crate::limits::{LINE_BYTES_MAX, LOG_READER_BUFFER_BYTES};
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,10 @@ pub struct ReaderOptions {
     pub tables: Option<TableFilter>,
     /// Bytes read ahead.
     pub buffer_bytes: usize,
+    /// Longest line that is taken into memory, in bytes. What has a longer one cannot be read:
+    /// [`Error::Io`] with the kind `FileTooLarge`, after which [`Reader::resume`] with a larger
+    /// number goes on.
+    pub line_bytes: usize,
     /// In a stream without commit lines: after this time without growth the last transaction counts
     /// as whole. `None`: only when the next one begins.
     pub quiet: Option<Duration>,
@@ -84,7 +88,12 @@ pub struct ReaderOptions {
 
 impl Default for ReaderOptions {
     fn default() -> ReaderOptions {
-        ReaderOptions { tables: None, buffer_bytes: LOG_READER_BUFFER_BYTES, quiet: None }
+        ReaderOptions {
+            tables: None,
+            buffer_bytes: LOG_READER_BUFFER_BYTES,
+            line_bytes: LINE_BYTES_MAX,
+            quiet: None,
+        }
     }
 }
 
@@ -132,7 +141,7 @@ impl Transaction {
 pub(super) struct Ready {
     found: Found,
     /// Offset of the next line.
-    at: u64,
+    pub(super) at: u64,
     /// The lines are read a second time: check them a second time.
     again: bool,
     crc: u32,

@@ -10,6 +10,7 @@ use deltaflood::Lsn;
 use super::ahead::Cursor;
 use super::reader::Ready;
 use super::seek::Place;
+use super::text::Text;
 use super::{Error, Mark, Position, Reader, ReaderOptions, Segment, Start, Transaction};
 
 /// A place between two lines, also within a transaction, where a reader was: [`Reader::resume`].
@@ -44,6 +45,15 @@ impl Reader {
         })
     }
 
+    /// Where the line stands that was given out last, of `length` bytes without its line feed.
+    #[must_use]
+    pub fn text(&self, length: usize) -> Option<Text> {
+        let cursor = self.cursor.as_ref()?;
+        let end = self.ready.as_ref().map_or(cursor.scan.start, |ready| ready.at);
+        let at = end.checked_sub(length as u64 + 1)?;
+        Some(Text::new(self.dir.clone(), cursor.segment.clone(), at..end))
+    }
+
     /// Goes on where another reader of the stream was, without a search. A transaction within which
     /// that is was checked by the other one, and is not read from its beginning again: however
     /// large it is, it can be read in many parts by as many readers.
@@ -61,8 +71,7 @@ impl Reader {
         let mut reader = Reader::closed(dir.into(), start, options)?;
         (reader.transaction, reader.last) = (transaction, last);
         (reader.chain, reader.behind, reader.floor) = (chain, behind, floor);
-        let bytes = reader.options.buffer_bytes;
-        match Cursor::open(&reader.dir, segment, bytes, None)? {
+        match Cursor::open(&reader.dir, segment, &reader.options, None)? {
             Some(mut cursor) => {
                 cursor.go(place);
                 (reader.cursor, reader.ready) = (Some(cursor), ready);

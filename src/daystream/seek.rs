@@ -10,11 +10,13 @@ use std::io;
 use deltaflood::{Change, Verb};
 
 use super::content::Content;
-use super::window::{Line, Window};
 use super::{Mark, Position, stamp};
+use crate::limits::LINE_BYTES_MAX;
 
 /// Bytes read at a place that the search looks at.
 const PROBE: usize = 64 << 10;
+/// Bytes of a line that hold its stamp.
+const HEAD: usize = 64;
 
 /// Where a transaction begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,29 +60,57 @@ pub(super) fn end_of_lines(file: &Content) -> io::Result<u64> {
 
 /// Offset of the first line for which `beyond` is true; `None` when a malformed line is met.
 fn first_line(file: &Content, beyond: &dyn Fn(Position) -> bool) -> io::Result<Option<u64>> {
-    let mut probe = Window::new(file.try_clone()?, PROBE);
+    let mut head = [0; HEAD];
     // NOTE: every line that begins before `low` is not beyond; a line that begins at `high` is, or
     // `high` is the end.
     let (mut low, mut high) = (0u64, file.len()?);
     while low < high {
-        // NOTE: by the probe's own file, which has decompressed this place already.
-        let start = line_start(probe.file(), low, low + (high - low) / 2)?;
-        match probe.line(start)? {
-            Line::Whole(range) => {
-                let line = probe.bytes(range);
-                match stamp::read(line) {
-                    Ok((position, _)) if beyond(position) => high = start,
-                    Ok(_) => low = start + line.len() as u64 + 1,
-                    Err(_) => return Ok(None),
-                }
-            }
+        let start = line_start(file, low, low + (high - low) / 2)?;
+        let there = file.read_full_at(&mut head, start)?;
+        let head = head.get(..there).unwrap_or_default();
+        let most = if head.starts_with(stamp::PREFIX) { LINE_BYTES_MAX } else { PROBE };
+        match line_end(file, start, most as u64)? {
+            End::At(end) => match stamp::read(head) {
+                Ok((position, _)) if beyond(position) => high = start,
+                Ok(_) => low = end,
+                Err(_) => return Ok(None),
+            },
             // NOTE: what has no end is not part of the stream: everything is before it.
-            Line::Partial if start == low => break,
-            Line::Partial => high = start,
-            Line::TooLong { .. } => return Ok(None),
+            End::Partial if start == low => break,
+            End::Partial => high = start,
+            End::TooFar => return Ok(None),
         }
     }
     Ok(Some(low))
+}
+
+/// Where a line ends.
+enum End {
+    /// Behind its line feed.
+    At(u64),
+    /// The file ends before.
+    Partial,
+    /// Not within what a line can be.
+    TooFar,
+}
+
+/// The end of the line that begins at `start`. A line can have gibibytes: it is not taken into
+/// memory.
+fn line_end(file: &Content, start: u64, most: u64) -> io::Result<End> {
+    let mut chunk = vec![0; 4096];
+    let mut at = start;
+    while at - start < most {
+        let there = file.read_full_at(&mut chunk, at)?;
+        if let Some(feed) = memchr::memchr(b'\n', chunk.get(..there).unwrap_or_default()) {
+            return Ok(End::At(at + feed as u64 + 1));
+        }
+        if there < chunk.len() {
+            return Ok(End::Partial);
+        }
+        at += there as u64;
+        chunk.resize(PROBE, 0);
+    }
+    Ok(End::TooFar)
 }
 
 /// Beginning of the line that holds the byte at `at`, looking back to `low`, where a line begins.

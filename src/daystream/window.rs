@@ -41,6 +41,8 @@ pub(super) struct Window {
     searched: u64,
     /// The buffer's ordinary size.
     size: usize,
+    /// The buffer does not grow beyond this for a line that may be longer.
+    most: usize,
 }
 
 impl Window {
@@ -55,7 +57,14 @@ impl Window {
             looked: 0,
             searched: 0,
             size,
+            most: LINE_BYTES_MAX,
         }
+    }
+
+    /// Takes no line of more than `most` bytes into memory: reading one fails then, with
+    /// [`io::ErrorKind::FileTooLarge`].
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most.clamp(self.size, LINE_BYTES_MAX);
     }
 
     pub(super) const fn file(&self) -> &Content {
@@ -135,6 +144,9 @@ impl Window {
                 return Ok(Line::Whole(range));
             }
             if self.len == self.buffer.len() && !self.make_room(offset) {
+                if self.most < LINE_BYTES_MAX && self.like_a_line(offset) {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
                 return Ok(Line::TooLong { like_a_line: self.like_a_line(offset) });
             }
             if self.fill()? == 0 {
@@ -180,7 +192,7 @@ impl Window {
             }
         }
         // NOTE: only what begins like a line may make the buffer grow: not a tail of zeros.
-        if !self.like_a_line(offset) || self.len >= LINE_BYTES_MAX {
+        if !self.like_a_line(offset) || self.len >= self.most {
             return false;
         }
         self.buffer.resize(self.buffer.len() * 2, 0);

@@ -10,49 +10,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{
-    Bookmark, Error, Mark, Position, Reader, ReaderOptions, Start, TableFilter,
-};
+use pgsqlite::daystream::{Mark, Start};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use super::block::compress;
 use super::reply::fault_of;
 use super::ring::{Follower, Next};
+use super::slice::{self, Long, Place, Slice, check_ahead, check_made};
 use super::stop::Stop;
 use super::streams::Stream;
 use super::tokens::Access;
-use crate::limits::{
-    CUT_PATIENCE, HEAD_PATIENCE, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES,
-};
-
-/// How long an answer goes on at the stream's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follow {
-    /// It ends.
-    No,
-    /// Until there was something, or for this long.
-    Wait(Duration),
-    /// For ever.
-    Yes,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Where to begin.
-    pub start: Start,
-    /// A position beyond the stream's end is none to refuse.
-    pub beyond: bool,
-    /// Only these tables.
-    pub tables: Option<TableFilter>,
-    /// What to do at the end.
-    pub follow: Follow,
-    /// An empty line at the stream's end, and again after each such time.
-    pub heartbeat: Option<Duration>,
-    /// Compressed.
-    pub zstd: bool,
-}
+use super::wanted::{Follow, Wanted, floor};
+use crate::limits::{CUT_PATIENCE, HEAD_PATIENCE};
 
 enum Mode {
     /// From the files.
@@ -70,15 +40,10 @@ pub struct Feeder {
     wanted: Wanted,
     access: Access,
     stop: Stop,
-    /// When the stream was made: who began with one is not given another one's lines.
-    made: Option<u64>,
     mode: Mode,
-    /// End of the last transaction that was given out whole, or passed over.
-    at: Option<Position>,
-    /// Some lines of the transaction behind it were given out.
-    inside: bool,
-    /// Where the files are read on.
-    mark: Option<Bookmark>,
+    place: Place,
+    /// The line that is on its way, piece by piece.
+    long: Option<Box<Long>>,
     /// The next part is being read.
     reading: Option<JoinHandle<Result<Slice, Fault>>>,
     first: Option<Bytes>,
@@ -96,14 +61,6 @@ pub struct Before {
     pub chain: Option<u32>,
 }
 
-/// What one look into the files gave.
-struct Slice {
-    reader: Option<Reader>,
-    bytes: Vec<u8>,
-    at: Option<Position>,
-    inside: bool,
-}
-
 impl Feeder {
     /// Opens the stream. Blocks.
     ///
@@ -116,8 +73,7 @@ impl Feeder {
         access: Access,
         stop: Stop,
     ) -> Result<(Feeder, Before), Fault> {
-        let reader = Reader::open(&stream.dir, wanted.start, options(&wanted));
-        let reader = reader.map_err(|error| fault_of(&error))?;
+        let reader = slice::open(&stream, &wanted)?;
         let before = Before { mark: reader.mark(), chain: reader.chain() };
         let at = reader.position();
         if let (Start::After(mark), false) = (wanted.start, wanted.beyond)
@@ -125,7 +81,7 @@ impl Feeder {
         {
             check_ahead(&stream, mark.position)?;
         }
-        let (made, mark) = (reader.made(), reader.bookmark());
+        let place = Place { at, inside: false, mark: reader.bookmark(), made: reader.made() };
         stream.parked.put(answer, reader);
         let feeder = Feeder {
             stream,
@@ -133,11 +89,9 @@ impl Feeder {
             wanted,
             access,
             stop,
-            made,
             mode: Mode::Files,
-            at,
-            inside: false,
-            mark,
+            place,
+            long: None,
             reading: None,
             first: None,
             given: false,
@@ -149,7 +103,7 @@ impl Feeder {
 
     /// When the stream was made.
     pub const fn made(&self) -> Option<u64> {
-        self.made
+        self.place.made
     }
 
     /// Takes the first part, unless that takes long.
@@ -189,14 +143,21 @@ impl Feeder {
             return Ok(Some(first));
         }
         loop {
-            if self.stop.is_raised() && !self.inside {
+            if self.stop.is_raised() && !self.place.inside {
                 return Ok(None);
             }
             self.access.still(&self.stream.name)?;
+            if let Some(long) = self.long.take() {
+                let piece = self.read_long(long).await?;
+                if piece.is_empty() {
+                    continue;
+                }
+                return Ok(Some(piece));
+            }
             let part = match self.mode {
                 Mode::Files => {
                     // An empty line has no place within a transaction.
-                    let beat = self.wanted.heartbeat.filter(|_| !self.inside);
+                    let beat = self.wanted.heartbeat.filter(|_| !self.place.inside);
                     Some(self.read_files(beat).await?)
                 }
                 Mode::End if self.is_over() => return Ok(None),
@@ -227,16 +188,8 @@ impl Feeder {
             Some(reading) => reading,
             None => {
                 let (stream, wanted) = (Arc::clone(&self.stream), self.wanted.clone());
-                let (answer, at, inside, made) = (self.answer, self.at, self.inside, self.made);
-                let mark = self.mark.take();
-                self.reading.insert(spawn_blocking(move || {
-                    let reader = match stream.parked.take(answer) {
-                        Some(reader) => Ok(reader),
-                        None => reopen(&stream, at, mark, &wanted, made),
-                    };
-                    let slice = reader.and_then(|r| read(r, at, inside, slice_bytes(&wanted)));
-                    slice.map_err(|error| fault_of(&error))
-                }))
+                let next = slice::next(stream, self.answer, wanted, self.place.clone());
+                self.reading.insert(tokio::spawn(next))
             }
         };
         let slice = match beat {
@@ -251,18 +204,20 @@ impl Feeder {
     }
 
     fn take(&mut self, slice: Slice) -> Result<Bytes, Fault> {
-        (self.at, self.inside) = (slice.at, slice.inside);
-        match slice.reader {
-            Some(reader) => {
-                self.mode = Mode::Files;
-                self.mark = reader.bookmark();
-                self.stream.parked.put(self.answer, reader);
-            }
-            None => (self.mode, self.mark) = (Mode::End, None),
-        }
+        (self.place, self.long) = (slice.place, slice.long);
+        self.mode = if slice.ended { Mode::End } else { Mode::Files };
+        self.given |= self.long.is_some();
         self.given |= !slice.bytes.is_empty();
         self.stream.sent.fetch_add(slice.bytes.len() as u64, Ordering::Relaxed);
         if self.wanted.zstd { compress(&slice.bytes) } else { Ok(Bytes::from(slice.bytes)) }
+    }
+
+    /// The next piece of a long line; nothing behind its last one.
+    async fn read_long(&mut self, long: Box<Long>) -> Result<Bytes, Fault> {
+        let Some((piece, long)) = long.next().await? else { return Ok(Bytes::new()) };
+        self.long = Some(long);
+        self.stream.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        if self.wanted.zstd { compress(&piece) } else { Ok(piece) }
     }
 
     async fn begin_to_follow(&mut self) -> Result<Option<Bytes>, Fault> {
@@ -270,7 +225,7 @@ impl Feeder {
         let follower = spawn_blocking(move || stream.follow()).await;
         let follower = follower.map_err(|_| Fault::new(Reason::Server, "a thread is gone"))?;
         let follower = follower.map_err(|error| fault_of(&error))?;
-        check_made(&self.stream, self.made, follower.ring.made())
+        check_made(&self.stream, self.place.made, follower.ring.made())
             .map_err(|error| fault_of(&error))?;
         self.mode = Mode::Ring(follower);
         Ok(None)
@@ -281,11 +236,11 @@ impl Feeder {
         let over = self.is_over();
         let Mode::Ring(follower) = &mut self.mode else { return Ok(None) };
         // NOTE: what comes before the place that was asked for is passed over here, too.
-        let at = self.at.max(floor(&self.wanted));
+        let at = self.place.at.max(floor(&self.wanted));
         match follower.next(at) {
             Next::Block(block) => {
                 let bytes = block.after(at, self.wanted.tables.as_ref(), self.wanted.zstd)?;
-                self.at = block.last().max(self.at);
+                self.place.at = block.last().max(self.place.at);
                 self.given = true;
                 self.marked = false;
                 self.stream.sent.fetch_add(block.size() as u64, Ordering::Relaxed);
@@ -328,115 +283,9 @@ fn empty_line(zstd: bool) -> Result<Bytes, Fault> {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
         drop(self.stream.parked.take(self.answer));
-    }
-}
-
-/// What ends here or before is not wanted, though it may be still to come.
-fn floor(wanted: &Wanted) -> Option<Position> {
-    let place = match wanted.start {
-        Start::Clock(clock) => Position { clock: clock.max(0), seq: 0 },
-        Start::At(position) => position,
-        Start::Begin | Start::End | Start::After(_) => return None,
-    };
-    match (place.clock.checked_sub(1), place.seq.checked_sub(1)) {
-        (_, Some(seq)) => Some(Position { seq, ..place }),
-        (Some(clock), None) => Some(Position { clock, seq: u64::MAX }),
-        (None, None) => None,
-    }
-}
-
-fn slice_bytes(wanted: &Wanted) -> usize {
-    if wanted.zstd { ZSTD_SLICE_BYTES } else { SLICE_BYTES }
-}
-
-fn options(wanted: &Wanted) -> ReaderOptions {
-    ReaderOptions {
-        tables: wanted.tables.clone(),
-        buffer_bytes: READER_BUFFER_BYTES,
-        ..ReaderOptions::default()
-    }
-}
-
-/// Opens a reader where an answer is, in mid-transaction or not, of the stream made then.
-fn reopen(
-    stream: &Stream,
-    at: Option<Position>,
-    mark: Option<Bookmark>,
-    wanted: &Wanted,
-    made: Option<u64>,
-) -> Result<Reader, Error> {
-    let reader = match mark {
-        Some(mark) => Reader::resume(&stream.dir, mark, options(wanted)),
-        None => {
-            let start = match (wanted.start, at) {
-                // NOTE: until that place is there, it is what is waited for.
-                (Start::Clock(_) | Start::At(_), at) if at < floor(wanted) => wanted.start,
-                (_, Some(at)) => Start::After(at.into()),
-                (_, None) => Start::Begin,
-            };
-            Reader::open(&stream.dir, start, options(wanted))
-        }
-    }?;
-    check_made(stream, made, reader.made())?;
-    Ok(reader)
-}
-
-/// Refuses another stream than the one that the answer began with.
-fn check_made(stream: &Stream, wanted: Option<u64>, got: Option<u64>) -> Result<(), Error> {
-    match (wanted, got) {
-        (Some(wanted), Some(got)) if wanted != got => {
-            Err(Error::Changed { dir: stream.dir.clone() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a position beyond the stream's end.
-fn check_ahead(stream: &Stream, position: Position) -> Result<(), Fault> {
-    let reader = Reader::open(&stream.dir, Start::End, ReaderOptions::default());
-    let end = reader.map_err(|error| fault_of(&error))?.position();
-    if end >= Some(position) {
-        return Ok(());
-    }
-    let wanted = crate::wire::position_text(position);
-    let message = format!("the stream ends before {wanted}");
-    let fault = Fault::new(Reason::Ahead, message).with("wanted", wanted);
-    Err(match end {
-        Some(end) => fault.with("end", crate::wire::position_text(end)),
-        None => fault,
-    })
-}
-
-/// Reads lines; whole transactions, but for one that is larger than a part.
-fn read(
-    mut reader: Reader,
-    mut at: Option<Position>,
-    mut inside: bool,
-    bytes_wanted: usize,
-) -> Result<Slice, Error> {
-    let mut bytes = Vec::with_capacity(bytes_wanted + 4096);
-    loop {
-        let entry = match reader.next() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => {
-                at = reader.position().or(at);
-                return Ok(Slice { reader: None, bytes, at, inside });
-            }
-            // NOTE: what is whole goes out first; the next look finds the error again.
-            Err(_) if !bytes.is_empty() => {
-                return Ok(Slice { reader: Some(reader), bytes, at, inside });
-            }
-            Err(error) => return Err(error),
-        };
-        bytes.extend_from_slice(entry.change.line());
-        bytes.push(b'\n');
-        inside = !entry.end;
-        if entry.end {
-            at = Some(entry.transaction.last);
-        }
-        if bytes.len() >= bytes_wanted {
-            return Ok(Slice { reader: Some(reader), bytes, at, inside });
-        }
     }
 }

@@ -10,7 +10,8 @@
 //! watches its end for all. Nothing is written to a stream's folder, no lock is taken there.
 //!
 //! - `request` says what is asked for, `tokens` who may, `service` brings both together.
-//! - `feeder` gives the lines of one answer, from `ring` (shared) or from files.
+//! - `feeder` gives the lines of one answer (`wanted`), from `ring` (shared) or from the files, by
+//!   `slice`.
 //! - `listener` and `socket` have the sockets; `timed` and [`crate::limits`] say what a client may
 //!   cost.
 
@@ -28,12 +29,14 @@ mod request;
 mod ring;
 mod segments;
 mod service;
+mod slice;
 mod socket;
 mod stop;
 mod streams;
 mod timed;
 mod tls;
 pub mod tokens;
+mod wanted;
 
 pub use listener::{Config, run};
 pub use socket::Listen;

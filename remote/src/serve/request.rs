@@ -7,9 +7,9 @@ use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use pgsqlite::daystream::remote::{Fault, Reason};
 use pgsqlite::daystream::{Position, Start, TableFilter, parse_chain};
 
-use super::feeder::{Follow, Wanted};
 use super::streams::is_name;
-use crate::limits::{HEARTBEAT_SECONDS, TABLES_MAX, WAIT_SECONDS_MAX};
+use super::wanted::{Follow, Wanted};
+use crate::limits::{CLOCK_MAX, HEARTBEAT_SECONDS, TABLES_MAX, WAIT_SECONDS_MAX};
 use crate::wire::{FROM_CHAIN, FROM_LSN, decode, parse_position};
 
 /// A thing that there is to ask for.
@@ -141,7 +141,9 @@ fn from(text: &str) -> Result<Start, Fault> {
         "end" => Start::End,
         _ if text.contains('.') => Start::After(position("from", text)?.into()),
         _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Start::Clock(text.parse().map_err(|_| bad("from", expected))?)
+            let clock: i64 = text.parse().map_err(|_| bad("from", expected))?;
+            // NOTE: no line is behind that, as in a folder; later days have no name.
+            Start::Clock(clock.min(CLOCK_MAX))
         }
         _ => return Err(bad("from", expected)),
     })
@@ -149,7 +151,7 @@ fn from(text: &str) -> Result<Start, Fault> {
 
 fn position(name: &str, text: &str) -> Result<Position, Fault> {
     // Clocks go to the year 9999.
-    let sound = |position: &Position| position.clock < 253_402_300_800;
+    let sound = |position: &Position| position.clock <= CLOCK_MAX;
     parse_position(text).filter(sound).ok_or_else(|| bad(name, "CLOCK.SEQ"))
 }
 
@@ -230,6 +232,8 @@ mod tests {
         assert_eq!(asked("from=15.3").unwrap().start, Start::After(at.into()));
         assert_eq!(asked("at=15.3").unwrap().start, Start::At(at));
         assert_eq!(asked("from=15").unwrap().start, Start::Clock(15));
+        let last = Start::Clock(CLOCK_MAX);
+        assert_eq!(asked("from=9223372036854775807").unwrap().start, last);
         assert_eq!(asked("from=end").unwrap().start, Start::End);
         assert_eq!(asked("follow=1").unwrap().follow, Follow::Yes);
         let wait = Follow::Wait(Duration::from_secs(30));

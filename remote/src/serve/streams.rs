@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pgsqlite::daystream::Error;
 use pgsqlite::shown::is_hidden;
 
+use tokio::sync::Semaphore;
+
 use super::parked::Parked;
 use super::ring::{Follower, Ring};
+use crate::limits::READING_LINES_MAX;
 
 /// A stream, and what its readers share.
 #[derive(Debug)]
@@ -22,7 +25,25 @@ pub struct Stream {
     pub parked: Parked,
     /// Bytes of lines handed out.
     pub sent: AtomicU64,
+    /// Shared by all streams.
+    pub turns: Arc<Turns>,
     ring: Mutex<Option<Arc<Ring>>>,
+}
+
+/// Who may read lines now.
+#[derive(Debug)]
+pub struct Turns {
+    /// So many at once.
+    pub lines: Arc<Semaphore>,
+    /// One after the other: what takes much memory.
+    pub long: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new() -> Arc<Turns> {
+        let lines = Arc::new(Semaphore::new(READING_LINES_MAX));
+        Arc::new(Turns { lines, long: Arc::new(Semaphore::new(1)) })
+    }
 }
 
 impl Stream {
@@ -54,6 +75,7 @@ pub struct Streams {
     root: PathBuf,
     known: Mutex<HashMap<String, Arc<Stream>>>,
     answers: AtomicU64,
+    turns: Arc<Turns>,
 }
 
 /// Names that are pages.
@@ -74,7 +96,8 @@ impl Streams {
     /// The streams under `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Streams {
-        Streams { root, known: Mutex::default(), answers: AtomicU64::new(0) }
+        let answers = AtomicU64::new(0);
+        Streams { root, known: Mutex::default(), answers, turns: Turns::new() }
     }
 
     /// The stream called so; `None` when there is none. Looks at the file system.
@@ -96,6 +119,7 @@ impl Streams {
                 dir,
                 parked: Parked::default(),
                 sent: AtomicU64::new(0),
+                turns: Arc::clone(&self.turns),
                 ring: Mutex::default(),
             })
         });

@@ -165,7 +165,8 @@ pub fn all_lines(dir: &Path) -> Vec<u8> {
     let mut files: Vec<PathBuf> = Vec::new();
     for day in std::fs::read_dir(dir).unwrap() {
         let day = day.unwrap().path();
-        if day.is_dir() {
+        // Beside the days are readers' files.
+        if day.is_dir() && !day.ends_with("readers") {
             files.extend(std::fs::read_dir(day).unwrap().map(|file| file.unwrap().path()));
         }
     }
