@@ -6,7 +6,8 @@
 # PGSQLITE_TEST_SERVER. Closes with `N passed, N failed`; the exit code is 1 when a test failed, a
 # file ended without its counts, or there was nothing to run. PGSQLITE_TEST_WRAPPER holds words put
 # before the tclsh (valgrind and its options). A file that takes longer than PGSQLITE_TEST_SECONDS
-# (900) is ended and has failed.
+# (900) is ended and has failed. Processes that a file leaves behind end with it, and all end with
+# this one.
 
 package require Tcl 8.6-
 set here [file dirname [file normalize [info script]]]
@@ -22,15 +23,29 @@ if {[info exists env(PGSQLITE_TEST_WRAPPER)]} { set wrapper $env(PGSQLITE_TEST_W
 set seconds 900
 if {[info exists env(PGSQLITE_TEST_SECONDS)]} { set seconds $env(PGSQLITE_TEST_SECONDS) }
 
+# Ends what is left of a process group. Its leader was not waited for: the number is still its own.
+proc end_group {leader} {
+    catch {exec kill -KILL -- -$leader 2>@1}
+}
+
 # Runs one file and returns {passed skipped failed}; its output appears as it comes.
 proc run {file} {
     global wrapper options seconds
-    set command [list timeout -k 10 $seconds {*}$wrapper [info nameofexecutable] $file {*}$options]
+    set command [list setpriv --pdeathsig TERM -- timeout -k 10 $seconds {*}$wrapper \
+        [info nameofexecutable] $file {*}$options]
     set channel [open |[list {*}$command < /dev/null 2>@1]]
-    fconfigure $channel -encoding utf-8 -buffering line -translation lf
+    # timeout makes a process group of itself and all that it starts.
+    set leader [pid $channel]
+    fconfigure $channel -encoding utf-8 -buffering line -translation lf -blocking 0
     if {[package vsatisfies [package provide Tcl] 9-]} { fconfigure $channel -profile replace }
     set counts {}
-    while {[gets $channel line] >= 0} {
+    while {![eof $channel]} {
+        if {[gets $channel line] < 0} {
+            # What a file leaves behind holds the channel open.
+            if {![cluster::alive $leader]} { end_group $leader }
+            after 20
+            continue
+        }
         if {[regexp {\tTotal\t\d+\tPassed\t(\d+)\tSkipped\t(\d+)\tFailed\t(\d+)} $line -> \
                 passed skipped failed]} {
             set counts [list $passed $skipped $failed]
@@ -38,6 +53,8 @@ proc run {file} {
             puts $line
         }
     }
+    end_group $leader
+    fconfigure $channel -blocking 1
     set broken [catch {close $channel} message]
     if {$counts eq {}} {
         puts "$file ended without its counts: $message"

@@ -71,7 +71,8 @@ proc ::serve::start {root args} {
         }
     }
     set log [file join [support::folder serve] log]
-    set pid [exec {*}$before [program daystream] serve -root $root {*}$words < /dev/null 2>> $log &]
+    set pid [exec setpriv --pdeathsig KILL -- {*}$before [program daystream] serve \
+        -root $root {*}$words < /dev/null 2>> $log &]
     lappend running $pid
     wait::until {[regexp {listening address=(\S+) scheme=(\S+)} [support::text $log] \
         - address scheme] || ![cluster::alive $pid]} 10000 "daystream serve"

@@ -12,6 +12,7 @@
 # support::folder name       an empty folder that is gone at the end
 # support::run|start         an installed program, see below
 # support::segments dir      the segments of a stream, compressed or not, the oldest first
+# support::allowed MODE      what the umask leaves of an octal mode, as `file attributes` ends
 # support::double name       what tools/build-doubles builds for the running Tcl; {}: not to be had
 # Constraints: tcl86, tcl9, valgrind (slow), notValgrind, sqlite (the sqlite3 package is there),
 # thread.
@@ -78,6 +79,13 @@ proc ::support::segments {stream {pattern *}} {
     lsort -dictionary [glob -nocomplain -directory $stream ????-??-??/$pattern]
 }
 
+# Files that are made are less open than the umask allows, and in some places even less.
+proc ::support::allowed {mode} {
+    scan $mode %o bits
+    scan [exec sh -c umask] %o mask
+    format %03o [expr {$bits & ~$mask}]
+}
+
 # A test double's file; empty when this machine cannot build it.
 proc ::support::double {name args} {
     variable here
@@ -118,9 +126,10 @@ proc ::support::run {name args} {
     list [lindex [dict get $info -errorcode] 2] $out $err
 }
 
-# Starts a program that goes on; returns its process id. Its log lines are appended to FILE.
+# Starts a program that goes on; returns its process id. Its log lines are appended to FILE. It does
+# not outlive the test.
 proc ::support::start {file name args} {
-    exec {*}[program $name {*}$args] < /dev/null >>& $file &
+    exec setpriv --pdeathsig KILL -- {*}[program $name {*}$args] < /dev/null >>& $file &
 }
 
 # Ends it cleanly, and waits until it has ended.
