@@ -22,8 +22,11 @@ typedef struct Pg_ConnectionId_s Pg_ConnectionId;
 /* The connection behind a handle. `connid` may be NULL; else it gets the opaque pointer. */
 extern PGconn *PgGetConnectionId(Tcl_Interp *interp, const char *handle, Pg_ConnectionId **connid);
 
-/* The result behind a handle. `connid` may be NULL; else it gets that of the result's connection. */
-extern PGresult *PgGetResultId(Tcl_Interp *interp, const char *handle, Pg_ConnectionId **connid);
+/* Opaque: what stands behind a result handle. */
+typedef struct Pg_resultid_s Pg_resultid;
+
+/* The result behind a handle. `resultid` may be NULL; else it gets the opaque pointer. */
+extern PGresult *PgGetResultId(Tcl_Interp *interp, const char *handle, Pg_resultid **resultid);
 
 #ifdef __cplusplus
 }

@@ -70,6 +70,18 @@ impl Conninfo {
         }
     }
 
+    /// Sets `keyword` to what libpq would read behind `keyword=`: a value may be in quotes, and
+    /// have backslashes before quotes, blanks and backslashes. What libpq would not read as one
+    /// value counts as it is, and so never sets anything else.
+    pub fn set_quoted(&mut self, keyword: &str, value: &str) {
+        let parsed = Conninfo::parse(&format!("{keyword}={value}")).ok();
+        let alone = parsed.filter(|parsed| parsed.params.len() == 1);
+        match alone.as_ref().and_then(|parsed| parsed.get(keyword)) {
+            Some(read) => self.set(keyword, read),
+            None => self.set(keyword, value),
+        }
+    }
+
     /// Sets `keyword` unless it was given.
     pub fn set_default(&mut self, keyword: &str, value: &str) {
         if self.get(keyword).is_none() {

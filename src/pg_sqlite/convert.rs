@@ -3,7 +3,7 @@
 use super::batch::{Batch, reserve};
 use super::{Column, Error, Result};
 use crate::limits::IMPORT_BATCH_BYTES;
-use crate::schema::value::{self, Kind};
+use crate::schema::value::{self, Kind, ValueError};
 use crate::sqlite::Value;
 
 /// Converts rows, and knows which row and column it is at when one fails.
@@ -152,12 +152,14 @@ impl Converter {
             };
         }
         let value = if self.strict {
-            value::convert(column.kind, text, &mut self.scratch).map_err(|reason| Error::Value {
-                column: column.name.clone(),
-                row: self.row,
-                kind: column.kind,
-                reason,
-            })?
+            match value::convert(column.kind, text, &mut self.scratch) {
+                Ok(value) => value,
+                // COMPAT: PostgreSQL's booleans are numbers in an integer column, too.
+                Err(ValueError::NotInteger) if text == b"t" || text == b"f" => {
+                    Value::Int(i64::from(text == b"t"))
+                }
+                Err(reason) => return Err(self.not_a_value(reason)),
+            }
         } else {
             value::convert_lenient(column.kind, text, &mut self.scratch)
         };
@@ -167,6 +169,18 @@ impl Converter {
         }
         batch.push(value);
         Ok(())
+    }
+
+    /// The error of the cell before the current place, which its column cannot hold.
+    #[cold]
+    fn not_a_value(&self, reason: ValueError) -> Error {
+        let column = self.columns.get(self.column.saturating_sub(1));
+        Error::Value {
+            column: column.map(|column| column.name.clone()).unwrap_or_default(),
+            row: self.row,
+            kind: column.map_or(Kind::Text, |column| column.kind),
+            reason,
+        }
     }
 
     /// The error of the cell before the current place.

@@ -112,7 +112,7 @@ fn parse(interp: Interp, words: &[Obj]) -> CmdResult<Request> {
         apply(interp, &mut request, known, value)?;
     }
     if let Some(database) = database {
-        request.conninfo.set("dbname", &database);
+        request.conninfo.set_quoted("dbname", &database);
     }
     Ok(request)
 }
@@ -133,7 +133,13 @@ fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> Cm
             }
             for pair in pairs.chunks_exact(2) {
                 if let [keyword, value] = pair {
-                    request.conninfo.set(&keyword.as_text()?, &value.as_text()?);
+                    let (keyword, value) = (keyword.as_text()?, value.as_text()?);
+                    // Quotes round all of it were needed once; nothing else is read in a value.
+                    if value.len() >= 2 && value.starts_with('\'') && value.ends_with('\'') {
+                        request.conninfo.set_quoted(&keyword, &value);
+                    } else {
+                        request.conninfo.set(&keyword, &value);
+                    }
                 }
             }
         }
@@ -157,7 +163,7 @@ fn apply(interp: Interp, request: &mut Request, option: &str, value: &Obj) -> Cm
         // COMPAT: libpq 14 and newer refuse this parameter, which did nothing for long before.
         "-tty" => {}
         other => {
-            request.conninfo.set(other.trim_start_matches('-'), &value.as_text()?);
+            request.conninfo.set_quoted(other.trim_start_matches('-'), &value.as_text()?);
         }
     }
     Ok(())

@@ -42,7 +42,9 @@ pub use handles::{connection, result};
 pub use query_result::QueryResult;
 
 use crate::commands::Kind;
-use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj, command};
+use crate::tcl::event::Timer;
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, command, other_pgtcl, state};
+use std::cell::RefCell;
 
 /// What runs a command: the interpreter and all words, the command's name first.
 type Run = fn(Interp, &[Obj]) -> Result<Flow, Exception>;
@@ -125,11 +127,39 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
     for entry in COMMANDS.iter().filter(|e| e.safe || kind == Kind::Trusted) {
         let alias = entry.alias.unwrap_or(entry.name);
         for name in [format!("pg_{}", entry.name), format!("::pg::{alias}")] {
-            command::register(interp, &name, |interp, words| told(entry.run, interp, words))?;
+            let run = |interp, words: &[Obj]| told(entry.run, interp, words);
+            match entry.name {
+                LOOKED_AT => command::register_handle(interp, &name, run, replaced)?,
+                _ => command::register(interp, &name, run)?,
+            };
         }
     }
     Ok(true)
 }
+
+/// The command whose end tells that another Pgtcl was loaded over this one.
+const LOOKED_AT: &str = "disconnect";
+
+/// Says, from the event loop, when another Pgtcl has put its commands in the place of ours: handles
+/// of one are none of the other's, and a script would find out by odd errors.
+fn replaced(interp: Interp) {
+    if interp.is_deleted() {
+        return;
+    }
+    let timer = Timer::after(interp, 0, move |interp| {
+        if other_pgtcl::is_loaded(interp) {
+            let code = ["PGSQLITE", "PGTCL", "REPLACED"];
+            let message = "another Pgtcl was loaded over pgsqlite and has taken its pg_ commands: \
+                           load it before pgsqlite, which then leaves them alone, or not at all";
+            interp.background(&Failure::new(message, &code).into());
+        }
+    });
+    state::of::<Replaced>(interp).0.replace(Some(timer));
+}
+
+/// What is to be said of an interpreter's commands.
+#[derive(Default)]
+struct Replaced(RefCell<Option<Timer>>);
 
 /// Runs a command, then tells of the notices that came meanwhile.
 fn told(run: Run, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {

@@ -29,10 +29,12 @@ use super::catalog::{Selection, read};
 use super::diff::Change;
 use super::model::{Column, Generated, Identity, Index, Partition, Table};
 use super::{Error, TableName, ddl, saved};
-use crate::libpq::guarded;
+use crate::libpq::{Conn, guarded};
 use crate::pgtcl;
 use crate::tcl::ensemble::{self, Sub};
-use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, other_pgtcl};
+use std::ops::Deref;
+use std::rc::Rc;
 
 const SUBS: &[(&str, Sub)] = &[
     ("capture", capture),
@@ -48,6 +50,32 @@ const SUBS: &[(&str, Sub)] = &[
 /// None in practice: the name is a constant.
 pub fn register(interp: Interp) -> CmdResult<()> {
     ensemble::register(interp, "::pgsqlite::schema", SUBS)
+}
+
+/// The connection that a handle means: one of ours, or of another Pgtcl that is loaded.
+enum Source {
+    Ours(Rc<Conn>),
+    Other(other_pgtcl::Lent),
+}
+
+impl Source {
+    fn of(interp: Interp, handle: &Obj) -> CmdResult<Source> {
+        match other_pgtcl::connection(interp, handle)? {
+            Some(lent) => Ok(Source::Other(lent)),
+            None => Ok(Source::Ours(pgtcl::connection(interp, handle)?.idle_conn()?)),
+        }
+    }
+}
+
+impl Deref for Source {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        match self {
+            Source::Ours(conn) => conn,
+            Source::Other(lent) => lent.conn(),
+        }
+    }
 }
 
 fn usage(text: &str) -> Exception {
@@ -66,7 +94,7 @@ fn capture(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let options = Options::parse(rest, &["-tables", "-into"])?;
     let tables = options.list(interp, "-tables")?.unwrap_or_default();
     let into = into(&options)?;
-    let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
+    let conn = Source::of(interp, conn)?;
     let version = saved::capture(&conn, &tables, &into)?;
     Ok(version.into())
 }
@@ -74,7 +102,7 @@ fn capture(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
 fn versions(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let [conn, rest @ ..] = words else { return Err(usage("versions conn ?-into schema?")) };
     let into = into(&Options::parse(rest, &["-into"])?)?;
-    let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
+    let conn = Source::of(interp, conn)?;
     let versions = saved::versions(&conn, &into)?;
     let dicts = versions.iter().map(|version| {
         Obj::dict([
@@ -93,7 +121,7 @@ fn show(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let version = version.as_int(interp)?;
     let into = into(&Options::parse(rest, &["-into"])?)?;
-    let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
+    let conn = Source::of(interp, conn)?;
     let tables = saved::show(&conn, version, &into)?;
     Ok(Obj::list(&tables.iter().map(table_dict).collect::<Vec<_>>()).into())
 }
@@ -104,7 +132,7 @@ fn difference(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     };
     let (from, to) = (from.as_int(interp)?, to.as_int(interp)?);
     let into = into(&Options::parse(rest, &["-into"])?)?;
-    let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
+    let conn = Source::of(interp, conn)?;
     let changes = saved::difference(&conn, from, to, &into)?;
     Ok(Obj::list(&changes.iter().map(change_dict).collect::<Vec<_>>()).into())
 }
@@ -117,7 +145,7 @@ fn sqlite(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let wanted = options.list(interp, "-tables")?.unwrap_or_default();
     let into = into(&options)?;
     let version = options.get("-version").map(|v| v.as_int(interp)).transpose()?;
-    let conn = pgtcl::connection(interp, conn)?.idle_conn()?;
+    let conn = Source::of(interp, conn)?;
     let tables = match version {
         Some(version) => pick(saved::show(&conn, version, &into)?, &wanted, version)?,
         None => guarded(&conn, |conn| match wanted.is_empty() {

@@ -66,8 +66,7 @@ pub unsafe extern "C" fn PgGetConnectionId(
     }
 }
 
-/// The result behind a handle, and at `connid`, unless that is null, an opaque pointer for its
-/// connection.
+/// The result behind a handle, and at `resultid`, unless that is null, an opaque pointer.
 ///
 /// # Safety
 /// As of [`PgGetConnectionId`].
@@ -75,15 +74,13 @@ pub unsafe extern "C" fn PgGetConnectionId(
 pub unsafe extern "C" fn PgGetResultId(
     interp: *mut sys::Interp,
     handle: *const c_char,
-    connid: *mut *mut c_void,
+    resultid: *mut *mut c_void,
 ) -> *mut pq_sys::PGresult {
     // SAFETY: as given.
     unsafe {
-        found(interp, handle, connid, |interp, name| {
+        found(interp, handle, resultid, |interp, name| {
             let result = pgtcl::result(interp, name)?;
-            let connection = pgtcl::connection(interp, result.connection_name()).ok();
-            let connection = connection.map_or(std::ptr::null(), |c| Rc::as_ptr(&c).cast());
-            Ok((result.pg_result().as_raw(), connection))
+            Ok((result.pg_result().as_raw(), Rc::as_ptr(&result).cast()))
         })
     }
 }

@@ -97,6 +97,12 @@ impl Lent {
     }
 }
 
+/// Whether the interpreter's `pg_disconnect` is another Pgtcl's.
+#[must_use]
+pub fn is_loaded(interp: Interp) -> bool {
+    Library::of(interp).is_some_and(|library| library.symbol(c"PgGetConnectionId").is_some())
+}
+
 /// The connection that `name` means to another Pgtcl; None when there is no other, or it has none
 /// of that name.
 ///

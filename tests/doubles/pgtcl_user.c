@@ -28,7 +28,7 @@ static int database(void *data, Tcl_Interp *interp, int objc, Tcl_Obj *const obj
 
 /* pgtcl_user::corner HANDLE: rows, columns and the first value of a result. */
 static int corner(void *data, Tcl_Interp *interp, int objc, Tcl_Obj *const objv[]) {
-    Pg_ConnectionId *id = NULL;
+    Pg_resultid *id = NULL;
     PGresult *result;
     (void)data;
     if (objc != 2) { Tcl_WrongNumArgs(interp, 1, objv, "handle"); return TCL_ERROR; }
