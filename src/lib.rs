@@ -12,6 +12,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod commands;
 pub mod error;
 pub mod failpoint;

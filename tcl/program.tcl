@@ -1,7 +1,7 @@
 # What the programs deltastream, deltamirror and daystream share: options, log lines, progress,
 # signals, exit codes. The work itself is the commands' of the same names.
 #
-# Exit codes: 0 done, 1 failed, 2 wrong usage. Log lines go to stderr, one per event, as text or
+# Exit codes: see `exit_code`. Log lines go to stderr, one per event, as text or
 # (-log json) as JSON objects. Progress is one line of a terminal, rewritten; none in a pipe.
 
 namespace eval ::pgsqlite::program {
@@ -13,6 +13,8 @@ namespace eval ::pgsqlite::program {
     variable progress_began 0
     variable progress_last 0
     variable given {}
+    # How often work without a terminal says that it goes on.
+    variable still_ms 60000
 }
 
 # Runs the program NAME with its words.
@@ -50,7 +52,8 @@ proc ::pgsqlite::program::main {program summary table words} {
     variable log [dict get $options log]
     set done 1
     set status [catch {
-        set done [expr {[run [dict get $commands $word script] $options] eq "1"}]
+        set done [run [dict get $commands $word script] $options]
+        if {$done ni {1 3 4 5}} { set done 0 }
         flush stdout
         set done
     } result info]
@@ -84,7 +87,7 @@ proc ::pgsqlite::program::run {script options} {
 proc ::pgsqlite::program::finish {status result info {unheard 1}} {
     variable stopping
     progress_end
-    if {$status in {0 2}} { return [expr {$result eq "1"}] }
+    if {$status in {0 2}} { return [expr {$result in {1 3 4 5} ? $result : 0}] }
     set code [dict get $info -errorcode]
     if {[lrange $code 0 1] eq {PGSQLITE STOPPED}} {
         event info stopped signal $stopping
@@ -93,7 +96,21 @@ proc ::pgsqlite::program::finish {status result info {unheard 1}} {
     # A reader that has enough (`daystream info ... | head`) wants to hear no more, nor why.
     if {[lrange $code 0 1] eq {POSIX EPIPE}} { return $unheard }
     event error failed message $result code $code
-    expr {[usage_error $code] ? 2 : 1}
+    exit_code $code [expr {[dict exists $info -class] ? [dict get $info -class] : {}}]
+}
+
+# What a supervisor does about it: 0 done; 1 failed, or what was compared or verified differs; 2
+# the words are wrong; 3 the same command may succeed later, by itself (a server that is down, a
+# lock); 4 the two sides no longer fit, which a person mends (a changed table, a lost slot); 5 a
+# change that cannot be applied as it is.
+proc ::pgsqlite::program::exit_code {code class} {
+    if {[usage_error $code]} { return 2 }
+    switch -- $class {
+        retry { return 3 }
+        drift { return 4 }
+        poison { return 5 }
+    }
+    return 1
 }
 
 proc ::pgsqlite::program::usage_error {code} {
@@ -115,7 +132,8 @@ proc ::pgsqlite::program::parse {command words} {
             continue
         }
         if {![dict exists $known $option]} {
-            error "bad option \"$word\": must be -[join [lsort [named $known]] {, -}]"
+            error "bad option \"$word\": [meant $option $known]must be\
+                -[join [lsort [named $known]] {, -}]"
         }
         if {![string match *=* $word]} {
             if {![llength $words]} { error "value for \"$word\" missing" }
@@ -135,8 +153,29 @@ proc ::pgsqlite::program::parse {command words} {
         if {$default eq "!"} { error "-$option is missing" }
         dict set options $option $default
     }
+    if {[dict exists $options tables]} { check_tables [dict get $options tables] }
     if {[dict get $options log] ni {text json}} { error "-log must be text or json" }
     return $options
+}
+
+# The option that was meant, where one begins like it or the other way round.
+proc ::pgsqlite::program::meant {option known} {
+    foreach name [named $known] {
+        if {[string match $name* $option] || [string match $option* $name]} {
+            return "did you mean -$name? "
+        }
+    }
+}
+
+# Words that are a list of tables: blanks stand between them.
+proc ::pgsqlite::program::check_tables {tables} {
+    if {[catch {llength $tables}]} return
+    foreach table $tables {
+        if {[regexp {^[^"]+,[^"]*$} $table]} {
+            error "-tables has a comma in \"$table\": write blanks between tables,\
+                -tables \"[join [string map {, { }} [join $tables]]]\""
+        }
+    }
 }
 
 proc ::pgsqlite::program::named {known} {
@@ -161,7 +200,8 @@ proc ::pgsqlite::program::help {{command {}}} {
         set lines [list "usage: $name $command [dict get $commands $command usage]"]
         lappend lines {} [dict get $commands $command summary]
         lappend lines {} "Options may be written -option value, --option value or --option=value."
-        lappend lines "-log json writes log lines as JSON. Exit code: 0 done, 1 failed, 2 usage."
+        lappend lines "-log json writes log lines as JSON. Exit code: 0 done, 1 failed, 2 usage," \
+            "3 may succeed later, 4 the two sides no longer fit, 5 a change cannot be applied."
         return [join $lines \n]
     }
     set lines [list "$name: $about" {} "usage: $name command ?-option value ...?" {}]
@@ -253,12 +293,13 @@ proc ::pgsqlite::program::terminal {} {
 }
 
 # Rewrites the terminal's progress line, at most ten times a second: rows, rows/s, time left.
+# Without a terminal, a log line each minute.
 proc ::pgsqlite::program::progress {what done {total 0}} {
     variable progress_shown
     variable progress_began
     variable progress_last
-    if {![terminal]} return
     set now [clock milliseconds]
+    if {![terminal]} { return [still $now $what $done $total] }
     if {!$progress_shown} { set progress_began $now }
     if {$progress_shown && $now - $progress_last < 100} return
     set progress_last $now
@@ -268,6 +309,18 @@ proc ::pgsqlite::program::progress {what done {total 0}} {
     if {$total > $done && $rate > 0} { append line ", [expr {($total - $done) / $rate}] s left" }
     puts -nonewline stderr "\r[shown $line]\033\[K"
     flush stderr
+}
+
+# Says that work goes on, when a minute has gone by without a line.
+proc ::pgsqlite::program::still {now what done total} {
+    variable said
+    variable still_ms
+    if {![info exists said]} { set said $now }
+    if {$now - $said < $still_ms} return
+    set said $now
+    set details [list table $what rows $done]
+    if {$total > $done} { lappend details of_about $total }
+    event info copying {*}$details
 }
 
 proc ::pgsqlite::program::progress_end {} {

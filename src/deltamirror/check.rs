@@ -1,6 +1,7 @@
 //! What a table in the SQLite file is like now: its users may change it at any time.
 
 use super::Error;
+use super::error::filling;
 use super::state::TableState;
 use crate::sqlite::{Db, quote_identifier, quote_text};
 
@@ -21,14 +22,18 @@ pub(super) fn columns(db: &Db, state: &TableState) -> Result<Option<&'static str
     }
     let table = &state.name;
     if there.is_empty() {
-        let what = format!("table \"{table}\" is gone from the file: run resync for it");
+        let what =
+            format!("table \"{table}\" is gone from the file: fill it again by {}", filling(table));
         return Err(Error::State { what });
     }
     let missing = state.definition.columns.iter().find(|(name, _)| !there.contains(name));
     match missing {
         None => Ok(rowid(&there)),
         Some((name, _)) => {
-            let what = format!("column \"{name}\" of table \"{table}\" is gone: run resync for it");
+            let what = format!(
+                "column \"{name}\" of table \"{table}\" is gone: fill it again by {}",
+                filling(table)
+            );
             Err(Error::State { what })
         }
     }

@@ -59,7 +59,8 @@
 //! (median and 99th percentile, commit to visible) and `last_error`. `health` is that of
 //! `deltastream`, `held_at` where it is stalled or slow: `capture` or `apply`.
 //! `state` is `applying waiting retrying stopped failed`, or `idle` when nobody
-//! follows here. `lag_ms` is empty when the stream cannot be seen from here.
+//! follows here. `lag_ms` is empty when it is not known: the stream cannot
+//! be seen from here, nothing was applied yet, or the capture is stalled.
 //!
 //! `init`, `run`, `live` and `compare` with FILE block, but serve events; `pgsqlite::stop` ends
 //! them cleanly. `run` and `apply` return the same dict. `live` makes slot and publication (called

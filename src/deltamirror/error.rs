@@ -3,6 +3,7 @@
 use deltaflood::Lsn;
 
 use super::snapshot::Unproven;
+use crate::advice;
 use crate::daystream::Position;
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
@@ -76,6 +77,14 @@ pub struct BadRow {
     pub message: String,
 }
 
+/// The command that fills a table again.
+pub(super) fn filling(table: &str) -> String {
+    format!(
+        "`deltamirror init -resync 1 -tables {} -conninfo ... -db ... -stream ...`",
+        advice::tables(table)
+    )
+}
+
 /// What can go wrong between a daystream and a mirror.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -99,8 +108,8 @@ pub enum Error {
     #[error(
         "the stream {stream} is not the one that the mirror was made from: it was made anew, or is \
          of another slot, and what was changed in between is not in it; end what applies another \
-         one, and fill all tables of the mirror anew from it (init -resync 1 -tables), or make a \
-         new mirror"
+         one, and fill all tables of the mirror again from it by `deltamirror init -resync 1 \
+         -tables ... -conninfo ... -db ... -stream {stream}`, or make a new mirror"
     )]
     OtherStream {
         /// The stream.
@@ -112,7 +121,8 @@ pub enum Error {
     /// The table's definition in PostgreSQL is not what the mirror's table was made from.
     #[error(
         "the definition of table {table} changed at {place}: {detail}; nothing of that \
-         transaction was applied: run resync for this table"
+         transaction was applied: fill the table again by {}",
+        filling(table)
     )]
     Drift {
         /// The table's name in SQLite.
@@ -124,9 +134,9 @@ pub enum Error {
     },
     /// A row that cannot be applied; nothing of its transaction was.
     #[error(
-        "{} at {}: {}; nothing of that transaction was applied: repair the row, run resync for \
-         the table, or go on with -on_error keep",
-        .0.table, .0.place, .0.message
+        "{} at {}: {}; nothing of that transaction was applied: repair the row, fill the table \
+         again by {}, or go on with -on_error keep",
+        .0.table, .0.place, .0.message, filling(&.0.table)
     )]
     Row(Box<BadRow>),
     /// A line that cannot be read.
@@ -152,7 +162,11 @@ pub enum Error {
     #[error("a database in memory cannot be followed from a thread of its own: use apply")]
     NoFile,
     /// The file holds no mirror.
-    #[error("{file} holds no mirror yet: run init first")]
+    #[error(
+        "{file} holds no mirror yet: make it by `deltamirror init -conninfo ... -db {} -stream \
+         ...`",
+        advice::word(file)
+    )]
     NotInitialised {
         /// The file, or `the database`.
         file: String,
@@ -188,8 +202,10 @@ pub enum Error {
     },
     /// The table is not in the stream's publication: no changes of it would ever come.
     #[error(
-        "table {table} is not in the publication {publication} of the stream; add it: \
-         ALTER PUBLICATION {publication} ADD TABLE {table}"
+        "table {table} is not in the publication {publication} of the stream; add it by \
+         `ALTER PUBLICATION {} ADD TABLE {}`",
+        advice::name(publication),
+        advice::table(table)
     )]
     NotPublished {
         /// The table.
@@ -226,8 +242,9 @@ pub enum Error {
     },
     /// The table is not among those of the stream: no changes of it would ever come.
     #[error(
-        "table {table} is not among the tables of the stream; add it while nothing is captured: \
-         deltastream setup -plugin deltaflood -tables"
+        "table {table} is not among the tables of the stream; add it, while nothing is captured, by \
+         `deltastream setup -plugin deltaflood -conninfo ... -slot ... -stream ... -tables {}`",
+        advice::tables(table)
     )]
     NotSelected {
         /// The table.
@@ -300,12 +317,13 @@ pub enum Error {
     /// Writers that were there before the copy did not end.
     #[error(
         "transactions that wrote to these tables before the copy began did not end within \
-         {waited_ms} ms: {holders}; end them and run init again"
+         {waited_ms} ms: {holders}; end them (a prepared transaction by COMMIT PREPARED or \
+         ROLLBACK PREPARED) and run init again"
     )]
     Writers {
         /// How long it was waited, in milliseconds.
         waited_ms: u64,
-        /// Process ids of the servers they run in.
+        /// The processes they run in, and the names of prepared ones.
         holders: String,
     },
     /// The mirror's own tables hold something that was never written there.
@@ -317,7 +335,10 @@ pub enum Error {
     /// An index or a trigger of the user's does not fit the table any more.
     #[error(
         "the {kind} \"{name}\" of table {table}, which is not the mirror's, cannot be made again: \
-         nothing of the table was changed; drop it and fill the table again"
+         nothing of the table was changed; drop it (`DROP {kind} {}`) and fill the table again by \
+         {}",
+        advice::name(name),
+        filling(table)
     )]
     Own {
         /// `index` or `trigger`.

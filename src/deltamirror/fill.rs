@@ -25,7 +25,12 @@ use crate::schema::{self, Generated, Partition, Table, TableName};
 use crate::sqlite::Db;
 
 /// Locks that writers hold until their transaction ends.
-const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE(l.pid, 0) \
+const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE( \
+      'process ' OPERATOR(pg_catalog.||) l.pid::pg_catalog.text, \
+      'prepared transaction ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.quote_literal(p.gid) \
+        FROM pg_catalog.pg_prepared_xacts p WHERE ('-1/' OPERATOR(pg_catalog.||) \
+        p.transaction::pg_catalog.text) OPERATOR(pg_catalog.=) l.virtualtransaction), \
+      'a prepared transaction') \
     FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
     WHERE l.locktype = 'relation' AND d.datname = pg_catalog.current_database() AND l.granted \
       AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
@@ -262,7 +267,8 @@ impl Session {
         Ok(())
     }
 
-    /// Virtual transaction ids and process ids of those who write to the tables.
+    /// Those who write to the tables: their virtual transaction ids, and what a person knows them
+    /// by, a process or the name of a prepared transaction.
     fn writers(&self, oids: &str) -> Result<Vec<(String, String)>, Error> {
         let result = self.conn.query_params(WRITERS, &[Some(oids.as_bytes())])?;
         let text = |row, column| result.text(row, column).unwrap_or_default();

@@ -27,8 +27,9 @@ pub struct MirrorStatus {
     /// here.
     pub end: Option<Position>,
     /// Milliseconds since the commit of the last applied transaction, 0 when the mirror is at the
-    /// end of its stream; `None` when that cannot be known from here, and until the first fill is
-    /// over.
+    /// end of its stream; `None` when that cannot be known: the stream is not seen from here, the
+    /// first fill is not over, nothing was applied yet, or the capture is stalled, and what it has
+    /// missed nobody knows.
     pub lag_ms: Option<u64>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
@@ -111,14 +112,19 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
         }
         _ => false,
     };
+    let tail = end.and(source).and_then(|source| source.tail().ok().flatten());
+    let is_stalled =
+        tail.as_ref().is_some_and(|tail| Health::of_stream(Some(tail)) == Health::Stalled);
     let filled = !first_fill::goes_on(db)?;
-    let lag_ms = end.filter(|_| filled);
-    let lag_ms = lag_ms.map(|end| if waits(end) { since_ms(stream.commit_time) } else { 0 });
+    let lag_ms = end.filter(|_| filled).and_then(|end| match waits(end) {
+        true => (stream.commit_time > 0).then(|| since_ms(stream.commit_time)),
+        false => (!is_stalled).then_some(0),
+    });
     Ok(MirrorStatus {
         missing: wanted::missing(db)?.iter().map(ToString::to_string).collect(),
         filled,
         sqlite: db.query_text("SELECT sqlite_version()", &[])?.unwrap_or_default(),
-        tail: end.and(source).and_then(|source| source.tail().ok().flatten()),
+        tail,
         beat: state::beat(db)?,
         tables: state::tables(db)?,
         errors: state::errors(db)?,

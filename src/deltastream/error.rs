@@ -3,7 +3,7 @@
 
 use super::pgoutput::DecodeError;
 use crate::error::{Class, Code, Coded};
-use crate::{daystream, libpq};
+use crate::{advice, daystream, libpq};
 use deltaflood::Lsn;
 
 /// An error of a capture, of setup, of status or of drop.
@@ -19,7 +19,9 @@ pub enum Error {
     /// The slot does not exist.
     #[error(
         "replication slot \"{slot}\" does not exist on the server; nothing was created in its \
-         place, since a new slot would leave a gap: make one by setup, with a new stream folder"
+         place, since a new slot would leave a gap: make one, with a new stream folder, by \
+         `deltastream setup -conninfo ... -slot {} -stream ... -tables ...`",
+        advice::word(slot)
     )]
     SlotMissing {
         /// The slot.
@@ -36,7 +38,9 @@ pub enum Error {
     /// The server has removed WAL that the slot needs, or invalidated it.
     #[error(
         "replication slot \"{slot}\" is lost ({why}): changes since {confirmed} cannot be had \
-         from it; drop it, make a new slot and a new stream, and fill the mirrors anew"
+         from it; drop it by `deltastream drop -conninfo ... -slot {}`, make a new slot and a new \
+         stream by setup, and fill the mirrors again",
+        advice::word(slot)
     )]
     SlotLost {
         /// The slot.
@@ -278,10 +282,23 @@ pub enum Error {
         level: String,
     },
     /// The role may not replicate.
-    #[error("role \"{role}\" may not replicate; ALTER ROLE ... REPLICATION as a superuser")]
+    #[error(
+        "role \"{role}\" may not replicate: `ALTER ROLE {} REPLICATION`, as a superuser",
+        advice::name(role)
+    )]
     NotPermitted {
         /// The role.
         role: String,
+    },
+    /// The role may not do what making a publication takes.
+    #[error("{message}; the statement was: {statement}; {remedy}")]
+    NotAllowed {
+        /// The server's words.
+        message: String,
+        /// What was refused.
+        statement: String,
+        /// Which right is missing, and who gives it.
+        remedy: String,
     },
     /// The server sent something that is not in the protocol.
     #[error("malformed replication message after {lsn}")]
@@ -371,6 +388,7 @@ impl Error {
             Error::NoIdentity { .. } => "NOIDENTITY",
             Error::WalLevel { .. } => "WALLEVEL",
             Error::NotPermitted { .. } => "NOREPLICATION",
+            Error::NotAllowed { .. } => "NOTALLOWED",
             Error::Protocol { .. } => "PROTOCOL",
             Error::PluginMissing { .. } => "NOPLUGIN",
             Error::PluginNotListed { .. } => "PLUGINNOTLISTED",
@@ -439,6 +457,7 @@ impl Coded for Error {
             }
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
+            Error::NotAllowed { .. } => code,
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
             Error::PluginMissing { plugin, .. } => code.with("plugin", plugin),
             Error::PluginNotListed { plugin, .. } => {
@@ -485,6 +504,7 @@ impl Coded for Error {
             | Error::WalLevel { .. }
             | Error::PluginMissing { .. }
             | Error::PluginNotListed { .. }
+            | Error::NotAllowed { .. }
             | Error::NotPermitted { .. } => Class::Usage,
         }
     }

@@ -6,6 +6,7 @@
 use super::tables::{self, Table};
 use super::wanted::Setup;
 use super::{Error, fitness};
+use crate::advice;
 use crate::daystream::Identity;
 use crate::libpq::Guarded;
 
@@ -118,10 +119,8 @@ fn make(conn: &Guarded<'_>, slot: &str, wanted: &[Table], done: &mut Setup) -> R
         with.push_str(", publish_generated_columns = stored");
     }
     let comment = conn.escape_literal(&format!("{MADE}{slot}"))?;
-    conn.query(&format!(
-        "create publication {quoted} for {what} with ({with}); \
-         comment on publication {quoted} is {comment}"
-    ))?;
+    let statement = format!("create publication {quoted} for {what} with ({with})");
+    run(conn, &statement, &format!("comment on publication {quoted} is {comment}"))?;
     done.publication_created = true;
     done.added = wanted.iter().map(Table::to_string).collect();
     Ok(())
@@ -174,9 +173,28 @@ fn extend(
         sql = format!("alter publication {quoted} set (publish_generated_columns = stored); ");
     }
     let comment = conn.escape_literal(&format!("{MADE}{slot}"))?;
-    conn.query(&format!("{sql}{add}; comment on publication {quoted} is {comment}"))?;
+    run(conn, &format!("{sql}{add}"), &format!("comment on publication {quoted} is {comment}"))?;
     done.added = missing.iter().map(Table::to_string).collect();
     Ok(())
+}
+
+/// Runs a statement that publishes tables, and the comment that tells whose publication it is.
+/// Which right is missing the server does not say.
+fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> {
+    let Err(error) = conn.query(&format!("{statement}; {comment}")) else { return Ok(()) };
+    if error.sqlstate() != Some("42501") {
+        return Err(error.into());
+    }
+    let (message, statement) = (error.to_string(), statement.to_owned());
+    let remedy = if message.contains("permission denied for database") {
+        let (database, role) = (advice::name(&conn.database()), advice::name(&conn.user()));
+        format!("as a superuser: `GRANT CREATE ON DATABASE {database} TO {role}`")
+    } else if statement.contains(" for all tables ") {
+        "only a superuser publishes all tables: name them with -tables".to_owned()
+    } else {
+        "only the owner of a table publishes it, or a superuser".to_owned()
+    };
+    Err(Error::NotAllowed { message, statement, remedy })
 }
 
 /// Takes back what a setup did with the publication, that could not do the rest.

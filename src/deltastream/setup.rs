@@ -174,7 +174,7 @@ fn select(
 /// publications only one that setup made for this slot.
 ///
 /// # Errors
-/// `STREAM SLOTMISSING` when neither exists, `SLOTINUSE`, `STANDBY`, `POSTGRES ...`.
+/// `STREAM SLOTINUSE`, `STANDBY`, `POSTGRES ...`. That neither exists is no error.
 pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Result<Dropped, Error> {
     let conn = server::connect(conninfo)?;
     if server::is_standby(&conn)? {
@@ -190,9 +190,6 @@ pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Resul
     let own = found.as_ref().is_none_or(|slot| slot.plugin != Plugin::Deltaflood.name());
     if let Some(name) = publication.or(own.then_some(slot)) {
         dropped.publication = publish::drop_made_for(&conn, slot, name, &mut dropped.kept)?;
-    }
-    if !dropped.slot && !dropped.publication {
-        return Err(Error::SlotMissing { slot: slot.to_owned() });
     }
     Ok(dropped)
 }

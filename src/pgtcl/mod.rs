@@ -127,7 +127,7 @@ pub fn register(interp: Interp, kind: Kind) -> CmdResult<bool> {
     for entry in COMMANDS.iter().filter(|e| e.safe || kind == Kind::Trusted) {
         let alias = entry.alias.unwrap_or(entry.name);
         for name in [format!("pg_{}", entry.name), format!("::pg::{alias}")] {
-            let run = |interp, words: &[Obj]| told(entry.run, interp, words);
+            let run = |interp: Interp<'_>, words: &[Obj]| told(entry.run, interp, words);
             match entry.name {
                 LOOKED_AT => command::register_handle(interp, &name, run, replaced)?,
                 _ => command::register(interp, &name, run)?,

@@ -15,20 +15,23 @@ pub type CmdResult<T = Obj> = Result<T, Exception>;
 pub struct Failure {
     message: String,
     code: Vec<String>,
-    sqlstate: Option<String>,
+    /// What else `catch` tells: the server's code, the class of the error.
+    options: Vec<(&'static str, String)>,
 }
 
 impl Failure {
     /// An error with an errorCode of these elements; none leaves `NONE`.
     pub fn new(message: impl Into<String>, code: &[&str]) -> Failure {
         let code = code.iter().map(|c| (*c).to_owned()).collect();
-        Failure { message: message.into(), code, sqlstate: None }
+        Failure { message: message.into(), code, options: Vec::new() }
     }
 
     /// The same, with the server's code as `-sqlstate` in the return options.
     #[must_use]
-    pub fn with_sqlstate(self, sqlstate: &str) -> Failure {
-        Failure { sqlstate: Some(sqlstate.to_owned()), ..self }
+    pub fn with_sqlstate(mut self, sqlstate: &str) -> Failure {
+        self.options.retain(|(key, _)| *key != "-sqlstate");
+        self.options.push(("-sqlstate", sqlstate.to_owned()));
+        self
     }
 
     /// An error without an errorCode.
@@ -67,10 +70,10 @@ impl Failure {
     pub(super) fn raise(&self, interp: Interp) {
         interp.set_result(&Obj::text(&self.message));
         let code = Obj::text_list(&self.code);
-        match &self.sqlstate {
-            Some(sqlstate) => interp.set_error_options(&code, "-sqlstate", sqlstate),
-            None if self.code.is_empty() => {}
-            None => interp.set_error_code(&code),
+        if !self.options.is_empty() {
+            interp.set_error_options(&code, &self.options);
+        } else if !self.code.is_empty() {
+            interp.set_error_code(&code);
         }
     }
 }
@@ -143,12 +146,13 @@ impl Failure {
         let code = error.code();
         let mut words = vec!["PGSQLITE".to_owned(), code.stage.to_owned(), code.reason.to_owned()];
         let sqlstate = code.details.iter().find(|(key, _)| *key == "sqlstate");
-        let sqlstate = sqlstate.map(|(_, value)| value.clone());
+        let mut options = vec![("-class", class_name(error.class()).to_owned())];
+        options.extend(sqlstate.map(|(_, value)| ("-sqlstate", value.clone())));
         for (key, value) in code.details {
             words.push(key.to_owned());
             words.push(value);
         }
-        Failure { message: error.report(), code: words, sqlstate }
+        Failure { message: error.report(), code: words, options }
     }
 }
 

@@ -82,14 +82,15 @@ impl<'i> Interp<'i> {
         unsafe { sys::Tcl_SetObjErrorCode(self.raw(), code.raw()) }
     }
 
-    /// Sets `errorCode`, and one more of the options that `catch` gives.
-    pub fn set_error_options(self, code: &Obj, key: &str, value: &str) {
-        let options = Obj::dict([
+    /// Sets `errorCode`, and more of the options that `catch` gives.
+    pub fn set_error_options(self, code: &Obj, more: &[(&'static str, String)]) {
+        let code = [
             ("-code", Obj::int(sys::TCL_ERROR.into())),
             ("-level", Obj::int(0)),
             ("-errorcode", code.clone()),
-            (key, Obj::text(value)),
-        ]);
+        ];
+        let more = more.iter().map(|(key, value)| (*key, Obj::text(value)));
+        let options = Obj::dict(code.into_iter().chain(more));
         // SAFETY: live interpreter and object, of which Tcl takes a reference of its own.
         unsafe { sys::Tcl_SetReturnOptions(self.raw(), options.raw()) };
     }

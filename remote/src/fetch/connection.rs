@@ -163,9 +163,13 @@ fn tls_fault(error: std::io::Error) -> Fault {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(inner) => {
-            let advice = if inner.to_string().contains("CaUsedAsEndEntity") {
+            let text = inner.to_string();
+            let advice = if text.contains("CaUsedAsEndEntity") {
                 "; it is an authority's, not a server's: sign one with it, or make a server's own \
                  with basicConstraints=CA:FALSE"
+            } else if text.contains("UnknownIssuer") {
+                "; name the file of the authority that has signed its certificate, in PEM form, in \
+                 DAYSTREAM_CACERT, or where a program takes it, by -cacert"
             } else {
                 ""
             };
