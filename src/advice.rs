@@ -17,6 +17,15 @@ pub fn tables(table: &str) -> String {
     if table.chars().all(is_plain) { word(table) } else { word(&format!("{{{table}}}")) }
 }
 
+/// The command that fills a mirror's table again.
+#[must_use]
+pub fn filling(table: &str) -> String {
+    format!(
+        "`deltamirror init -resync 1 -tables {} -conninfo ... -db ... -stream ...`",
+        tables(table)
+    )
+}
+
 /// A name in SQL.
 #[must_use]
 pub fn name(text: &str) -> String {

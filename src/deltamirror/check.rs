@@ -1,8 +1,8 @@
 //! What a table in the SQLite file is like now: its users may change it at any time.
 
 use super::Error;
-use super::error::filling;
 use super::state::TableState;
+use crate::advice::filling;
 use crate::sqlite::{Db, quote_identifier, quote_text};
 
 /// Compares the names of the columns with those that the mirror made; others may have been added

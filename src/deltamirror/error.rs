@@ -1,31 +1,10 @@
 //! Errors of the mirror stage: `PGSQLITE MIRROR <REASON> ...`, or the code of the stage below.
 
-use deltaflood::Lsn;
-
+pub use super::place::Place;
 use super::snapshot::Unproven;
 use crate::advice;
-use crate::daystream::Position;
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
-
-/// Where in the stream a transaction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Position of the line in question.
-    pub position: Position,
-    /// End of the transaction's commit record; `None` in a stream without commit lines.
-    pub lsn: Option<Lsn>,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "position {} {}", self.position.clock, self.position.seq)?;
-        match self.lsn {
-            Some(lsn) => write!(f, " (LSN {lsn})"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Why a row was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +56,6 @@ pub struct BadRow {
     pub message: String,
 }
 
-/// The command that fills a table again.
-pub(super) fn filling(table: &str) -> String {
-    format!(
-        "`deltamirror init -resync 1 -tables {} -conninfo ... -db ... -stream ...`",
-        advice::tables(table)
-    )
-}
-
 /// What can go wrong between a daystream and a mirror.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -122,7 +93,7 @@ pub enum Error {
     #[error(
         "the definition of table {table} changed at {place}: {detail}; nothing of that \
          transaction was applied: fill the table again by {}",
-        filling(table)
+        advice::filling(table)
     )]
     Drift {
         /// The table's name in SQLite.
@@ -136,7 +107,7 @@ pub enum Error {
     #[error(
         "{} at {}: {}; nothing of that transaction was applied: repair the row, fill the table \
          again by {}, or go on with -on_error keep",
-        .0.table, .0.place, .0.message, filling(&.0.table)
+        .0.table, .0.place, .0.message, advice::filling(&.0.table)
     )]
     Row(Box<BadRow>),
     /// A line that cannot be read.
@@ -338,7 +309,7 @@ pub enum Error {
          nothing of the table was changed; drop it (`DROP {kind} {}`) and fill the table again by \
          {}",
         advice::name(name),
-        filling(table)
+        advice::filling(table)
     )]
     Own {
         /// `index` or `trigger`.

@@ -37,6 +37,7 @@ mod init;
 mod latency;
 mod once;
 mod own;
+mod place;
 mod row;
 mod snapshot;
 mod source;
