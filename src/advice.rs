@@ -26,6 +26,18 @@ pub fn filling(table: &str) -> String {
     )
 }
 
+/// The command that drops a slot.
+#[must_use]
+pub fn drop_slot(slot: &str) -> String {
+    format!("`deltastream drop -conninfo ... -slot {}`", word(slot))
+}
+
+/// The statement that lets a role replicate.
+#[must_use]
+pub fn replication(role: &str) -> String {
+    format!("`ALTER ROLE {} REPLICATION`, as a superuser", name(role))
+}
+
 /// A name in SQL.
 #[must_use]
 pub fn name(text: &str) -> String {

@@ -38,9 +38,8 @@ pub enum Error {
     /// The server has removed WAL that the slot needs, or invalidated it.
     #[error(
         "replication slot \"{slot}\" is lost ({why}): changes since {confirmed} cannot be had \
-         from it; drop it by `deltastream drop -conninfo ... -slot {}`, make a new slot and a new \
-         stream by setup, and fill the mirrors again",
-        advice::word(slot)
+         from it; drop it by {}, make a new slot and stream by setup, and fill the mirrors again",
+        advice::drop_slot(slot)
     )]
     SlotLost {
         /// The slot.
@@ -282,24 +281,14 @@ pub enum Error {
         level: String,
     },
     /// The role may not replicate.
-    #[error(
-        "role \"{role}\" may not replicate: `ALTER ROLE {} REPLICATION`, as a superuser",
-        advice::name(role)
-    )]
+    #[error("role \"{role}\" may not replicate: {}", advice::replication(role))]
     NotPermitted {
         /// The role.
         role: String,
     },
     /// The role may not do what making a publication takes.
-    #[error("{message}; the statement was: {statement}; {remedy}")]
-    NotAllowed {
-        /// The server's words.
-        message: String,
-        /// What was refused.
-        statement: String,
-        /// Which right is missing, and who gives it.
-        remedy: String,
-    },
+    #[error("{0}")]
+    NotAllowed(Box<super::publish::Refused>),
     /// The server sent something that is not in the protocol.
     #[error("malformed replication message after {lsn}")]
     Protocol {
@@ -388,7 +377,7 @@ impl Error {
             Error::NoIdentity { .. } => "NOIDENTITY",
             Error::WalLevel { .. } => "WALLEVEL",
             Error::NotPermitted { .. } => "NOREPLICATION",
-            Error::NotAllowed { .. } => "NOTALLOWED",
+            Error::NotAllowed(_) => "NOTALLOWED",
             Error::Protocol { .. } => "PROTOCOL",
             Error::PluginMissing { .. } => "NOPLUGIN",
             Error::PluginNotListed { .. } => "PLUGINNOTLISTED",
@@ -457,7 +446,7 @@ impl Coded for Error {
             }
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
-            Error::NotAllowed { .. } => code,
+            Error::NotAllowed(_) => code,
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
             Error::PluginMissing { plugin, .. } => code.with("plugin", plugin),
             Error::PluginNotListed { plugin, .. } => {
@@ -504,7 +493,7 @@ impl Coded for Error {
             | Error::WalLevel { .. }
             | Error::PluginMissing { .. }
             | Error::PluginNotListed { .. }
-            | Error::NotAllowed { .. }
+            | Error::NotAllowed(_)
             | Error::NotPermitted { .. } => Class::Usage,
         }
     }

@@ -178,6 +178,18 @@ fn extend(
     Ok(())
 }
 
+/// What a role may not do that makes or extends a publication.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}; the statement was: {statement}; {remedy}")]
+pub struct Refused {
+    /// The server's words.
+    message: String,
+    /// What was refused.
+    statement: String,
+    /// Which right is missing, and who gives it.
+    remedy: String,
+}
+
 /// Runs a statement that publishes tables, and the comment that tells whose publication it is.
 /// Which right is missing the server does not say.
 fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> {
@@ -194,7 +206,7 @@ fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> 
     } else {
         "only the owner of a table publishes it, or a superuser".to_owned()
     };
-    Err(Error::NotAllowed { message, statement, remedy })
+    Err(Error::NotAllowed(Box::new(Refused { message, statement, remedy })))
 }
 
 /// Takes back what a setup did with the publication, that could not do the rest.
