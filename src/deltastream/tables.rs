@@ -68,11 +68,14 @@ pub fn find(conn: &Guarded<'_>, name: &str) -> Result<Table, Error> {
         "select c.oid from pg_catalog.pg_class c \
          where c.relname operator(pg_catalog.=) {quoted} and pg_catalog.pg_table_is_visible(c.oid)"
     );
-    let visible = Conn::query(conn, &visible)?.text(0, 0).unwrap_or_else(|| "0".to_owned());
-    let exact = format!(
-        "c.relkind in ('r', 'p') and (n.nspname || '.' || c.relname = {quoted} \
-         or c.oid = {visible}) order by c.oid = {visible} desc"
-    );
+    if let Some(id) = Conn::query(conn, &visible)?.text(0, 0) {
+        let condition = format!("c.oid = {id} and c.relkind in ('r', 'p')");
+        if let Some(table) = tables(conn, &condition)?.into_iter().next() {
+            return Ok(table);
+        }
+    }
+    // Only now, since it looks at every table.
+    let exact = format!("c.relkind in ('r', 'p') and n.nspname || '.' || c.relname = {quoted}");
     if let Some(table) = tables(conn, &exact)?.into_iter().next() {
         return Ok(table);
     }
