@@ -404,6 +404,7 @@ impl Run<'_> {
         }
         state::raise_generation(self.db)?;
         self.catch_up(state)?;
+        failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
         own::make(self.db, &name, &own)?;
         Ok(Filled { table: name, rows })
     }
@@ -455,7 +456,6 @@ impl Run<'_> {
                 tables.end(entry.transaction.last)?;
             }
         }
-        failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
         Ok(())
     }
 }
