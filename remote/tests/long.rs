@@ -12,10 +12,11 @@ use log::{Hand, open, options, write};
 use pgsqlite::daystream::{Commit, Position, Storage, Which, Writer, compress};
 use server::{Server, all_lines, take_apart, until};
 
-/// Bytes of the line, and readers of it; many, where there is time.
+/// Bytes of the line, and readers of it. More than these the server lets go while they wait for one
+/// another: they take nothing for too long.
 fn size() -> (usize, usize) {
     if std::env::var("PGSQLITE_TEST_ALL").is_ok_and(|all| all == "1") {
-        (150 << 20, 30)
+        (150 << 20, 8)
     } else {
         (24 << 20, 8)
     }
@@ -56,6 +57,9 @@ fn many_slow_readers_of_a_long_line_take_its_memory_once() {
     let server = Server::start(root.path(), &[]);
     let idle = server.memory("VmRSS");
     let mut slow: Vec<TcpStream> = (0..readers).map(|_| ask(&server, "")).collect();
+    // Each waits for its turn.
+    let patience = std::time::Duration::from_secs(300);
+    slow.iter().for_each(|socket| socket.set_read_timeout(Some(patience)).unwrap());
     // Each is in the middle of the line, and takes no more.
     for socket in &mut slow {
         socket.read_exact(&mut vec![0; bytes / 4]).unwrap();
