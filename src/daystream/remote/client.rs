@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -37,13 +38,25 @@ pub(super) struct Client {
 
 /// The client's file: the one that `PGSQLITE_FETCH` names, else the one beside the library, else
 /// the one on `PATH`.
+///
+/// NOTE: a library that Tcl loads out of an archive (zipfs) is a copy in the folder for temporary
+/// files, where anybody may put a program of any name beside it. So what lies beside the library is
+/// run only from a folder that no more people may write in than the library's owner and group.
 fn program() -> PathBuf {
     if let Some(file) = std::env::var_os("PGSQLITE_FETCH").filter(|file| !file.is_empty()) {
         return PathBuf::from(file);
     }
     let own = crate::sqlite::api::own_path().map(PathBuf::from);
-    let beside = own.and_then(|own| Some(own.canonicalize().ok()?.parent()?.join(PROGRAM)));
-    beside.filter(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(PROGRAM))
+    let beside = own.and_then(|own| beside(&own.canonicalize().ok()?));
+    beside.unwrap_or_else(|| PathBuf::from(PROGRAM))
+}
+
+/// The client beside the library in the file `own`.
+fn beside(own: &Path) -> Option<PathBuf> {
+    let folder = own.parent()?;
+    let file = folder.join(PROGRAM);
+    let closed = folder.metadata().ok()?.mode() & 0o002 == 0;
+    (closed && file.is_file()).then_some(file)
 }
 
 impl Client {
