@@ -313,3 +313,38 @@ fn a_table_known_by_whole_rows_is_not_read_for_each_change() {
     );
     road.assert_equal("m.db");
 }
+
+/// By a real server: the key goes while the mirror follows, and a row comes without one.
+#[test]
+fn a_key_that_is_dropped_while_the_mirror_follows_is_not_made_up() {
+    let table = "create table t (id int primary key, n text); insert into t values (1, 'one')";
+    let road = Road::new("exact_key", table, &[]);
+    road.init("m.db", &[]).expect("init");
+    let follower = road.follow("m.db");
+    road.sql(
+        "alter table t drop constraint t_pkey; alter table t alter id drop not null;
+         alter table t replica identity full; insert into t values (null, 'none')",
+    );
+    let failed = wait_status(&follower, "an error", |s| s.state == FollowState::Failed);
+    let said = failed.last_error.unwrap_or_default();
+    assert!(said.contains("table t"), "{said}");
+    assert_eq!(rows(&road.db("m.db"), "select id, n from t"), ["1 'one'"]);
+}
+
+/// By a real server: an update brings a row into the publication's filter, and its long value does
+/// not come with it.
+#[test]
+fn a_row_that_comes_into_the_filter_without_its_long_value_is_not_null() {
+    let table = "create table a (id int, n int, big text, primary key (id, n));
+                 alter table a alter big set storage external;
+                 insert into a values (1, 5, repeat('b', 3000));
+                 create publication exact_filter for table a where (n > 10)";
+    let road = Road::published("exact_filter", table, &["a"], Some("exact_filter"));
+    road.init("m.db", &[]).expect("init");
+    let follower = road.follow("m.db");
+    road.sql("update a set n = 11 where id = 1");
+    let failed = wait_status(&follower, "an error", |s| s.state == FollowState::Failed);
+    let said = failed.last_error.unwrap_or_default();
+    assert!(said.contains("REPLICA IDENTITY FULL"), "{said}");
+    assert_eq!(rows(&road.db("m.db"), "select count(*) from a"), ["0"]);
+}
