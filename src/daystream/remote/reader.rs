@@ -271,7 +271,16 @@ impl RemoteReader {
 
     /// Whether the answer has come.
     fn greeted(&mut self) -> Result<bool, Error> {
-        let Some(frame) = self.frame()? else { return Ok(false) };
+        let Some(frame) = self.frame()? else {
+            return match &mut self.client {
+                Some(client) if client.has_ended() => {
+                    let none = || Fault::new(Reason::Lost, "the client ended before it answered");
+                    let fault = client.end().err().unwrap_or_else(none);
+                    Err(self.error(fault))
+                }
+                _ => Ok(false),
+            };
+        };
         match frame {
             Frame::Stream(hello) => {
                 self.hello = *hello;
