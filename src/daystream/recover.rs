@@ -20,7 +20,7 @@ use super::scan::{self, Boundary, Fault, Scan};
 use super::seek::Place;
 use super::storage::Storage;
 use super::window::Window;
-use super::{Error, Mark, link, retained, tail};
+use super::{Error, Mark, link, mark, retained, tail};
 use crate::limits::LOG_READER_BUFFER_BYTES;
 
 /// Bytes that are written again in one step.
@@ -35,6 +35,8 @@ pub(super) struct End {
     pub(super) last: Option<Mark>,
     /// LSN of the last transaction in the last segment that has one.
     pub(super) lsn: Option<Lsn>,
+    /// The chain behind the last transaction.
+    pub(super) chain: u32,
     /// The last transaction.
     pub(super) commit: Option<LastCommit>,
     /// Bytes that were cut off.
@@ -175,6 +177,7 @@ fn recover_segment(
         segment: Some((segment.clone(), scan.start)),
         last: scan.before(),
         lsn,
+        chain: scan.place().chain.unwrap_or(mark::BEGINNING),
         commit: commit.map(|last| LastCommit { before: last.before.or(earlier), ..last }),
         cut: length - scan.start,
     })

@@ -105,6 +105,8 @@ pub struct Writer {
     /// The last committed transaction.
     last: Option<Mark>,
     lsn: Option<Lsn>,
+    /// The chain behind it.
+    chain: u32,
     found: Option<LastCommit>,
     /// What the state file says beside the identity.
     state: RefCell<State>,
@@ -136,7 +138,8 @@ impl Writer {
         let lock = lock::acquire(&storage, &dir)?;
         let (identity, state) = Identity::load_all(&dir)?.unzip();
         let state = state.unwrap_or_default();
-        let End { segment, last, lsn, commit, cut } = recover::recover(&storage, &dir, state.end)?;
+        let End { segment, last, lsn, chain, commit, cut } =
+            recover::recover(&storage, &dir, state.end)?;
         let mut output = Output::resume(storage, dir.clone(), segment)?;
         // DURABILITY: the writer before may have been killed before its fsync, and what is in the
         // stream is acknowledged from now on.
@@ -158,6 +161,7 @@ impl Writer {
             open: None,
             last,
             lsn,
+            chain,
             found: commit,
             state: RefCell::new(state),
             fresh: false,
@@ -290,9 +294,8 @@ impl Writer {
         }
         failpoint::pass(failpoint::LOG_COMMIT_BEFORE);
         let position = open.next();
-        let before = self.last.and_then(|last| last.chain).unwrap_or(mark::BEGINNING);
-        let chain = push_commit(&mut self.output.buffer, position, &open, commit, before);
-        self.last = Some(Mark { position, lsn: commit.lsn, chain: Some(chain) });
+        self.chain = push_commit(&mut self.output.buffer, position, &open, commit, self.chain);
+        self.last = Some(Mark { position, lsn: commit.lsn, chain: Some(self.chain) });
         self.lsn = commit.lsn.or(self.lsn);
         // NOTE: a heartbeat takes no `schema` lines with it.
         self.fresh &= !open.tables;

@@ -239,16 +239,26 @@ impl<'i> LineWriter<'i> {
             let words = [Obj::text("::encoding"), Obj::text(way), encoding.clone(), what.clone()];
             self.interp.call(&words)
         };
-        let (written, back) = (text.text_lossy(), convert("convertto", text));
-        let back = back.and_then(|bytes| convert("convertfrom", &bytes));
+        let written = text.text_lossy();
+        let bytes = convert("convertto", text);
+        let back = bytes.and_then(|bytes| convert("convertfrom", &bytes)).ok();
         self.interp.reset_result();
-        let back = back.unwrap_or_else(|_| Obj::empty());
-        if *back.text_lossy() == *written {
-            return Ok(());
-        }
-        let back = back.text_lossy();
-        let same = written.chars().zip(back.chars()).take_while(|(one, other)| one == other);
-        let line = self.lines + 1 + same.filter(|(one, _)| *one == '\n').count() as u64;
+        let before = match &back {
+            Some(back) if *back.text_lossy() == *written => return Ok(()),
+            Some(back) => {
+                let back = back.text_lossy();
+                let same =
+                    written.chars().zip(back.chars()).take_while(|(one, other)| one == other);
+                same.filter(|(one, _)| *one == '\n').count()
+            }
+            // Tcl 9 does not convert such text at all, and does not say which character it is.
+            None => {
+                let refused = |line: &str| convert("convertto", &Obj::text(line)).is_err();
+                written.split('\n').position(refused).unwrap_or(0)
+            }
+        };
+        self.interp.reset_result();
+        let line = self.lines + 1 + before as u64;
         let (line, name) = (line.to_string(), encoding.text_lossy());
         let message = format!(
             "line {line} has a character that the channel's encoding {name} has not: write with \

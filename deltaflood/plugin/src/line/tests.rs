@@ -60,7 +60,8 @@ fn values_become_fields() {
     let some = |text: &str| Some(format!(" a {text}"));
     assert_eq!(shown(&[], Value::Null), Some(String::new()));
     assert_eq!(shown(&[("skip-nulls", "off")], Value::Null).unwrap(), " a NULL b NULL c NULL");
-    assert_eq!(shown(&[], Value::Unchanged), Some(String::new()));
+    let unchanged = line(&[], 1000, Verb::Insert, &[Value::Unchanged], None).expect("fits");
+    assert_eq!(unchanged, "_table t _xid 4294967295 _unchanged a _action insert");
     assert_eq!(shown(&[], Value::Boolean(true)), some("1"));
     assert_eq!(shown(&[("convert-bool", "0")], Value::Boolean(false)), some("f"));
     assert_eq!(shown(&[], Value::Integer(i64::MIN)), some("-9223372036854775808"));
