@@ -178,12 +178,6 @@ pub(super) fn run(shared: &Shared) {
     while !is_quit(shared, due) {
         let began = Instant::now();
         let sent = beat(shared, &mut conn);
-        let looked = conn.as_ref().map_or(Ok(()), |conn| look(shared, conn, &mut watch));
-        if let Err(error @ Error::Unlogged { .. }) = looked {
-            shared.fail(error);
-            return;
-        }
-        // NOTE: what else went wrong on the connection, the next heartbeat tells.
         let mut status = shared.status();
         let pulse = &mut status.pulse;
         if pulse.sending != Sending::On {
@@ -197,6 +191,13 @@ pub(super) fn run(shared: &Shared) {
             }
         };
         drop(status);
+        // After the status: what the heartbeat says may be in the stream already.
+        let looked = conn.as_ref().map_or(Ok(()), |conn| look(shared, conn, &mut watch));
+        if let Err(error @ Error::Unlogged { .. }) = looked {
+            shared.fail(error);
+            return;
+        }
+        // NOTE: what else went wrong on the connection, the next heartbeat tells.
         due = every.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
     }
 }
