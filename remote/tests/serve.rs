@@ -149,7 +149,7 @@ fn a_token_that_is_taken_away_ends_a_segment_that_is_under_way() {
         let mut socket = server.connect();
         let head = format!("GET /flights/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
         socket.write_all(format!("{head}{}\r\n", bearer(token)).as_bytes()).unwrap();
-        // The answer has begun, and waits for whoever takes it.
+        // The answer has begun, and waits to be taken.
         socket.read_exact(&mut [0; 100]).unwrap();
         socket
     });

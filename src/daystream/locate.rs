@@ -1,4 +1,4 @@
-//! Finding a transaction again of which somebody has kept the mark.
+//! Finding a transaction again by the mark that somebody has kept.
 
 use std::path::Path;
 

@@ -26,7 +26,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// A position of which nothing more is known.
+    /// A position, and nothing more is known.
     #[must_use]
     pub const fn at(position: Position) -> Mark {
         Mark { position, lsn: None, chain: None }

@@ -251,7 +251,7 @@ pub enum Error {
         /// What the stream says.
         source: Box<crate::daystream::Error>,
     },
-    /// A temporary trigger of the connection is on a table that is filled anew.
+    /// A temporary trigger of the connection is on a table that is filled again.
     #[error(
         "the temporary trigger \"{trigger}\" of this connection is on a table \"{table}\": it \
          would be lost when the table is filled again; drop it, or use another connection"

@@ -102,7 +102,7 @@ fn missing(config: &Config) -> Option<&'static str> {
     }
 }
 
-/// What whoever starts a server without tokens must know.
+/// What a server without tokens tells the one who starts it.
 fn warn(config: &Config, log: Log) {
     if config.tokens.is_none()
         && let Listen::Tcp(address) = &config.listen

@@ -24,7 +24,7 @@ pub struct Walk {
     confirming: Option<RefCell<Confirming>>,
     /// Where it ended: `position` then, and nothing more is read.
     ended: Cell<Option<Option<Position>>>,
-    /// The end of the last transaction of which a line was given out.
+    /// The end of the last transaction that gave out a line.
     shown: Cell<Option<Position>>,
     /// What knows heartbeats, where they are kept back.
     beats: Option<RefCell<Heartbeats>>,

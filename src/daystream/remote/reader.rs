@@ -352,7 +352,7 @@ impl RemoteReader {
     }
 
     /// The next line of the transaction in hand. The client has written all of it, or is about to.
-    /// One that hangs must not hold up whoever wants to end.
+    /// One that hangs must not hold up a caller that wants to end.
     fn line_in_hand(&mut self) -> Result<std::ops::Range<usize>, Error> {
         let mut heard = (Instant::now(), 0);
         loop {
