@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use deltaflood::{Lsn, Verb};
-use pgsqlite::daystream::{Reader, ReaderOptions, Start};
+use pgsqlite::daystream::{Reader, ReaderOptions, Start, heartbeat};
 use pgsqlite::deltastream::{
     Capture, Error, Options, Plugin, SetupOptions, State, Status, run, setup,
 };
@@ -157,10 +157,16 @@ impl Source {
         lines
     }
 
-    /// The changes of the stream: [`Source::entries`] without commit and schema lines.
+    /// The changes and messages of the stream: [`Source::entries`] without commit and schema lines,
+    /// and without heartbeats: how many of those came is up to the machine.
     pub fn changes(&self) -> Vec<String> {
-        let other = |verb| !matches!(verb, Verb::Schema | Verb::Commit);
-        self.entries().into_iter().filter(|(v, _)| other(*v)).map(|(_, line)| line).collect()
+        let other = |verb: Verb, line: &str| match verb {
+            Verb::Schema | Verb::Commit => false,
+            Verb::Message => !line.contains(heartbeat::PREFIX),
+            _ => true,
+        };
+        let lines = self.entries().into_iter().filter(|(verb, line)| other(*verb, line));
+        lines.map(|(_, line)| line).collect()
     }
 
     /// The lines of one verb.
