@@ -31,6 +31,9 @@ pub enum Kind {
     DuplicateColumn,
     /// `_unchanged` or `_key` is not a list in backslash form.
     BadList,
+    /// Details that only a `schema` line has, or of which some are missing or do not fit the
+    /// columns.
+    BadDetails,
 }
 
 impl Kind {
@@ -52,6 +55,7 @@ impl Kind {
             Kind::EmptyKey => "EMPTYKEY",
             Kind::DuplicateColumn => "DUPLICATECOLUMN",
             Kind::BadList => "BADLIST",
+            Kind::BadDetails => "BADDETAILS",
         }
     }
 
@@ -73,6 +77,7 @@ impl Kind {
             Kind::EmptyKey => "column without a name",
             Kind::DuplicateColumn => "column given twice",
             Kind::BadList => "not a list in backslash form",
+            Kind::BadDetails => "details that do not go together, or not with the line",
         }
     }
 }

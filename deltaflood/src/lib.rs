@@ -11,6 +11,7 @@
 //!
 //! - [`Change::parse`] reads a line without allocating or copying.
 //! - [`write::Line`] writes one.
+//! - [`Details`] are what a `schema` line tells beyond names.
 //! - [`list`] is the form of `_unchanged` and `_key`; [`Lsn`] that of `_lsn`.
 //!
 //! Limits: a line is one slice in memory; the crate sets no cap of its own on its length or on the
@@ -36,6 +37,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod details;
 mod error;
 pub mod list;
 mod lsn;
@@ -46,6 +48,7 @@ mod text;
 mod validate;
 pub mod write;
 
+pub use details::{Details, Gone, TypeId};
 pub use error::{Kind, ParseError};
 pub use lsn::{Lsn, LsnError};
 pub use model::{Change, Verb};

@@ -117,6 +117,8 @@ pub struct Change<'a> {
     pub commit_crc: Option<u32>,
     /// `_action`.
     pub verb: Verb,
+    /// Which keys of [`crate::Details`] are in the head, one bit each.
+    pub(crate) details: u16,
     pub(crate) line: &'a [u8],
     pub(crate) columns_at: usize,
 }

@@ -1,5 +1,6 @@
 //! From bytes to a [`Change`]: one pass, no allocation, no copy.
 
+use crate::details;
 use crate::error::fail;
 use crate::number::{parse_hex32, parse_i64, parse_u64};
 use crate::text::is_escape_letter;
@@ -45,7 +46,7 @@ fn pair(line: &[u8], start: usize) -> Result<(Text<'_>, Text<'_>, usize), ParseE
 
 /// The names of all pseudo-columns: what a line's head may hold, and its verb. A table may have
 /// columns that are called so, too: they come behind the verb.
-pub const PSEUDO_COLUMNS: [&str; 16] = [
+pub const PSEUDO_COLUMNS: [&str; 28] = [
     "_c",
     "_s",
     "_table",
@@ -57,6 +58,18 @@ pub const PSEUDO_COLUMNS: [&str; 16] = [
     "_unchanged",
     "_oid",
     "_key",
+    "_primary",
+    "_natts",
+    "_attnums",
+    "_types",
+    "_stamps",
+    "_missing",
+    "_labels",
+    "_storage",
+    "_kind",
+    "_identity",
+    "_filter",
+    "_gone",
     "_lines",
     "_crc",
     "_chain",
@@ -106,6 +119,7 @@ impl<'a> Change<'a> {
             chain: None,
             commit_crc: None,
             verb: Verb::Commit,
+            details: 0,
             line,
             columns_at: 0,
         };
@@ -155,7 +169,7 @@ impl<'a> Change<'a> {
             b"_commit_crc" => once(&mut self.commit_crc, parse_hex32(raw), at, value_at),
             b"_chain" => once(&mut self.chain, parse_hex32(raw), at, value_at),
             b"_crc" => once(&mut self.crc, parse_hex32(raw), at, value_at),
-            _ => fail(at, Kind::UnknownHead),
+            _ => details::note(&mut self.details, (key, value), at, value_at),
         }
     }
 
@@ -171,6 +185,10 @@ impl<'a> Change<'a> {
         }
         if !word.has_columns() && next <= self.line.len() {
             return fail(next, Kind::ColumnsNotAllowed);
+        }
+        let details = self.details != 0;
+        if details && (word != Verb::Schema || !details::go_together(self.details)) {
+            return fail(at, Kind::BadDetails);
         }
         self.verb = word;
         self.columns_at = next;
@@ -241,6 +259,9 @@ mod tests {
         };
         for key in PSEUDO_COLUMNS {
             assert!(known(key), "{key}");
+        }
+        for key in details::KEYS {
+            assert!(PSEUDO_COLUMNS.contains(&key), "{key}");
         }
         // What the parser knows is written as a byte string in it.
         let source = include_str!("parse.rs");

@@ -7,7 +7,8 @@ impl Change<'_> {
     /// Walks the whole line: fields, escapes, names, lists, columns given twice.
     ///
     /// # Errors
-    /// The first malformed field; failing that, a malformed list; failing that, the first column
+    /// The first malformed field; failing that, a malformed list, or details that
+    /// do not fit; failing that, the first column
     /// that is there a second time.
     pub fn validate(&self) -> Result<(), ParseError> {
         let mut names = Vec::new();
@@ -23,6 +24,7 @@ impl Change<'_> {
         for list in [self.unchanged, self.key].into_iter().flatten() {
             self.validate_list(list)?;
         }
+        self.details()?;
         names.sort_unstable();
         let twice = names.windows(2).filter_map(|pair| match pair {
             [(one, _), (other, at)] if one == other => Some(*at),

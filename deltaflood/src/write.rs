@@ -1,7 +1,7 @@
 //! From parts to a line.
 
 use crate::number::{push_hex32, push_i64, push_u64};
-use crate::{Lsn, Verb, list};
+use crate::{Details, Gone, Lsn, Verb, list};
 
 /// Whether a byte of a key or value needs an escape.
 const fn is_special(byte: u8) -> bool {
@@ -147,6 +147,24 @@ impl<'b> Line<'b> {
     pub fn oid(mut self, oid: u32) -> Self {
         self.key("_oid");
         push_u64(self.out, u64::from(oid));
+        self
+    }
+
+    /// The details of a `schema` line, after `_oid` and `_key`.
+    #[must_use]
+    pub fn details(mut self, details: &Details) -> Self {
+        for (key, value) in details.fields() {
+            self.key(key);
+            escape(self.out, &value);
+        }
+        self
+    }
+
+    /// `_gone`, of a `schema` line without columns and details.
+    #[must_use]
+    pub fn gone(mut self, why: Gone) -> Self {
+        self.key("_gone");
+        self.out.extend_from_slice(why.as_str().as_bytes());
         self
     }
 

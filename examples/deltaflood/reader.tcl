@@ -11,7 +11,8 @@
 # deltaflood::parse LINE     LINE is bytes, without its line feed. A dict: `verb`; `head`, the
 #                            pseudo-columns as they are named in the line; `columns`, names and
 #                            values in the order of the line. A NULL is not there. Names and values
-#                            are decoded text; `_unchanged` and `_key` are Tcl lists.
+#                            are decoded text; `_unchanged`, `_key` and the lists among the
+#                            details are Tcl lists.
 # deltaflood::fields LINE    the same, of bytes: nothing is taken for UTF-8.
 #
 # Anything else than a change line is an error with the code {DELTAFLOOD KIND BYTE}.
@@ -24,9 +25,22 @@ namespace eval ::deltaflood {
     variable heads {
         _table name _schema name _qualified_table name _xid u32 _oid u32 _c i63 _s u64 _lines u64
         _lsn lsn _time i64 _crc crc _chain crc _commit_crc crc _unchanged list _key list
+        _primary list _natts u16 _attnums list _types list _stamps list _missing list _labels list
+        _storage name _kind {^[rp]$} _identity {^[dnfi]$} _filter name
+        _gone {^(dropped|unpublished)$}
+    }
+    # The details of a schema line: the first are there together or not at all.
+    variable always {_natts _attnums _types _stamps _storage _kind _identity}
+    variable details [concat $always {_primary _missing _labels _filter}]
+    # What the words of their lists are, by turns; and whether there is one for each column.
+    variable words {
+        _attnums {u16 1} _types {type 1} _stamps {u32 1}
+        _missing {{any any} 0} _labels {{u32 any} 0}
     }
     # The largest numbers; Tcl's have no end of their own.
-    variable largest {u32 4294967295 i63 9223372036854775807 u64 18446744073709551615}
+    variable largest {
+        u16 65535 i31 2147483647 u32 4294967295 i63 9223372036854775807 u64 18446744073709551615
+    }
 }
 
 proc ::deltaflood::fail {kind byte} {
@@ -36,7 +50,7 @@ proc ::deltaflood::fail {kind byte} {
 proc ::deltaflood::parse {line} {
     set change [fields $line]
     dict for {key value} [dict get $change head] { dict set head $key [text $value] }
-    foreach key {_unchanged _key} {
+    foreach key {_unchanged _key _primary _missing _labels} {
         if {![dict exists $head $key]} continue
         dict set head $key [lmap name [dict get $change head $key] { text $name }]
     }
@@ -74,8 +88,12 @@ proc ::deltaflood::fields {line} {
     }
     incr n 2
     if {$value in {commit truncate} && $n < [llength $raw]} { fail COLUMNSNOTALLOWED $next }
+    go_together $head $value $at
     set columns [columns $raw $n $next $end places]
-    foreach {key decoded list list_at} $lists { dict set head $key [names $decoded $list $list_at] }
+    foreach {key decoded list list_at} $lists {
+        dict set head $key [names $decoded $list $list_at]
+        fit $key [dict get $head $key] [expr {[llength $columns] / 2}] $list_at
+    }
     foreach {name place} $places {
         if {[dict exists $seen $name]} { fail DUPLICATECOLUMN $place }
         dict set seen $name 1
@@ -124,13 +142,56 @@ proc ::deltaflood::pseudo {head key value at value_at} {
                 && $value <= 9223372036854775807 && $value >= -9223372036854775808}]
         }
         list { set sound 1 }
-        default {
+        u16 - u32 - i63 - u64 {
             set sound [expr {[regexp {^(0|[1-9][0-9]{0,19})$} $value]
                 && $value <= [dict get $largest $kind]}]
         }
+        default { set sound [regexp $kind [unescape $value]] }
     }
     if {!$sound} { fail BADHEAD $value_at }
     list $kind [unescape $value]
+}
+
+# Sees that details are those of a schema line, and all there; its verb's key is at `at`.
+proc ::deltaflood::go_together {head verb at} {
+    variable always
+    variable details
+    set found [lmap key [dict keys $head] { if {$key ni $details} continue; set key }]
+    set needed [lmap key $always { if {$key in $found} continue; set key }]
+    set gone [dict exists $head _gone]
+    if {($gone || $found ne {}) && $verb ne "schema"
+            || $found ne {} && ($needed ne {} || $gone)} {
+        fail BADDETAILS $at
+    }
+}
+
+# Sees that the words of a detail are of their kinds, and as many as they should be.
+proc ::deltaflood::fit {key list columns at} {
+    variable words
+    if {![dict exists $words $key]} return
+    lassign [dict get $words $key] kinds each
+    set count [llength $list]
+    set sound [expr {$each ? $count == $columns : $count % [llength $kinds] == 0}]
+    set place 0
+    foreach word $list {
+        set kind [lindex $kinds [expr {$place % [llength $kinds]}]]
+        set sound [expr {$sound && [is_word $kind $word]}]
+        incr place
+    }
+    if {!$sound} { fail BADDETAILS $at }
+}
+
+proc ::deltaflood::is_word {kind word} {
+    variable largest
+    switch -- $kind {
+        any { return 1 }
+        type {
+            lassign [split $word /] base modifier
+            return [expr {[is_word u32 $base]
+                && ($base eq $word || $word eq "$base/$modifier" && [is_word i31 $modifier])}]
+        }
+    }
+    expr {[regexp {^(0|[1-9][0-9]{0,19})$} $word] && $word <= [dict get $largest $kind]}
 }
 
 # The columns from field n on; `places` in the caller becomes their names and where they stand.

@@ -189,7 +189,8 @@ mod tests {
         let of_two = b"_xid\t5\t_lsn\t0/8\t_lines\t2\t_action\tcommit";
         assert!(decoder.decode(of_two, &mut batch).is_err());
         let lines = [
-            "_table\tt\t_xid\t5\t_key\ta\t_action\tschema\ta\tinteger",
+            "_table\tt\t_xid\t5\t_oid\t7\t_key\ta\t_natts\t1\t_attnums\t1\t_types\t23\t_stamps\t9\t_missing\t\
+             a x\\ty\t_storage\t7\t_kind\tr\t_identity\td\t_action\tschema\ta\tinteger",
             "_table\tt\t_xid\t5\t_action\tinsert\ta\t1\n",
             "_xid\t5\t_lsn\t0/10\t_time\t7\t_lines\t2\t_action\tcommit",
         ];

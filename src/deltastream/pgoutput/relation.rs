@@ -4,7 +4,7 @@ use super::wire::Wire;
 use super::{DecodeError, TypeNames};
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
-use deltaflood::{Change, Verb, list};
+use deltaflood::{Change, Verb, list, pairs};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Schema {
     pub relation: Oid,
     /// `_table`, `_schema`: the line up to `_xid`.
     head: Vec<u8>,
-    /// The line after `_xid`: `_oid`, `_key`, the verb, the columns.
+    /// The line after `_xid`: `_oid`, `_key`, the details, the verb, the columns.
     tail: Vec<u8>,
 }
 
@@ -43,15 +43,20 @@ impl Schema {
     #[must_use]
     pub fn of_line(relation: Oid, head: Vec<u8>, change: &Change<'_>) -> Schema {
         let mut tail = Vec::new();
-        if let Some(oid) = change.oid {
-            tail.extend_from_slice(b"\t_oid\t");
-            tail.extend_from_slice(oid.to_string().as_bytes());
+        // A line that was parsed has no malformed field.
+        for (key, value) in pairs(change.line()).map_while(Result::ok) {
+            // What the head has: up to `_xid`.
+            if matches!(key.raw(), b"_table" | b"_schema" | b"_xid") {
+                continue;
+            }
+            for part in [key, value] {
+                tail.push(b'\t');
+                tail.extend_from_slice(part.raw());
+            }
+            if key.raw() == b"_action" {
+                break;
+            }
         }
-        if let Some(key) = change.key {
-            tail.extend_from_slice(b"\t_key\t");
-            tail.extend_from_slice(key.raw());
-        }
-        tail.extend_from_slice(b"\t_action\tschema");
         let columns = change.line().get(change.columns_offset()..).unwrap_or_default();
         if !columns.is_empty() {
             tail.push(b'\t');
