@@ -23,6 +23,7 @@ use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
+use super::tally::Touched;
 use super::{Error, StreamSource, check, format, wanted};
 use crate::daystream::{self, Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
@@ -88,6 +89,8 @@ pub(super) struct Committed<'a> {
     pub(super) beat: Option<Passed>,
     pub(super) stream: &'a StreamState,
     pub(super) counts: &'a Counts,
+    /// Tables that it changed.
+    pub(super) tables: &'a [Touched],
     /// Commit times of its transactions, microseconds since the Unix epoch.
     pub(super) commit_times: &'a [i64],
 }
@@ -308,7 +311,7 @@ impl<'db> Applier<'db> {
             if !self.heart.is_due() {
                 let (stream, counts) = (&self.stream, &self.tables.counts);
                 let beat = self.heart.passed();
-                on_commit(&Committed { beat, stream, counts, commit_times: &[] });
+                on_commit(&Committed { beat, stream, counts, tables: &[], commit_times: &[] });
                 return Ok(Step::Next);
             }
             if !self.begin(patience)? {

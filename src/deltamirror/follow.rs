@@ -20,7 +20,8 @@ use super::heart::Passed;
 use super::latency::Latency;
 use super::status::{now_us, since_ms};
 use super::tables::Counts;
-use super::{Error, StreamSource, connection, state};
+use super::tally::Touched;
+use super::{Error, StreamSource, connection, kept};
 use crate::daystream::{Position, Woken};
 use crate::error::{Class, Coded};
 use crate::libpq::Wake;
@@ -100,6 +101,8 @@ pub enum Event {
         changes: u64,
         /// Rows kept as not applied since the last such event.
         errors: u64,
+        /// The tables that were changed, and how.
+        tables: Vec<Touched>,
     },
     /// A failure that may pass; it is tried again after a pause.
     Retrying {
@@ -302,7 +305,7 @@ impl Work {
         let mut applier = Applier::open(db, self.options, self.patience())?;
         applier.reader(&self.source, &self.shared.stop)?;
         let stream = applier.stream();
-        let errors = state::errors(db)?;
+        let errors = kept::count(db)?;
         let tables = applier.tables();
         let mut guard = self.shared.lock();
         guard.0.position = stream.position;
@@ -412,6 +415,7 @@ impl Work {
             transactions: new.transactions,
             changes: new.changes,
             errors: new.errors,
+            tables: committed.tables.to_vec(),
         });
     }
 }

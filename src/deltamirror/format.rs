@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 3] = [to_1, to_2, to_3];
+const STEPS: [Step; 4] = [to_1, to_2, to_3, to_4];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -60,6 +60,34 @@ fn to_2(db: &Db) -> Result<(), Error> {
 /// What the stream has to bring before a copied table counts ([`super::snapshot::Barrier`]).
 fn to_3(db: &Db) -> Result<(), Error> {
     Ok(db.exec("ALTER TABLE main._deltamirror_table ADD COLUMN barrier TEXT")?)
+}
+
+/// What changed in each table; what is asked of a mirror by others; tables that stand still, and
+/// those that were taken out; what a kept row needs to be applied again.
+fn to_4(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(
+        "ALTER TABLE main._deltamirror_table ADD COLUMN touched INTEGER NOT NULL DEFAULT 1;
+         ALTER TABLE main._deltamirror_table ADD COLUMN inserts INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE main._deltamirror_table ADD COLUMN updates INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE main._deltamirror_table ADD COLUMN deletes INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE main._deltamirror_table ADD COLUMN truncates INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE main._deltamirror_table ADD COLUMN changed_clock INTEGER;
+         ALTER TABLE main._deltamirror_table ADD COLUMN changed_seq INTEGER;
+         ALTER TABLE main._deltamirror_error ADD COLUMN before TEXT;
+         ALTER TABLE main._deltamirror_error ADD COLUMN whole INTEGER;
+         CREATE TABLE main._deltamirror_suspended (
+           name TEXT PRIMARY KEY NOT NULL, clock INTEGER NOT NULL, seq INTEGER NOT NULL,
+           lsn TEXT NOT NULL, chain INTEGER, since INTEGER NOT NULL, reason TEXT NOT NULL,
+           message TEXT NOT NULL);
+         CREATE TABLE main._deltamirror_removed (
+           source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
+           PRIMARY KEY (source_schema, source_table));
+         CREATE TABLE main._deltamirror_paused (since INTEGER NOT NULL);
+         CREATE TABLE main._deltamirror_request (
+           id INTEGER PRIMARY KEY, verb TEXT NOT NULL, table_name TEXT, arguments TEXT NOT NULL,
+           asked_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, answer TEXT,
+           answered_at INTEGER);",
+    )?)
 }
 
 /// Makes the mirror's tables in a file that has none.

@@ -369,7 +369,6 @@ impl Run<'_> {
         let name = ddl::sqlite_name(&table.name);
         let own = own::of(self.db, &name)?;
         self.db.exec(&format!("DROP TABLE IF EXISTS main.{}", quote_identifier(&name)))?;
-        state::forget_table(self.db, &name)?;
         let statements = ddl::statements(table)?;
         let (create, indexes) = statements.split_at(1.min(statements.len()));
         for statement in create {
@@ -398,6 +397,7 @@ impl Run<'_> {
             rows: rows as i64,
         };
         state::write_table(self.db, &state)?;
+        state::has_new_rows(self.db, &name)?;
         wanted::filled(self.db, &state.source)?;
         if self.changes_stream.is_some() {
             wanted::go_over(self.db, self.source.name())?;

@@ -7,6 +7,10 @@
 //! _deltamirror_wanted   tables that are wanted and not filled yet
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
+//! _deltamirror_suspended  tables that stand still (only with -on_error suspend), and where
+//! _deltamirror_removed  tables that were taken out: a fill of all tables leaves them out
+//! _deltamirror_paused   a row while nothing is to be applied
+//! _deltamirror_request  what other processes wait for
 //! _deltamirror_moving   the stream to which the mirror goes over; there until all tables are of it
 //! _deltamirror_filling  the journal that the file had; there until the first fill is over
 //! ```
@@ -16,10 +20,9 @@
 use deltaflood::{Lsn, list};
 
 use super::definition::Definition;
-use super::error::BadRow;
 use super::heart::Passed;
 use super::snapshot::{Barrier, Snapshot};
-use super::{Error, Place, format};
+use super::{Error, format};
 use crate::daystream::heartbeat::Beat;
 use crate::daystream::{Mark, Position, Transaction};
 use crate::schema::TableName;
@@ -236,7 +239,7 @@ fn table(stmt: &Stmt<'_>) -> Result<TableState, Error> {
     })
 }
 
-/// Writes the row of a table, in place of one before.
+/// Writes the row of a table, in place of one before, whose counts of changes go on.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
@@ -248,9 +251,12 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
     let status = if table.status == TableStatus::Ready { "ready" } else { "live" };
     let barrier = table.snapshot.barrier.as_ref().map(Barrier::text);
     db.execute(
-        "INSERT OR REPLACE INTO main._deltamirror_table (name, source_schema, source_table, \
+        "INSERT INTO main._deltamirror_table (name, source_schema, source_table, \
          state, definition, base_types, primary_key, row_filter, xmin, xmax, xip, lsn, taken_at, \
-         rows, barrier) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+         rows, barrier) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) \
+         ON CONFLICT (name) DO UPDATE SET source_schema = ?2, source_table = ?3, state = ?4, \
+         definition = ?5, base_types = ?6, primary_key = ?7, row_filter = ?8, xmin = ?9, \
+         xmax = ?10, xip = ?11, lsn = ?12, taken_at = ?13, rows = ?14, barrier = ?15",
         &[
             table.name.as_str().into(),
             table.source.schema.as_str().into(),
@@ -272,12 +278,31 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets a table.
+/// Forgets a table, and what is known of it.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn forget_table(db: &Db, name: &str) -> Result<(), Error> {
-    db.execute("DELETE FROM main._deltamirror_table WHERE name = ?1", &[name.into()])?;
+    for (of, column) in [("table", "name"), ("suspended", "name"), ("error", "table_name")] {
+        let sql = format!("DELETE FROM main._deltamirror_{of} WHERE {column} = ?1");
+        db.execute(&sql, &[name.into()])?;
+    }
+    Ok(())
+}
+
+/// The rows of a table are others now, all of them and up to where the mirror is: what was kept of
+/// it as not applied is in them, and it stands still no longer.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn has_new_rows(db: &Db, name: &str) -> Result<(), Error> {
+    for sql in [
+        "UPDATE main._deltamirror_table SET touched = touched + 1 WHERE name = ?1",
+        "DELETE FROM main._deltamirror_suspended WHERE name = ?1",
+        "DELETE FROM main._deltamirror_error WHERE table_name = ?1",
+    ] {
+        db.execute(sql, &[name.into()])?;
+    }
     Ok(())
 }
 
@@ -309,50 +334,6 @@ pub fn write_definition(db: &Db, name: &str, definition: &str) -> Result<(), Err
     let sql = "UPDATE main._deltamirror_table SET definition = ?2 WHERE name = ?1";
     db.execute(sql, &[name.into(), definition.into()])?;
     Ok(())
-}
-
-/// Keeps a row that could not be applied. Of a line that SQLite cannot store, as that of a value
-/// beyond its limit, only the beginning.
-///
-/// # Errors
-/// [`Error::Sqlite`].
-pub fn keep_error(db: &Db, row: &BadRow, line: &[u8]) -> Result<(), Error> {
-    let Place { position, lsn } = row.place;
-    let lsn = lsn.map(|lsn| lsn.to_string());
-    let kept = storable(db, line);
-    let message = match kept.len() < line.len() {
-        true => format!("{} (the first {} of {} bytes)", row.message, kept.len(), line.len()),
-        false => row.message.clone(),
-    };
-    db.execute(
-        "INSERT INTO main._deltamirror_error (clock, seq, lsn, table_name, key, reason, message, \
-         line) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
-        &[
-            position.clock.into(),
-            Value::Int(position.seq as i64),
-            lsn.as_deref().map_or(Value::Null, Value::from),
-            row.table.as_str().into(),
-            row.key.as_str().into(),
-            row.reason.word().into(),
-            message.as_str().into(),
-            Value::Text(kept),
-        ],
-    )?;
-    Ok(())
-}
-
-/// The beginning of a line that fits, with the other columns, into a row of SQLite.
-fn storable<'l>(db: &Db, line: &'l [u8]) -> &'l [u8] {
-    let room = usize::try_from(db.length_limit() / 2).unwrap_or(usize::MAX);
-    let Some(next) = line.get(room) else { return line };
-    // Not in the middle of a character.
-    let inside = |byte: &u8| byte & 0xc0 == 0x80;
-    let begun = line.get(..room).unwrap_or_default();
-    let back = match inside(next) {
-        true => begun.iter().rev().take_while(|byte| inside(byte)).count().saturating_add(1),
-        false => 0,
-    };
-    line.get(..room.saturating_sub(back)).unwrap_or_default()
 }
 
 const CREATE_BEAT: &str = "CREATE TABLE IF NOT EXISTS main._deltamirror_beat (
@@ -406,15 +387,6 @@ pub fn beat(db: &Db) -> Result<Option<Passed>, Error> {
         offset_us: int(&stmt, 5)?,
     };
     Ok(Some(Passed { beat, applied_us: int(&stmt, 6)? }))
-}
-
-/// Number of rows kept as not applied.
-///
-/// # Errors
-/// [`Error::Sqlite`].
-pub fn errors(db: &Db) -> Result<i64, Error> {
-    let sql = "SELECT count(*) FROM main._deltamirror_error";
-    Ok(db.query_int(sql, &[])?.unwrap_or(0))
 }
 
 fn names(text: &str) -> Option<Vec<String>> {

@@ -1,7 +1,7 @@
 //! How a mirror is, read from its file.
 
 use super::state::{self, StreamState, TableState};
-use super::{Error, Passed, StreamSource, first_fill, wanted};
+use super::{Error, Passed, StreamSource, first_fill, kept, wanted};
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Position, Source};
@@ -127,7 +127,7 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
         tail,
         beat: state::beat(db)?,
         tables: state::tables(db)?,
-        errors: state::errors(db)?,
+        errors: kept::count(db)?,
         end: end.flatten(),
         lag_ms,
         stream,

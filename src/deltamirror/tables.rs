@@ -6,14 +6,16 @@
 //! and otherwise not looked at: no byte of them reaches SQL.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use deltaflood::{Change, Lsn, Verb};
 
-use super::check;
 use super::error::{BadRow, Error, Place, Reason};
 use super::snapshot::{BARRIER_PREFIX, Unproven};
 use super::state::{self, TableState};
+use super::tally::{Counter, Touched};
 use super::target::{Target, Trouble};
+use super::{check, kept};
 use crate::daystream::Position;
 use crate::schema::TableName;
 use crate::sqlite::Db;
@@ -86,6 +88,11 @@ pub(super) struct Tables<'db> {
     lsn: Option<Lsn>,
     /// The table whose old row waits for its update.
     waiting: Option<usize>,
+    /// The line that told it, where it may have to be kept.
+    before: Vec<u8>,
+    /// Tables with changes that are not committed yet.
+    touched: Vec<usize>,
+    counter: Counter<'db>,
     pub(super) counts: Counts,
 }
 
@@ -123,6 +130,9 @@ impl<'db> Tables<'db> {
             number: 0,
             lsn: None,
             waiting: None,
+            before: Vec::new(),
+            touched: Vec::new(),
+            counter: Counter::default(),
             counts: Counts::default(),
         })
     }
@@ -174,6 +184,28 @@ impl<'db> Tables<'db> {
         Ok(())
     }
 
+    /// Writes down what changed in each table since the last commit.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub(super) fn write_counts(&mut self) -> Result<(), Error> {
+        for target in self.touched.iter().filter_map(|at| self.targets.get(*at)) {
+            self.counter.add(self.db, &target.state.name, &target.pending)?;
+        }
+        Ok(())
+    }
+
+    /// The same is committed: tells it, and begins again.
+    pub(super) fn take_touched(&mut self) -> Vec<Touched> {
+        let mut list = Vec::with_capacity(self.touched.len());
+        for at in self.touched.drain(..) {
+            let Some(target) = self.targets.get_mut(at) else { continue };
+            let tally = std::mem::take(&mut target.pending).tally;
+            list.push(Touched { table: Arc::from(target.state.name.as_str()), tally });
+        }
+        list
+    }
+
     /// Applies one line.
     ///
     /// # Errors
@@ -198,6 +230,7 @@ impl<'db> Tables<'db> {
         }
         let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
         let held = target.holds(self.number, change.xid, self.lsn);
+        let had_old = target.has_old();
         let result = match change.verb {
             Verb::Schema => target.define(change),
             _ if held => {
@@ -214,15 +247,32 @@ impl<'db> Tables<'db> {
         match result {
             Ok(()) => {
                 self.waiting = target.has_old().then_some(at);
-                self.counts.changes += u64::from(counts_as_change(change.verb));
-                if change.verb == Verb::Schema {
-                    target.store_identity()?;
+                if counts_as_change(change.verb) {
+                    self.counts.changes += 1;
+                    if target.pending.last.is_none() {
+                        self.touched.push(at);
+                    }
+                    target.pending.count(change.verb, position);
+                }
+                match change.verb {
+                    Verb::Schema => target.store_identity()?,
+                    Verb::Replace if self.on_error == OnError::Keep => {
+                        self.before.clear();
+                        self.before.extend_from_slice(change.line());
+                    }
+                    _ => {}
                 }
                 Ok(())
             }
             Err(trouble) => {
+                // What told the old row is with the update, taken or not.
+                let with_old = change.verb == Verb::Update && had_old;
+                if change.verb == Verb::Replace {
+                    self.before.clear();
+                    self.before.extend_from_slice(change.line());
+                }
                 self.waiting = target.has_old().then_some(at);
-                self.trouble(trouble, at, place, change.line())
+                self.trouble(trouble, at, place, with_old, change.line())
             }
         }
     }
@@ -289,7 +339,7 @@ impl<'db> Tables<'db> {
         if let Some(target) = self.targets.get_mut(target) {
             target.forget_old();
         }
-        self.trouble(trouble, target, place, b"")
+        self.trouble(trouble, target, place, false, b"")
     }
 
     /// Turns trouble into an error, or keeps it and goes on.
@@ -299,6 +349,7 @@ impl<'db> Tables<'db> {
         trouble: Trouble,
         target: usize,
         place: Place,
+        with_old: bool,
         line: &[u8],
     ) -> Result<(), Error> {
         let Some(target) = self.targets.get(target) else { return Ok(()) };
@@ -329,7 +380,7 @@ impl<'db> Tables<'db> {
         match self.on_error {
             OnError::Keep if goes_on => {
                 self.counts.errors += 1;
-                state::keep_error(self.db, &row, line)
+                kept::keep(self.db, &row, if with_old { &self.before } else { b"" }, line)
             }
             OnError::Keep | OnError::Stop => Err(Error::Row(Box::new(row))),
         }

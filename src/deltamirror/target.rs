@@ -9,6 +9,7 @@ use super::snapshot::Snapshot;
 use super::sql::Shape;
 use super::state::{self, TableState, TableStatus};
 use super::statement::{Prepared, Updates};
+use super::tally::Pending;
 use super::{Error, check};
 use crate::schema::TableName;
 use crate::schema::ddl::{self, Lookup};
@@ -85,6 +86,8 @@ pub(super) struct Target<'db> {
     new: Row,
     old: Row,
     waiting: Waiting,
+    /// Changes that are not committed yet.
+    pub(super) pending: Pending,
     values: Vec<Value<'static>>,
 }
 
@@ -126,6 +129,7 @@ impl<'db> Target<'db> {
             new: Row::default(),
             old: Row::default(),
             waiting: Waiting::No,
+            pending: Pending::default(),
             values: Vec::new(),
         })
     }

@@ -135,10 +135,12 @@ impl Applier<'_> {
         // batch were there still, the position least of all.
         self.write(before, patience).inspect_err(|_| self.abandon())?;
         self.batch = None;
+        let tables = self.tables.take_touched();
         on_commit(&Committed {
             beat: self.heart.passed(),
             stream: &self.stream,
             counts: &self.tables.counts,
+            tables: &tables,
             commit_times: &self.commit_times,
         });
         self.commit_times.clear();
@@ -157,6 +159,7 @@ impl Applier<'_> {
         stream.changes += (counts.changes - before.changes) as i64;
         failpoint::pass(failpoint::MIRROR_POSITION_BEFORE);
         self.write_position(&stream)?;
+        self.tables.write_counts()?;
         self.heart.save(self.db)?;
         self.tables.mark_live(stream.lsn)?;
         failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);

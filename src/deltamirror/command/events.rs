@@ -3,35 +3,64 @@
 use crate::daystream::Position;
 use crate::daystream::command::position_value;
 use crate::deltamirror::state::StreamState;
-use crate::deltamirror::{Applied, Counts, Ended, Event, FollowStatus, MirrorStatus};
+use crate::deltamirror::{Applied, Counts, Ended, Event, FollowStatus, MirrorStatus, Tally};
 use crate::deltastream::command::lsn_value;
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::mailbox::Fold;
 use crate::tcl::{Interp, Obj};
 use deltaflood::Lsn;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A follower's event that owns what it tells.
 #[derive(Debug)]
 pub(super) enum Told {
-    Applied { position: Position, lsn: Lsn, transactions: u64, changes: u64, errors: u64 },
-    Retrying { why: Report, after_ms: u64 },
-    Resumed { position: Position, lsn: Lsn },
-    Warning { message: String },
+    Applied {
+        position: Position,
+        lsn: Lsn,
+        transactions: u64,
+        changes: u64,
+        errors: u64,
+        tables: BTreeMap<Arc<str>, Tally>,
+    },
+    Retrying {
+        why: Report,
+        after_ms: u64,
+    },
+    Resumed {
+        position: Position,
+        lsn: Lsn,
+    },
+    Warning {
+        message: String,
+    },
     Ended,
-    Failed { why: Report },
+    Failed {
+        why: Report,
+    },
 }
 
 impl Fold for Told {
     fn fold(&mut self, next: Told) -> Option<Told> {
         match (self, next) {
             (
-                Told::Applied { position, lsn, transactions, changes, errors },
-                Told::Applied { position: to, lsn: at, transactions: t, changes: c, errors: e },
+                Told::Applied { position, lsn, transactions, changes, errors, tables },
+                Told::Applied {
+                    position: to,
+                    lsn: at,
+                    transactions: t,
+                    changes: c,
+                    errors: e,
+                    tables: more,
+                },
             ) => {
                 (*position, *lsn) = (to, at);
                 *transactions += t;
                 *changes += c;
                 *errors += e;
+                for (table, tally) in more {
+                    tables.entry(table).or_default().add(&tally);
+                }
                 None
             }
             (_, next) => Some(next),
@@ -42,8 +71,9 @@ impl Fold for Told {
 impl From<Event> for Told {
     fn from(event: Event) -> Told {
         match event {
-            Event::Applied { position, lsn, transactions, changes, errors } => {
-                Told::Applied { position, lsn, transactions, changes, errors }
+            Event::Applied { position, lsn, transactions, changes, errors, tables } => {
+                let tables = tables.into_iter().map(|t| (t.table, t.tally)).collect();
+                Told::Applied { position, lsn, transactions, changes, errors, tables }
             }
             Event::Retrying { error, pause_ms } => {
                 Told::Retrying { why: Report::of(&error), after_ms: pause_ms }
@@ -60,13 +90,14 @@ impl Told {
     /// Tells the callback; `status` is how the follower was then.
     pub(super) fn tell(&self, interp: Interp, callback: &Callback, status: &FollowStatus) {
         match self {
-            Told::Applied { position, lsn, transactions, changes, errors } => {
+            Told::Applied { position, lsn, transactions, changes, errors, tables } => {
                 let details = [
                     ("transactions", Obj::unsigned(*transactions)),
                     ("changes", Obj::unsigned(*changes)),
                     ("errors", Obj::unsigned(*errors)),
                     ("position", position_value(Some(*position))),
                     ("lsn", lsn_value(*lsn)),
+                    ("tables", touched_value(tables)),
                 ];
                 callback.tell(interp, "applied", &details);
             }
@@ -95,6 +126,21 @@ impl Told {
             Told::Failed { why } => callback.tell(interp, "error", &why.details()),
         }
     }
+}
+
+/// A dict of tables: what changed in each.
+fn touched_value(tables: &BTreeMap<Arc<str>, Tally>) -> Obj {
+    Obj::dict(tables.iter().map(|(table, tally)| (&**table, tally_value(tally))))
+}
+
+/// Counts of changes.
+pub(super) fn tally_value(tally: &Tally) -> Obj {
+    Obj::dict([
+        ("inserts", Obj::unsigned(tally.inserts)),
+        ("updates", Obj::unsigned(tally.updates)),
+        ("deletes", Obj::unsigned(tally.deletes)),
+        ("truncates", Obj::unsigned(tally.truncates)),
+    ])
 }
 
 type Entries = Vec<(&'static str, Obj)>;
