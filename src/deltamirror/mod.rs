@@ -56,7 +56,7 @@ pub use apply::{Ended, Options};
 pub use compare::{
     CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
 };
-pub use definition::Definition;
+pub use definition::{Definition, Details, SchemaDiff, Step, TypeId};
 pub use error::{BadRow, Error, Place, Reason};
 pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};
 pub use heart::Passed;

@@ -169,7 +169,7 @@ impl<'db> Target<'db> {
         let Some(now) = Definition::from_change(change) else {
             return Err(Trouble::Drift("its definition cannot be read".to_owned()));
         };
-        self.drift = self.state.definition.difference(&now);
+        self.drift = self.state.definition.diff(&now).text();
         if self.drift.is_some() || now.key == self.state.definition.key {
             return Ok(());
         }

@@ -144,7 +144,11 @@ pub fn add_table(
         name,
         source,
         status: if snapshot.is_some() { TableStatus::Ready } else { TableStatus::Live },
-        definition: Definition { columns: columns_of.collect(), oid: None, key: strings(identity) },
+        definition: Definition {
+            columns: columns_of.collect(),
+            key: strings(identity),
+            ..Definition::default()
+        },
         base_types: columns.iter().map(|c| c.2).collect(),
         primary_key: strings(key),
         row_filter: None,

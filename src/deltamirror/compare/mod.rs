@@ -355,7 +355,7 @@ impl Run<'_> {
                 published.row_filter.clone_from(&state.row_filter);
             }
             let now = Definition::of(&published.table);
-            if let Some(detail) = state.definition.difference(&now) {
+            if let Some(detail) = state.definition.diff(&now).text() {
                 return Err(Error::Drift { table, place, detail });
             }
             list.push(published);
