@@ -101,6 +101,10 @@ pub const MIRROR_BUSY_MS: u64 = 5_000;
 /// Changes after which a mirror commits in SQLite at the next end of a transaction.
 pub const MIRROR_BATCH_CHANGES: u64 = 100_000;
 
+/// Bytes that a mirror keeps for the values of a row, for the next one; what a larger one needed is
+/// given back.
+pub const MIRROR_ROW_BYTES: usize = 1 << 20;
+
 /// Milliseconds after which a mirror commits in SQLite at the next end of a transaction.
 pub const MIRROR_BATCH_MS: u64 = 500;
 

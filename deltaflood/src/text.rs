@@ -26,6 +26,18 @@ impl<'a> Text<'a> {
         self.escaped
     }
 
+    /// The value, where it stands in the line as it is: without an escape, or with one backslash at
+    /// the beginning alone, as bytes have it in PostgreSQL's hex form.
+    #[must_use]
+    pub fn in_line(self) -> Option<&'a [u8]> {
+        if !self.escaped {
+            return Some(self.raw);
+        }
+        let value = self.raw.get(1..)?;
+        let is_plain = |rest: &[u8]| memchr::memchr(b'\\', rest).is_none();
+        (self.raw.starts_with(br"\\") && value.get(1..).is_some_and(is_plain)).then_some(value)
+    }
+
     /// The value: borrowed from the line unless it has an escape.
     #[must_use]
     pub fn decode(self) -> Cow<'a, [u8]> {

@@ -52,7 +52,9 @@ fn fast(line: &[u8]) -> Result<Pairs, Fault> {
     let change = Change::parse(line).map_err(|error| (error.byte, error.kind))?;
     let pairs = change.columns().map(|column| {
         let (name, value) = column.map_err(|error| (error.byte, error.kind))?;
-        Ok((name.decode().into_owned(), value.decode().into_owned()))
+        let value = (value.in_line(), value.decode());
+        assert!(value.0.is_none_or(|text| text == value.1.as_ref()), "{value:?}");
+        Ok((name.decode().into_owned(), value.1.into_owned()))
     });
     pairs.collect()
 }

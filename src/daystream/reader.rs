@@ -5,7 +5,7 @@
 //! behind the verb; whoever walks the columns finds a malformed one. After an error the lines of
 //! the transaction in progress, if any, must be undone.
 //!
-//! Memory: [`LOG_READER_BUFFER_BYTES`], or twice the longest line; a transaction may have any size
+//! Memory: [`LOG_READER_BUFFER_BYTES`], and the longest line; a transaction may have any size
 //! (one larger than half the buffer is read twice). Readers take no lock and do not hinder the
 //! writer or each other.
 //!

@@ -131,8 +131,14 @@ impl Output {
 
     /// Writes what is in memory to the file.
     pub(super) fn write_out(&mut self) -> Result<(), Error> {
+        self.write_out_with(&[])
+    }
+
+    /// Writes what is in memory to the file, and `behind` behind it, which may be too large to be
+    /// copied there.
+    pub(super) fn write_out_with(&mut self, behind: &[u8]) -> Result<(), Error> {
         self.check()?;
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && behind.is_empty() {
             return Ok(());
         }
         if self.file.is_none() {
@@ -141,11 +147,16 @@ impl Output {
         }
         if let Some(file) = &self.file {
             self.unsynced = true;
+            let length = self.buffer.len() as u64;
             let written = self.storage.write(file, &self.buffer, self.written);
+            let written = written.and_then(|()| match behind {
+                [] => Ok(()),
+                more => self.storage.write(file, more, self.written + length),
+            });
             self.guard_io("write", written)?;
         }
         failpoint::pass(failpoint::LOG_WRITTEN);
-        self.written += self.buffer.len() as u64;
+        self.written += (self.buffer.len() + behind.len()) as u64;
         self.buffer.clear();
         Ok(())
     }

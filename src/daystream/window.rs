@@ -1,7 +1,7 @@
 //! A piece of a segment in memory, line by line, read in large steps.
 //!
-//! Memory: the buffer's size, or twice the length of the longest line. What lies in the window is
-//! not read again; [`Window::clear`] forgets it, for a file that was cut in the meantime.
+//! Memory: the buffer's size, or that and the length of the longest line. What lies in the window
+//! is not read again; [`Window::clear`] forgets it, for a file that was cut in the meantime.
 
 use std::io;
 use std::ops::Range;
@@ -195,7 +195,8 @@ impl Window {
         if !self.like_a_line(offset) || self.len >= self.most {
             return false;
         }
-        self.buffer.resize(self.buffer.len() * 2, 0);
+        // NOTE: in steps: of the room that the vector takes beyond them nothing is touched.
+        self.buffer.resize(self.buffer.len() + self.size, 0);
         true
     }
 }

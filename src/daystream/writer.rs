@@ -1,7 +1,8 @@
 //! Appending transactions to a stream.
 //!
-//! Lines go to memory first ([`LOG_WRITER_BUFFER_BYTES`]), to the file by [`Writer::flush`] or when
-//! the buffer is full, and are durable after [`Writer::sync`] only. All lines of a transaction
+//! Lines go to memory first ([`LOG_WRITER_BUFFER_BYTES`]; a longer line to the file at once), to
+//! the file by [`Writer::flush`] or when the buffer is full, and are durable after [`Writer::sync`]
+//! only. All lines of a transaction
 //! carry the clock of its beginning; the clock never goes back: when the system's does, the last
 //! value stays and the sequence number goes on. Segments are cut between transactions, when one has
 //! reached its size and when the UTC day has changed.
@@ -268,10 +269,17 @@ impl Writer {
         out.extend_from_slice(&open.stamp);
         write::number(out, position.seq);
         out.push(b'\t');
-        out.extend_from_slice(line);
-        out.push(b'\n');
         open.crc = crc32c::crc32c_append(open.crc, out.get(from..).unwrap_or_default());
+        open.crc = crc32c::crc32c_append(open.crc, line);
+        open.crc = crc32c::crc32c_append(open.crc, b"\n");
         open.lines += 1;
+        if line.len() < self.buffer_bytes {
+            out.extend_from_slice(line);
+        } else {
+            // NOTE: a long line is not in memory once more.
+            self.output.write_out_with(line)?;
+        }
+        self.output.buffer.push(b'\n');
         failpoint::pass(failpoint::LOG_LINE);
         self.relieve()?;
         Ok(position)

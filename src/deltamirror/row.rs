@@ -2,6 +2,7 @@
 
 use deltaflood::Text;
 
+use crate::limits::MIRROR_ROW_BYTES;
 use crate::schema::value::{Kind, ValueError, convert};
 use crate::sqlite::Value;
 
@@ -46,6 +47,7 @@ impl Row {
         self.cells.clear();
         self.cells.resize(columns, Cell::Absent);
         self.arena.clear();
+        self.arena.shrink_to(MIRROR_ROW_BYTES);
     }
 
     /// Whether the column is in the line.
@@ -62,23 +64,31 @@ impl Row {
         field: Text<'_>,
         line: &[u8],
     ) -> Result<(), ValueError> {
-        let cell = if field.is_escaped() {
-            self.decoded.clear();
-            field.decode_into(&mut self.decoded);
-            let value = convert(kind, &self.decoded, &mut self.scratch)?;
-            keep(value, &mut self.arena)
-        } else if kind == Kind::Text {
-            let raw = field.raw();
-            // The field is a part of the line: its place there is the difference of addresses.
-            let start = (raw.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
-            if start <= line.len() {
-                Cell::Line { start, len: raw.len() }
-            } else {
-                keep(Value::Text(raw), &mut self.arena)
+        let cell = match (field.in_line(), kind) {
+            (Some(text), Kind::Text) => {
+                // It is a part of the line: its place there is the difference of addresses.
+                let start = (text.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
+                if start <= line.len() {
+                    Cell::Line { start, len: text.len() }
+                } else {
+                    keep(Value::Text(text), &mut self.arena)
+                }
             }
-        } else {
-            keep(convert(kind, field.raw(), &mut self.scratch)?, &mut self.arena)
+            (None, Kind::Text) => {
+                let start = self.arena.len();
+                field.decode_into(&mut self.arena);
+                Cell::Text { start, len: self.arena.len() - start }
+            }
+            (Some(text), _) => keep(convert(kind, text, &mut self.scratch)?, &mut self.arena),
+            (None, _) => {
+                self.decoded.clear();
+                field.decode_into(&mut self.decoded);
+                keep(convert(kind, &self.decoded, &mut self.scratch)?, &mut self.arena)
+            }
         };
+        // NOTE: what one huge value needed is given back before SQLite makes a record of it.
+        self.decoded.shrink_to(MIRROR_ROW_BYTES);
+        self.scratch.shrink_to(MIRROR_ROW_BYTES);
         if let Some(slot) = self.cells.get_mut(column) {
             *slot = cell;
         }

@@ -1,4 +1,5 @@
-//! Batches on their way from the receiver to the recorder, bounded in bytes.
+//! Batches on their way from the receiver to the recorder, bounded in bytes. The one that the
+//! recorder has in hand counts until it is written.
 
 use super::batch::Batch;
 use std::collections::VecDeque;
@@ -17,7 +18,10 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct State {
     batches: VecDeque<Batch>,
+    /// Of these, and of the one in hand.
     bytes: usize,
+    /// Of the one that was taken last, until it is written.
+    in_hand: usize,
     closed: bool,
     refused: bool,
 }
@@ -25,8 +29,8 @@ struct State {
 /// What taking from the queue gave.
 #[derive(Debug)]
 pub enum Taken {
-    /// A batch, and whether the receiver waits for room.
-    Batch(Batch, bool),
+    /// A batch. Say so when it is written: [`Queue::written`].
+    Batch(Batch),
     /// Nothing within the time.
     Nothing,
     /// Nothing, and nothing will come.
@@ -53,7 +57,7 @@ impl Queue {
     pub fn push(&self, batch: Batch) -> Result<(), Batch> {
         let weight = batch.weight();
         let mut state = self.lock();
-        if !state.batches.is_empty() && state.bytes + weight > self.bytes_max {
+        if state.bytes > 0 && state.bytes + weight > self.bytes_max {
             state.refused = true;
             return Err(batch);
         }
@@ -77,13 +81,30 @@ impl Queue {
         };
         match state.batches.pop_front() {
             Some(batch) => {
-                state.bytes -= batch.weight();
-                let wanted = std::mem::take(&mut state.refused);
-                Taken::Batch(batch, wanted)
+                state.in_hand = batch.weight();
+                Taken::Batch(batch)
             }
             None if state.closed => Taken::Closed,
             None => Taken::Nothing,
         }
+    }
+
+    /// The batch that was taken is written, and its memory given back: there is room again. Whether
+    /// the receiver waits for that.
+    pub fn written(&self) -> bool {
+        let mut state = self.lock();
+        state.bytes -= std::mem::take(&mut state.in_hand);
+        std::mem::take(&mut state.refused)
+    }
+
+    /// Whether a batch, larger than the cap, takes all the room: nothing more is to be received
+    /// before it is written. The receiver hears of that as of a batch that was refused.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let mut state = self.lock();
+        let over = state.bytes > self.bytes_max;
+        state.refused |= over;
+        over
     }
 
     /// Whether nothing waits to be taken.
@@ -112,12 +133,16 @@ mod tests {
         let queue = Queue::new(10);
         assert!(queue.push(batch(100)).is_ok());
         assert!(queue.push(batch(1)).is_err());
-        assert!(matches!(queue.take(None), Taken::Batch(b, true) if b.lines.len() == 100));
+        assert!(matches!(queue.take(None), Taken::Batch(b) if b.lines.len() == 100));
+        // It is in memory until it is written.
+        assert!(queue.push(batch(1)).is_err() && queue.is_over());
+        assert!(queue.written() && !queue.is_over() && !queue.written());
         assert!(queue.push(batch(5)).is_ok() && queue.push(batch(5)).is_ok());
         assert!(queue.push(batch(1)).is_err());
         queue.close();
-        assert!(matches!(queue.take(None), Taken::Batch(_, true)));
-        assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_, false)));
+        assert!(matches!(queue.take(None), Taken::Batch(_)));
+        assert!(queue.written() && !queue.written());
+        assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_)));
         assert!(matches!(queue.take(None), Taken::Closed));
     }
 }

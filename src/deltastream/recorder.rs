@@ -73,11 +73,12 @@ impl Recorder {
     pub(super) fn run(mut self) -> Result<(), Error> {
         loop {
             match self.shared.queue.take(self.sync_due()) {
-                Taken::Batch(batch, wanted) => {
-                    if wanted {
+                Taken::Batch(batch) => {
+                    self.write(&batch)?;
+                    drop(batch);
+                    if self.shared.queue.written() {
                         self.shared.wake.raise();
                     }
-                    self.write(&batch)?;
                 }
                 Taken::Nothing => {}
                 Taken::Closed => break,

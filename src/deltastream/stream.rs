@@ -51,6 +51,8 @@ pub(super) struct Stream<'a> {
     batch: Batch,
     /// A batch for which the queue had no room.
     refused: Option<Batch>,
+    /// The queue holds a batch, larger than all its room: the next one waits until it is written.
+    held: bool,
     /// Everything before this was put in batches or was of no interest.
     have: Lsn,
     /// The last transaction that was put in batches, or is in the stream.
@@ -124,6 +126,7 @@ impl<'a> Stream<'a> {
             decoder,
             batch: Batch::default(),
             refused: None,
+            held: false,
             have,
             last,
             proof,
@@ -195,7 +198,7 @@ impl<'a> Stream<'a> {
             if self.phase == Phase::Finishing && self.is_done() {
                 return self.close();
             }
-            if !more || self.refused.is_some() {
+            if !more || self.is_held() {
                 self.wait()?;
             }
         }
@@ -203,7 +206,8 @@ impl<'a> Stream<'a> {
 
     /// Takes what has arrived, at most about a batch. True when there may be more.
     fn receive(&mut self) -> Result<bool, Error> {
-        if self.refused.is_some() || self.phase == Phase::Finishing {
+        self.held = self.shared.queue.is_over();
+        if self.is_held() || self.phase == Phase::Finishing {
             return Ok(false);
         }
         let now = Instant::now();
@@ -321,6 +325,11 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Whether the disk is behind: nothing more is received for now.
+    fn is_held(&self) -> bool {
+        self.held || self.refused.is_some()
+    }
+
     /// Nothing of ours is on its way to the disk, and no transaction is half received.
     fn is_quiet(&self) -> bool {
         self.refused.is_none()
@@ -385,7 +394,7 @@ impl<'a> Stream<'a> {
 
     /// How long the server has said nothing; not while it is this side that does not read.
     fn silent(&mut self) -> Result<Duration, Error> {
-        if self.refused.is_some() || self.phase == Phase::Finishing {
+        if self.is_held() || self.phase == Phase::Finishing {
             self.heard_at = Instant::now();
         }
         let silent = self.heard_at.elapsed();
@@ -453,7 +462,7 @@ impl<'a> Stream<'a> {
             timeout = timeout.min(idle.max(Duration::from_millis(1)));
         }
         let conn = self.session.link.conn();
-        let read = self.refused.is_none() && self.phase == Phase::Receiving;
+        let read = !self.is_held() && self.phase == Phase::Receiving;
         let write = !conn.flush()?;
         let wake = Some(&self.shared.wake);
         let ready = wait(conn.socket(), read, write, wake, Some(timeout))?;

@@ -120,6 +120,29 @@ impl Batch {
         start
     }
 
+    /// Takes over what `make` appends to the bytes; where that begins, and its length.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(super) fn push_made(
+        &mut self,
+        make: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<(usize, usize)> {
+        let start = self.bytes.len();
+        make(&mut self.bytes)?;
+        Ok((start, self.bytes.len().saturating_sub(start)))
+    }
+
+    /// Whether the bytes from `start` on are these.
+    pub(super) fn ends_with(&self, start: usize, bytes: &[u8]) -> bool {
+        self.bytes.get(start..) == Some(bytes)
+    }
+
+    /// Does it have the room of one huge row?
+    pub(super) fn is_huge(&self) -> bool {
+        self.bytes.capacity() > IMPORT_BATCH_BYTES.saturating_mul(4)
+    }
+
     /// Appends text that is here already, of a length as for [`Batch::push`].
     #[inline]
     pub(super) fn push_place(&mut self, start: usize, length: usize) {

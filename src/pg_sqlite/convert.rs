@@ -110,6 +110,33 @@ impl Converter {
         self.push_at(batch, text, None)
     }
 
+    /// Is the next cell stored as the text that it is?
+    pub(super) fn takes_text(&self) -> bool {
+        self.columns.get(self.column).is_some_and(|column| column.kind == Kind::Text)
+    }
+
+    /// Appends the next cell, one of text, which `make` puts behind the bytes that it is given.
+    ///
+    /// # Errors
+    /// Those of `make`; as [`Converter::push`].
+    pub(super) fn push_made(
+        &mut self,
+        batch: &mut Batch,
+        make: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        self.column = self.column.wrapping_add(1);
+        let (start, length) = batch.push_made(make)?;
+        if length as u64 > self.length_limit {
+            return Err(self.too_big(length as u64));
+        }
+        if self.null.as_deref().is_some_and(|null| batch.ends_with(start, null)) {
+            batch.push(Value::Null);
+        } else {
+            batch.push_place(start, length);
+        }
+        Ok(())
+    }
+
     /// As [`Converter::push`]; `place` is where the batch has this text already.
     ///
     /// # Errors
@@ -168,6 +195,9 @@ impl Converter {
             return Err(self.too_big(bytes));
         }
         batch.push(value);
+        if self.scratch.capacity() > IMPORT_BATCH_BYTES {
+            self.scratch.shrink_to(IMPORT_BATCH_BYTES);
+        }
         Ok(())
     }
 

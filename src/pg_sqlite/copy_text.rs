@@ -23,8 +23,8 @@ pub(super) fn row(
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let escaped = memchr::memchr(b'\\', line).is_some();
     converter.begin_row();
-    if line.len() >= IMPORT_BATCH_BYTES {
-        reserve(scratch, if escaped { line.len() } else { 0 }, converter.row())?;
+    let long = line.len() >= IMPORT_BATCH_BYTES;
+    if long {
         batch.make_room(line.len(), converter.row())?;
     }
     // One copy of the whole line is cheaper than one of each text in it.
@@ -40,12 +40,32 @@ pub(super) fn row(
         } else if cell == b"\\N" {
             converter.push(batch, None)?;
         } else {
-            let cell = unescape(cell, scratch)
-                .map_err(|message| Error::CopyText { row: converter.row(), message })?;
-            converter.push(batch, Some(cell))?;
+            let row = converter.row();
+            let damaged = |message| Error::CopyText { row, message };
+            if cell.len() >= IMPORT_BATCH_BYTES && converter.takes_text() {
+                // Not once more in memory.
+                converter.push_made(batch, |out| unescape_into(cell, out).map_err(damaged))?;
+            } else {
+                if cell.len() >= IMPORT_BATCH_BYTES && in_line(cell).is_none() {
+                    reserve(scratch, cell.len(), row)?;
+                }
+                let cell = unescape(cell, scratch).map_err(damaged)?;
+                converter.push(batch, Some(cell))?;
+            }
         }
     }
+    if long {
+        scratch.shrink_to(IMPORT_BATCH_BYTES);
+    }
     converter.end_row(batch)
+}
+
+/// The text of a cell that stands there as it is: without an escape, or with one backslash at the
+/// beginning alone, as bytes have it in hex form.
+fn in_line(cell: &[u8]) -> Option<&[u8]> {
+    let text = if cell.starts_with(br"\\") { cell.get(1..)? } else { cell };
+    let rest = if text.len() < cell.len() { text.get(1..)? } else { text };
+    memchr::memchr(b'\\', rest).is_none().then_some(text)
 }
 
 /// Where the cells of a line end: at each TAB, and at its end. Eight bytes at a time, of which all
@@ -106,8 +126,17 @@ fn unescape<'a>(
     cell: &'a [u8],
     scratch: &'a mut Vec<u8>,
 ) -> std::result::Result<&'a [u8], &'static str> {
-    let Some(first) = memchr::memchr(b'\\', cell) else { return Ok(cell) };
+    if let Some(text) = in_line(cell) {
+        return Ok(text);
+    }
     scratch.clear();
+    unescape_into(cell, scratch)?;
+    Ok(scratch)
+}
+
+/// Appends the text of a cell.
+fn unescape_into(cell: &[u8], scratch: &mut Vec<u8>) -> std::result::Result<(), &'static str> {
+    let first = memchr::memchr(b'\\', cell).unwrap_or(cell.len());
     let (plain, mut rest) = cell.split_at(first);
     scratch.extend_from_slice(plain);
     while let [backslash, code, after @ ..] = rest {
@@ -127,7 +156,7 @@ fn unescape<'a>(
         scratch.extend_from_slice(plain);
         rest = tail;
     }
-    if rest.is_empty() { Ok(scratch) } else { Err("a backslash at the end of a cell") }
+    if rest.is_empty() { Ok(()) } else { Err("a backslash at the end of a cell") }
 }
 
 #[cfg(test)]
@@ -161,13 +190,14 @@ mod tests {
 
     #[test]
     fn null_empty_and_escapes() {
-        let found = cells(b"a\t\t\\N\t\\\\N\tx\\ty\\n\\r\\b\\f\\v\\\\z\n", 5).unwrap();
+        let found = cells(b"a\t\t\\N\t\\\\N\tx\\ty\\n\\r\\b\\f\\v\\\\z\t\\\\\n", 6).unwrap();
         let want: Vec<Option<Vec<u8>>> = vec![
             Some(b"a".to_vec()),
             Some(b"".to_vec()),
             None,
             Some(b"\\N".to_vec()),
             Some(b"x\ty\n\r\x08\x0c\x0b\\z".to_vec()),
+            Some(b"\\".to_vec()),
         ];
         assert_eq!(found, want);
     }

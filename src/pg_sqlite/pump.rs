@@ -216,11 +216,25 @@ impl Full<'_> {
 }
 
 fn pump(mut filler: Filler<impl Reader>, full: &Full<'_>, spent: &Mutex<Receiver<Batch>>) {
-    let room = || spent.try_lock().ok().and_then(|spent| spent.try_recv().ok());
-    while let Some(next) = filler.next(room().unwrap_or_default(), full.has_enough()).transpose() {
+    let given = || spent.try_lock().ok().and_then(|spent| spent.try_recv().ok());
+    let mut room = None;
+    while let Some(next) =
+        filler.next(room.take().or_else(given).unwrap_or_default(), full.has_enough()).transpose()
+    {
+        let huge = next.as_ref().is_ok_and(Batch::is_huge);
         let failed = next.is_err();
         if !full.send(next) || failed {
             return;
         }
+        if huge {
+            room = huge_room(spent);
+        }
     }
+}
+
+/// Waits until a huge row is in SQLite, so that there is one of them in memory for each reader; its
+/// room. `None`: nobody wants more.
+fn huge_room(spent: &Mutex<Receiver<Batch>>) -> Option<Batch> {
+    let spent = spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    spent.iter().find(Batch::is_huge)
 }

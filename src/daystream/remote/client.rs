@@ -153,7 +153,8 @@ impl Client {
             if self.buffer.len() >= LINE_BYTES_MAX {
                 return Err(Fault::new(Reason::Protocol, "a line is longer than a line can be"));
             }
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            // NOTE: in steps: of the room that the vector takes beyond them nothing is touched.
+            self.buffer.resize(self.buffer.len() + REMOTE_BUFFER_BYTES, 0);
         }
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         loop {
