@@ -44,6 +44,25 @@ impl Code {
         self.details.push((key, value.to_string()));
         self
     }
+
+    /// All of its words: `PGSQLITE`, stage, reason, keys and values.
+    #[must_use]
+    pub fn words(self) -> Vec<String> {
+        let mut words = vec!["PGSQLITE".to_owned(), self.stage.to_owned(), self.reason.to_owned()];
+        for (key, value) in self.details {
+            words.push(key.to_owned());
+            words.push(value);
+        }
+        words
+    }
+
+    /// Those words as one text: a list of Tcl.
+    #[must_use]
+    pub fn list(self) -> String {
+        let words = self.words();
+        let list = deltaflood::list::encode(words.iter().map(String::as_bytes));
+        String::from_utf8_lossy(&list).into_owned()
+    }
 }
 
 /// An error with a stable code and a class.

@@ -12,6 +12,8 @@ use super::{Error, Position};
 pub(super) const LOCK: &str = "lock";
 /// Name of the state file.
 pub(super) const STATE: &str = "stream.tsv";
+/// Name of the file in which the capture says how it is.
+pub(super) const CAPTURE: &str = "capture.tsv";
 /// Name of the folder of registered readers.
 pub(super) const READERS: &str = "readers";
 /// Name of the file that is locked by whoever removes or compresses segments.

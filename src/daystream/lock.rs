@@ -6,11 +6,16 @@
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::storage::{Storage, open_read};
 use super::{Error, layout};
+
+/// How often a lock that is held is tried again, and how long after.
+const LOOKS: u32 = 10;
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The held lock.
 #[derive(Debug)]
@@ -49,7 +54,23 @@ pub(super) fn acquire(storage: &Storage, dir: &Path) -> Result<Lock, Error> {
         _ => {}
     }
     check_folder(dir)?;
-    hold(storage, &dir.join(layout::LOCK))?.ok_or_else(|| Error::Locked { dir: dir.to_owned() })
+    let lock = hold_soon(storage, &dir.join(layout::LOCK), || std::thread::sleep(LOOK))?;
+    lock.ok_or_else(|| Error::Locked { dir: dir.to_owned() })
+}
+
+/// As [`hold`], but tries again after a `pause`: somebody may only look whether a writer is there.
+fn hold_soon(
+    storage: &Storage,
+    path: &Path,
+    mut pause: impl FnMut(),
+) -> Result<Option<Lock>, Error> {
+    for _ in 0..LOOKS {
+        if let Some(lock) = hold(storage, path)? {
+            return Ok(Some(lock));
+        }
+        pause();
+    }
+    Ok(None)
 }
 
 /// Locks the stream for whoever removes or compresses segments: one at a time, and the user whose
@@ -106,4 +127,22 @@ pub(super) fn check_folder(dir: &Path) -> Result<(), Error> {
         return refused("everybody may write in it");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_keeps_no_writer_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (storage, path) = (Storage::default(), dir.path().join(layout::LOCK));
+        drop(hold(&storage, &path).unwrap());
+        let file = open_read(&path).unwrap().unwrap();
+        flock(&file, FlockOperation::NonBlockingLockShared).unwrap();
+        let mut looks = Some(Lock { file });
+        let lock = hold_soon(&storage, &path, || drop(looks.take())).unwrap();
+        assert!(lock.is_some());
+        assert!(hold_soon(&storage, &path, || {}).unwrap().is_none());
+    }
 }

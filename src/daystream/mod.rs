@@ -57,6 +57,7 @@ mod tail;
 mod text;
 mod wait;
 mod window;
+mod work;
 mod writer;
 
 pub use clock::{Clock, HeldClock, SystemClock};
@@ -79,4 +80,5 @@ pub use source::Source;
 pub use storage::{Done, Fault, Operation, Storage, Trace};
 pub use survey::{Info, info, info_from, segments, verify, verify_from};
 pub use text::Text;
+pub use work::{Doing, Notes, Work};
 pub use writer::{Begun, Commit, Writer, WriterOptions};

@@ -18,8 +18,7 @@ pub(super) struct Claim {
 impl Claim {
     /// Says so.
     pub(super) fn of(file: &Path) -> (Claim, Others) {
-        let Ok(of) = file.metadata() else { return (Claim { _held: None }, Others::Unknown) };
-        let name = format!("pgsqlite-deltamirror-{:x}-{:x}", of.dev(), of.ino());
+        let Some(name) = name(file) else { return (Claim { _held: None }, Others::Unknown) };
         let bound = SocketAddr::from_abstract_name(name)
             .and_then(|address| UnixListener::bind_addr(&address));
         match bound {
@@ -30,6 +29,22 @@ impl Claim {
             Err(_) => (Claim { _held: None }, Others::Unknown),
         }
     }
+
+    /// Whether somebody says so, without saying it: one who begins meanwhile is not told of this.
+    pub(super) fn seen(file: &Path) -> Others {
+        let (Some(name), Ok(sockets)) = (name(file), std::fs::read("/proc/net/unix")) else {
+            return Others::Unknown;
+        };
+        let name = format!(" @{name}");
+        let is_it = |line: &[u8]| line.ends_with(name.as_bytes());
+        if sockets.split(|byte| *byte == b'\n').any(is_it) { Others::Some } else { Others::None }
+    }
+}
+
+/// The socket's name for a file.
+fn name(file: &Path) -> Option<String> {
+    let of = file.metadata().ok()?;
+    Some(format!("pgsqlite-deltamirror-{:x}-{:x}", of.dev(), of.ino()))
 }
 
 /// Whether there are others.
@@ -53,7 +68,9 @@ mod tests {
         let (first, others) = Claim::of(file.path());
         assert_eq!(others, Others::None);
         assert_eq!(Claim::of(file.path()).1, Others::Some);
+        assert_eq!(Claim::seen(file.path()), Others::Some);
         drop(first);
+        assert_eq!(Claim::seen(file.path()), Others::None);
         assert_eq!(Claim::of(file.path()).1, Others::None);
         assert_eq!(Claim::of(Path::new("/nowhere/at/all")).1, Others::Unknown);
     }

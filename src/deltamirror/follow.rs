@@ -21,8 +21,8 @@ use super::latency::Latency;
 use super::status::{now_us, since_ms};
 use super::tables::Counts;
 use super::tally::Touched;
-use super::{Error, StreamSource, connection, kept};
-use crate::daystream::{Position, Woken};
+use super::{Error, StreamSource, connection, kept, work};
+use crate::daystream::{Doing, Position, Woken, Work as Known};
 use crate::error::{Class, Coded};
 use crate::libpq::Wake;
 use crate::limits;
@@ -62,6 +62,8 @@ impl FollowState {
 pub struct FollowStatus {
     /// What it is doing.
     pub state: FollowState,
+    /// Since when it follows, or has not any more, microseconds since the Unix epoch.
+    pub since_us: i64,
     /// Everything up to this position is visible in the file.
     pub position: Position,
     /// End of the last commit that is.
@@ -84,6 +86,20 @@ pub struct FollowStatus {
     pub beat: Option<Passed>,
     /// The last failure, in words.
     pub last_error: Option<String>,
+    /// Its code, as a Tcl list; empty: there was none.
+    pub last_code: String,
+}
+
+impl FollowStatus {
+    fn failed(&mut self, error: &Error) {
+        (self.last_error, self.last_code) = (Some(error.report()), error.code().list());
+    }
+
+    /// Whether nothing is applied any more.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.state, FollowState::Stopped | FollowState::Failed)
+    }
 }
 
 /// What a follower tells.
@@ -171,6 +187,7 @@ impl Follower {
         let io = |what| move |source| Error::Io { what, source };
         let status = FollowStatus {
             state: FollowState::Applying,
+            since_us: now_us(),
             position: Position::MIN,
             lsn: Lsn(0),
             commit_time: 0,
@@ -181,6 +198,7 @@ impl Follower {
             latency_us: None,
             beat: None,
             last_error: None,
+            last_code: String::new(),
         };
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
@@ -276,7 +294,20 @@ impl Work {
             );
             (self.on_event)(Event::Warning { message });
         }
+        work::note(&db, &Known::now(Doing::Running));
         let error = self.follow(&db).err();
+        // NOTE: one of several that ends says nothing of the others.
+        if others != Others::Some {
+            // The end does not wait for a lock of somebody else's.
+            db.busy_timeout(Duration::from_millis(100));
+            work::note(
+                &db,
+                &match &error {
+                    None => Known::now(Doing::Stopped),
+                    Some(error) => Known::because(Doing::Failed, error),
+                },
+            );
+        }
         drop(claim);
         // Readers later find everything in the file itself; what fails here fails nobody.
         let _ = db.exec("PRAGMA wal_checkpoint(PASSIVE)");
@@ -286,11 +317,11 @@ impl Work {
 
     /// Tells of the end.
     fn end(&self, error: Option<Error>) {
-        let failed = error.as_ref().map(Coded::report);
         let mut guard = self.shared.lock();
-        guard.0.state = if failed.is_some() { FollowState::Failed } else { FollowState::Stopped };
-        if failed.is_some() {
-            guard.0.last_error = failed;
+        guard.0.since_us = now_us();
+        guard.0.state = if error.is_some() { FollowState::Failed } else { FollowState::Stopped };
+        if let Some(error) = &error {
+            guard.0.failed(error);
         }
         drop(guard);
         (self.on_event)(Event::Ended { error });
@@ -331,8 +362,11 @@ impl Work {
                 pause = Duration::from_millis(100);
             }
             guard.0.state = FollowState::Retrying;
-            guard.0.last_error = Some(error.report());
+            guard.0.failed(&error);
             drop(guard);
+            if !matches!(error, Error::Busy { .. }) {
+                work::note(db, &Known::because(Doing::Waiting, &error));
+            }
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             self.shared.retrying.store(true, Ordering::Relaxed);
             (self.on_event)(Event::Retrying { error, pause_ms });
@@ -355,13 +389,13 @@ impl Work {
         let mut told = *applier.counts();
         loop {
             self.shared.lock().0.state = FollowState::Applying;
-            let mut on_commit = |committed: &Committed<'_>| self.publish(committed, &mut told);
+            let mut on_commit = |committed: &Committed<'_>| self.publish(db, committed, &mut told);
             let patience = self.patience();
             let ended = applier.run(&self.source, &mut reader, None, patience, &mut on_commit)?;
             if ended == Ended::Stopped {
                 return Ok(());
             }
-            self.is_back();
+            self.is_back(db);
             {
                 let mut guard = self.shared.lock();
                 guard.0.state = FollowState::Waiting;
@@ -378,16 +412,17 @@ impl Work {
     }
 
     /// Tells that a failure is over, if one was told.
-    fn is_back(&self) {
+    fn is_back(&self, db: &Db) {
         if self.shared.retrying.swap(false, Ordering::Relaxed) {
+            work::note(db, &Known::now(Doing::Running));
             let FollowStatus { position, lsn, .. } = self.shared.lock().0;
             (self.on_event)(Event::Resumed { position, lsn });
         }
     }
 
     /// Tells of a commit.
-    fn publish(&self, committed: &Committed<'_>, told: &mut Counts) {
-        self.is_back();
+    fn publish(&self, db: &Db, committed: &Committed<'_>, told: &mut Counts) {
+        self.is_back(db);
         let now = now_us();
         let (stream, counts) = (committed.stream, committed.counts);
         let mut guard = self.shared.lock();

@@ -51,6 +51,7 @@ mod tables;
 mod tally;
 mod target;
 mod wanted;
+mod work;
 
 pub use apply::{Ended, Options};
 pub use compare::{

@@ -6,7 +6,7 @@ use super::apply::{Applier, Ended, Options};
 use super::busy::Patience;
 use super::state::StreamState;
 use super::tables::Counts;
-use super::{Error, StreamSource};
+use super::{Error, StreamSource, work};
 use crate::daystream::Position;
 use crate::limits;
 use crate::sqlite::{Cache, Db};
@@ -39,8 +39,13 @@ pub fn apply(
     }
     let patience = Patience { budget: options.busy, stop };
     let _cache = patience.retry(|| Ok(Cache::enlarge(db, "main", limits::MIRROR_CACHE_BYTES)?))?;
-    let mut applier = Applier::open(db, options, patience)?;
-    let mut reader = applier.reader(source, stop)?;
-    let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
-    Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
+    let go = || {
+        let mut applier = Applier::open(db, options, patience)?;
+        let mut reader = applier.reader(source, stop)?;
+        let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
+        Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
+    };
+    let applied = go();
+    work::note_end(db, applied.as_ref().err());
+    applied
 }

@@ -6,6 +6,7 @@
 //! _deltamirror_table    one row per table: where it comes from, its definition, its snapshot
 //! _deltamirror_wanted   tables that are wanted and not filled yet
 //! _deltamirror_beat     the last heartbeat that was noted; one row, or no table
+//! _deltamirror_work     what the last follower said of itself; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
 //! _deltamirror_suspended  tables that stand still (only with -on_error suspend), and where
 //! _deltamirror_removed  tables that were taken out: a fill of all tables leaves them out

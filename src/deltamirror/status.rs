@@ -1,10 +1,11 @@
 //! How a mirror is, read from its file.
 
 use super::state::{self, StreamState, TableState};
-use super::{Error, Passed, StreamSource, first_fill, kept, wanted};
+use super::{Error, FollowStatus, Passed, StreamSource, first_fill, kept, wanted, work};
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
-use crate::daystream::{Position, Source};
+use crate::daystream::{Doing, Position, Source, Work};
+use crate::error::{Class, Coded};
 use crate::limits;
 use crate::sqlite::Db;
 
@@ -35,6 +36,11 @@ pub struct MirrorStatus {
     pub tail: Option<Tail>,
     /// The last heartbeat that the file says got here.
     pub beat: Option<Passed>,
+    /// Who follows into the file, or how the last one ended.
+    pub work: Work,
+    /// Why the mirror cannot go on in its stream: code and message. Both empty: it can, or nobody
+    /// knows, since the stream is not seen from here.
+    pub barred: (String, String),
 }
 
 /// How changes get to a mirror, and where they do not.
@@ -52,11 +58,23 @@ pub struct Flow {
 }
 
 impl MirrorStatus {
-    /// How changes get here; `follower` is the last heartbeat of a follower that runs in this
-    /// process, where there is one. Without, the file tells, which has a heartbeat only now and
-    /// then.
+    /// How changes get here; `follower` is how the follower of this process is, where there is one.
+    /// Without, the file tells, which has a heartbeat only now and then.
     #[must_use]
-    pub fn flow(&self, follower: Option<&Passed>) -> Flow {
+    pub fn flow(&self, follower: Option<&FollowStatus>) -> Flow {
+        let ended = follower.map_or(self.work.doing.has_ended(), FollowStatus::has_ended);
+        let flow = self.flow_of(follower.and_then(|follower| follower.beat.as_ref()));
+        // NOTE: what nobody applies, and what never will be, is neither slow nor idle.
+        match flow.at {
+            "capture" => flow,
+            _ if ended || !self.barred.0.is_empty() => {
+                Flow { health: Health::Stalled, at: "apply", ..flow }
+            }
+            _ => flow,
+        }
+    }
+
+    fn flow_of(&self, follower: Option<&Passed>) -> Flow {
         let Some(tail) = &self.tail else {
             let (capture_lag_ms, apply_lag_ms) = (None, None);
             return Flow { health: Health::Unknown, at: "", capture_lag_ms, apply_lag_ms };
@@ -82,6 +100,35 @@ impl MirrorStatus {
         let capture_lag_ms = Some(tail.beat.capture_lag_ms());
         Flow { health, at, capture_lag_ms, apply_lag_ms }
     }
+
+    /// The word for what goes on with the file, as far as it is known; `follower` is how the
+    /// follower of this process is.
+    #[must_use]
+    pub fn state(&self, follower: Option<&FollowStatus>) -> &'static str {
+        match (follower, self.work.doing) {
+            (Some(follower), _) => follower.state.word(),
+            (None, doing) if doing.is_running() => doing.word(),
+            _ if !self.filled => "unfilled",
+            (None, Doing::None) => "ready",
+            (None, doing) => doing.word(),
+        }
+    }
+}
+
+impl MirrorStatus {
+    /// Code and words of what keeps the mirror from going on, or else of the last failure; both
+    /// empty: none is known.
+    #[must_use]
+    pub fn last_error<'a>(&'a self, follower: Option<&'a FollowStatus>) -> (&'a str, &'a str) {
+        let (code, error) = &self.barred;
+        match follower {
+            _ if !code.is_empty() => (code, error),
+            Some(follower) => {
+                (&follower.last_code, follower.last_error.as_deref().unwrap_or_default())
+            }
+            None => (&self.work.code, &self.work.message),
+        }
+    }
 }
 
 /// Reads the status; `source` is the stream, or `None` to look where the mirror last read it.
@@ -106,12 +153,12 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
             (known, known.and_then(|source| Some(source.end().ok()?.map(|mark| mark.position))))
         }
     };
-    let waits = |end| match (end, source) {
-        (Some(end), Some(source)) if end > stream.position => {
-            source.has_more(stream.mark()).unwrap_or(true)
-        }
-        _ => false,
+    let more = source.map_or(Ok(false), |source| source.has_more(stream.mark()));
+    let barred = match &more {
+        Err(error) if error.class() != Class::Retry => (error.code().list(), error.report()),
+        _ => Default::default(),
     };
+    let waits = |end| end > Some(stream.position) && *more.as_ref().unwrap_or(&true);
     let tail = end.and(source).and_then(|source| source.tail().ok().flatten());
     let is_stalled =
         tail.as_ref().is_some_and(|tail| Health::of_stream(Some(tail)) == Health::Stalled);
@@ -126,6 +173,8 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
         sqlite: db.query_text("SELECT sqlite_version()", &[])?.unwrap_or_default(),
         tail,
         beat: state::beat(db)?,
+        work: work::of(db)?,
+        barred,
         tables: state::tables(db)?,
         errors: kept::count(db)?,
         end: end.flatten(),

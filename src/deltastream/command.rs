@@ -22,10 +22,12 @@
 //! waited_s N`, and is ended by `pgsqlite::stop`, after which there is nothing of it.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
 //! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn health beat_age_ms
-//! beat_lag_ms`, where what is unknown is empty, and the last three tell of the stream's newest
-//! heartbeat; `state` is `streaming`, `idle`, `lost`, `unready`, `standby` or `diverged`. `drop`
-//! drops the slot, and the publication that setup made for it, as far as they exist, and says so in
-//! a dict: `slot 0|1 publication 0|1`, and `kept P` of a publication that is somebody else's.
+//! beat_lag_ms capture capture_since_us capture_code capture_error`; what is unknown is empty.
+//! `beat_...` tell of the stream's newest heartbeat; `state` is `streaming`, `unread`, `lost`,
+//! `unready`, `standby` or `diverged`; `capture` is `running`, `waiting` (to try again what
+//! failed), `stopped`, `failed`, `gone` (killed), `none` or `unknown`. `drop` drops the slot, and
+//! the publication that setup made for it, as far as they exist, and says so in a dict:
+//! `slot 0|1 publication 0|1`, and `kept P` of a publication that is somebody else's.
 //!
 //! Capture options:
 //!
@@ -66,11 +68,11 @@
 //!
 //! The status dict: `state` (`opened starting streaming waiting stopped failed`), `transactions
 //! lines connections position durable_lsn received_lsn wal_lsn lag_bytes commit_time_us error
-//! health heartbeat heartbeat_error beat_age_ms lag_ms clock_offset_ms`. Counts begin with `start`
-//! and leave heartbeats out. `health`: `stalled` (no heartbeat for three intervals), `slow` (2 s
-//! late or more), `idle` (heartbeats only), `live`, or `unknown`; `heartbeat`: `off`, `waiting`
-//! (for the first), `on`, or `refused` (with `heartbeat_error`); `lag_ms`: of the last heartbeat,
-//! from its commit to durable in the stream.
+//! error_code since_us health heartbeat heartbeat_error beat_age_ms lag_ms clock_offset_ms`.
+//! Counts begin with `start` and leave heartbeats out. `health`: `stalled` (no heartbeat for three
+//! intervals), `slow` (2 s late or more), `idle` (heartbeats only), `live`, or `unknown`;
+//! `heartbeat`: `off`, `waiting` (for the first), `on`, or `refused` (with `heartbeat_error`);
+//! `lag_ms`: of the last heartbeat, from its commit to durable in the stream.
 //!
 //! `run` captures too, but blocks and serves events, until `-until_...`, an error, or
 //! `pgsqlite::stop`; it returns the status dict. `read` takes lines in from a channel, those of
@@ -282,6 +284,10 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("health", Obj::text(status.health().word())),
         ("beat_age_ms", age),
         ("beat_lag_ms", of_beat(Beat::capture_lag_ms)),
+        ("capture", Obj::text(status.capture.doing.word())),
+        ("capture_since_us", optional(status.capture.since_us.map(|us| us.to_string()))),
+        ("capture_code", Obj::text(&status.capture.code)),
+        ("capture_error", Obj::text(&status.capture.message)),
     ]);
     Ok(dict.into())
 }

@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::status::Event;
 use super::stream::{Ended, Stream};
 use super::{Error, Options};
-use crate::daystream::{Identity, LastCommit, Writer, WriterOptions, segments};
+use crate::daystream::{Doing, Identity, LastCommit, Notes, Work, Writer, WriterOptions, segments};
 use crate::error::{Class, Coded};
 use crate::failpoint;
 use crate::libpq::{Guarded, wait};
@@ -30,8 +30,12 @@ pub(super) struct Receiver<'a> {
     identity: Option<Identity>,
     /// The writer, until the recorder has it.
     writer: Option<Writer>,
-    recorder: Option<JoinHandle<()>>,
+    /// Gives back the recorder: with it, the stream is locked.
+    recorder: Option<JoinHandle<Recorder>>,
     heart: Option<JoinHandle<()>>,
+    notes: Notes,
+    /// It was noted that it waits.
+    waiting: bool,
     /// Everything before this was handed to the recorder, or is in the stream.
     have: Lsn,
     /// The last transaction before it.
@@ -58,6 +62,8 @@ impl Receiver<'_> {
         let clock = Box::new(shared.clock.clone());
         let writer_options = WriterOptions { segment_bytes, clock, ..WriterOptions::default() };
         let writer = Writer::open(&options.stream, writer_options)?;
+        let notes = Notes::new(&options.stream);
+        notes.say(&Work::now(Doing::Running));
         let identity = Identity::load(&options.stream)?;
         let confirmed = identity.as_ref().and_then(|i| i.confirmed).unwrap_or_default();
         let have = writer.last_lsn().unwrap_or_default().max(confirmed);
@@ -72,6 +78,8 @@ impl Receiver<'_> {
             writer: Some(writer),
             recorder: None,
             heart: None,
+            notes,
+            waiting: false,
             have,
             types: TypeNames::default(),
             backoff: Duration::from_millis(limits::RECONNECT_MIN_MS),
@@ -86,13 +94,15 @@ impl Receiver<'_> {
         if let Some(heart) = receiver.heart.take() {
             let _ = heart.join();
         }
-        if let Some(recorder) = receiver.recorder.take() {
-            let _ = recorder.join();
-        }
-        match shared.take_failure() {
-            Some(failure) => Err(failure),
-            None => ended,
-        }
+        let recorder = receiver.recorder.take().map(JoinHandle::join);
+        let ended = shared.take_failure().map_or(ended, Err);
+        // NOTE: while the stream is locked. The next capture has a word of its own.
+        receiver.notes.say(&match &ended {
+            Ok(()) => Work::now(Doing::Stopped),
+            Err(error) => Work::because(Doing::Failed, error),
+        });
+        drop(recorder);
+        ended
     }
 
     /// One connection after the other.
@@ -107,6 +117,8 @@ impl Receiver<'_> {
             if !self.may_retry(&error) {
                 return Err(error);
             }
+            self.notes.say(&Work::because(Doing::Waiting, &error));
+            self.waiting = true;
             self.shared.tell(&Event::Retrying { error: &error, after: self.backoff });
             self.pause(self.backoff)?;
             let longest = Duration::from_millis(limits::RECONNECT_MAX_MS);
@@ -166,6 +178,9 @@ impl Receiver<'_> {
         (self.in_use_since, self.connected) = (None, true);
         self.sender_timeout_ms = session.sender_timeout_ms;
         failpoint::pass(failpoint::STREAM_STARTED);
+        if std::mem::take(&mut self.waiting) {
+            self.notes.say(&Work::now(Doing::Running));
+        }
         shared.tell(&Event::Streaming { from: self.have });
         self.start_heart()?;
         let types = std::mem::take(&mut self.types);
@@ -242,7 +257,7 @@ impl Receiver<'_> {
     fn start_recorder(&mut self, writer: Writer, identity: Identity) -> Result<(), Error> {
         self.shared.set_durable(self.have);
         let shared = Arc::clone(self.shared);
-        let recorder = Recorder::new(Arc::clone(self.shared), writer, identity);
+        let mut recorder = Recorder::new(Arc::clone(self.shared), writer, identity);
         let thread = std::thread::Builder::new()
             .name("deltastream-log".to_owned())
             .spawn(move || {
@@ -250,6 +265,7 @@ impl Receiver<'_> {
                 if let Err(error) = run.unwrap_or_else(|_| Err(defect())) {
                     shared.fail(error);
                 }
+                recorder
             })
             .map_err(|source| Error::System { what: "a thread", source })?;
         self.recorder = Some(thread);

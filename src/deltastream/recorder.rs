@@ -70,7 +70,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Those of the log; what is not durable then was never confirmed.
-    pub(super) fn run(mut self) -> Result<(), Error> {
+    pub(super) fn run(&mut self) -> Result<(), Error> {
         loop {
             match self.shared.queue.take(self.sync_due()) {
                 Taken::Batch(batch) => {

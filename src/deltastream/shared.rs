@@ -5,6 +5,7 @@ use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
 use super::{Error, Options};
 use crate::daystream::HeldClock;
+use crate::daystream::heartbeat::now_us;
 use crate::libpq::Wake;
 use deltaflood::Lsn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +53,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             clock: HeldClock::default(),
             durable: AtomicU64::new(0),
-            status: Mutex::default(),
+            status: Mutex::new(Status { since_us: now_us(), ..Status::default() }),
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
             id: OnceLock::new(),
@@ -113,6 +114,7 @@ impl Shared {
     pub(super) fn tell(&self, event: &Event<'_>) {
         {
             let mut status = self.status();
+            let before = status.state;
             match event {
                 Event::Streaming { .. } => {
                     status.state = State::Streaming;
@@ -120,7 +122,7 @@ impl Shared {
                 }
                 Event::Retrying { error, .. } => {
                     status.state = State::Waiting;
-                    status.error = crate::error::Coded::report(*error);
+                    status.set_error(error);
                 }
                 Event::Transactions { count, lines, position, time_us, .. } => {
                     status.transactions += count;
@@ -131,12 +133,15 @@ impl Shared {
                 Event::Stopped => status.state = State::Stopped,
                 Event::Failed { error } => {
                     status.state = State::Failed;
-                    status.error = crate::error::Coded::report(*error);
+                    status.set_error(error);
                 }
                 Event::Timeline { .. }
                 | Event::Warning { .. }
                 | Event::Compressed { .. }
                 | Event::NotCompressed { .. } => {}
+            }
+            if status.state != before {
+                status.since_us = now_us();
             }
         }
         // NOTE: outside of the lock, so that a listener may ask for the status.

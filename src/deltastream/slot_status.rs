@@ -4,7 +4,7 @@ use super::options::Plugin;
 use super::slot::Slot;
 use super::{Error, server, tables};
 use crate::daystream::heartbeat::{Health, Tail};
-use crate::daystream::{Identity, Reader, ReaderOptions, Start};
+use crate::daystream::{Identity, Reader, ReaderOptions, Start, Work};
 use crate::libpq::Guarded;
 use crate::limits::STATUS_INTERVAL_MS;
 use deltaflood::Lsn;
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct SlotStatus {
     /// The slot.
     pub slot: Slot,
-    /// Word for its state: `streaming`, `idle` (nobody reads it), `lost`, `unready` (it is still
+    /// Word for its state: `streaming`, `unread` (nobody reads it), `lost`, `unready` (it is still
     /// being made), `standby` (the server is one, and nothing reads a slot there) or `diverged`
     /// (the server is on an older timeline than the stream, with which another one has gone on).
     pub state: &'static str,
@@ -39,6 +39,8 @@ pub struct SlotStatus {
     pub stream_lsn: Option<Lsn>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
+    /// What the capture of the stream does, or how it ended.
+    pub capture: Work,
 }
 
 impl SlotStatus {
@@ -48,6 +50,8 @@ impl SlotStatus {
     pub fn health(&self) -> Health {
         match self.state {
             "standby" | "diverged" => Health::Unknown,
+            "lost" => Health::Stalled,
+            _ if self.capture.doing.has_ended() => Health::Stalled,
             _ => Health::of_stream(self.tail.as_ref()),
         }
     }
@@ -99,7 +103,7 @@ pub fn status_of(
         _ if diverged => "diverged",
         _ if slot.is_unready() => "unready",
         (None, Some(_)) => "streaming",
-        (None, None) => "idle",
+        (None, None) => "unread",
     };
     Ok(SlotStatus {
         state,
@@ -113,6 +117,7 @@ pub fn status_of(
         stream: identity,
         // NOTE: a stream that cannot be read is not what is asked about here.
         tail: stream.and_then(|dir| Tail::of(&dir.into()).ok().flatten()),
+        capture: stream.map_or_else(Work::default, Work::of),
         slot,
     })
 }

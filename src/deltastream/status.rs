@@ -2,7 +2,9 @@
 
 use super::Error;
 use super::heartbeat::Pulse;
+use crate::daystream::heartbeat::Health;
 use crate::daystream::{Compressed, Position};
+use crate::error::Coded;
 use deltaflood::Lsn;
 use std::time::Duration;
 
@@ -57,10 +59,29 @@ pub struct Status {
     pub wal_end: Lsn,
     /// Commit time of the last durable transaction, microseconds since the Unix epoch.
     pub commit_time_us: Option<i64>,
+    /// Since when, microseconds since the Unix epoch.
+    pub since_us: i64,
     /// Last error, with its causes; empty when there was none.
     pub error: String,
+    /// Its code, as a Tcl list.
+    pub code: String,
     /// Its heartbeats. They are no transactions of the counts above.
     pub pulse: Pulse,
+}
+
+impl Status {
+    /// How changes get through to the stream. Through a capture that has ended none do.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.state {
+            State::Stopped | State::Failed => Health::Stalled,
+            _ => self.pulse.health(self.commit_time_us),
+        }
+    }
+
+    pub(super) fn set_error(&mut self, error: &Error) {
+        (self.error, self.code) = (error.report(), error.code().list());
+    }
 }
 
 /// Something that happened. Events come from the capture's threads, in order of each.

@@ -144,15 +144,10 @@ impl Failure {
     /// The failure of an error that stays where it is.
     pub fn of(error: &impl Coded) -> Failure {
         let code = error.code();
-        let mut words = vec!["PGSQLITE".to_owned(), code.stage.to_owned(), code.reason.to_owned()];
         let sqlstate = code.details.iter().find(|(key, _)| *key == "sqlstate");
         let mut options = vec![("-class", class_name(error.class()).to_owned())];
         options.extend(sqlstate.map(|(_, value)| ("-sqlstate", value.clone())));
-        for (key, value) in code.details {
-            words.push(key.to_owned());
-            words.push(value);
-        }
-        Failure { message: error.report(), code: words, options }
+        Failure { message: error.report(), code: code.words(), options }
     }
 }
 

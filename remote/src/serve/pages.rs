@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
-use pgsqlite::daystream::{Mark, Position, Reader, ReaderOptions, Start, segments};
+use pgsqlite::daystream::{Mark, Position, Reader, ReaderOptions, Start, Work, segments};
 
 use super::metrics::Metrics;
 use super::reply::{self, Reply};
@@ -47,22 +47,34 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// The word for it.
+    const fn word(&self) -> &'static str {
+        match (self.sound, self.end) {
+            (false, _) => "unreadable",
+            (true, None) => "empty",
+            (true, Some(_)) => "readable",
+        }
+    }
+}
+
 /// The streams that `access` may read, a line each.
 #[must_use]
 pub fn status(streams: &[Arc<Stream>], access: &Access) -> Reply {
-    let mut text = String::from("name\tfirst\tend\tsegments\tbytes\tfollowers\tstate\n");
+    let mut text = String::from("name\tfirst\tend\tsegments\tbytes\tfollowers\tstate\tcapture\n");
     for stream in streams.iter().filter(|stream| access.may(&stream.name)) {
         let is = Condition::of(stream);
         let place = |position: Option<Position>| position.map_or(String::new(), position_text);
-        let state = if is.sound { "ok" } else { "unreadable" };
         text.push_str(&format!(
-            "{}\t{}\t{}\t{}\t{}\t{}\t{state}\n",
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n",
             stream.name,
             place(is.first),
             place(is.end.map(|end| end.position)),
             is.segments,
             is.bytes,
             stream.followers(),
+            is.word(),
+            Work::of(&stream.dir).doing.word(),
         ));
     }
     reply::text(StatusCode::OK, TSV, text)
@@ -97,4 +109,18 @@ pub fn metrics(streams: &[Arc<Stream>], metrics: &Metrics) -> Reply {
         }
     }
     reply::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_a_transaction_is_not_told_to_be_in_order() {
+        let mark = Mark::at(Position { clock: 1, seq: 0 });
+        let word = |sound, end| Condition { sound, end, ..Condition::default() }.word();
+        assert_eq!(word(true, None), "empty");
+        assert_eq!(word(true, Some(mark)), "readable");
+        assert_eq!(word(false, None), "unreadable");
+    }
 }

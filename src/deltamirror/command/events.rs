@@ -195,9 +195,10 @@ fn latency_value(status: &FollowStatus) -> Obj {
 pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) -> Obj {
     let stream = &mirror.stream;
     let names = mirror.tables.iter().map(|table| &table.name);
-    let idle = if mirror.filled { "idle" } else { "filling" };
+    let since_us = follow.map(|follow| follow.since_us).or(mirror.work.since_us);
     let mut entries = vec![
-        ("state", Obj::text(follow.map_or(idle, |follow| follow.state.word()))),
+        ("state", Obj::text(mirror.state(follow))),
+        ("since_us", since_us.map_or_else(Obj::empty, Obj::int)),
         ("stream", Obj::text(&stream.stream)),
         ("position", position_value(Some(stream.position))),
         ("lsn", lsn_value(stream.lsn)),
@@ -211,16 +212,17 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("end", position_value(mirror.end)),
         ("sqlite", Obj::text(&mirror.sqlite)),
     ];
-    let flow = mirror.flow(follow.and_then(|follow| follow.beat.as_ref()));
+    let flow = mirror.flow(follow);
     let optional = |ms: Option<u64>| ms.map_or_else(Obj::empty, Obj::unsigned);
     entries.push(("health", Obj::text(flow.health.word())));
     entries.push(("held_at", Obj::text(flow.at)));
     entries.push(("capture_lag_ms", optional(flow.capture_lag_ms)));
     entries.push(("apply_lag_ms", optional(flow.apply_lag_ms)));
+    let (code, error) = mirror.last_error(follow);
+    entries.push(("last_error", Obj::text(error)));
+    entries.push(("last_code", Obj::text(code)));
     if let Some(follow) = follow {
         entries.push(("latency_us", latency_value(follow)));
-        let last_error = follow.last_error.as_deref().unwrap_or_default();
-        entries.push(("last_error", Obj::text(last_error)));
     }
     Obj::dict(entries)
 }

@@ -144,6 +144,7 @@ pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
     let age_ms = pulse.last.map(|(beat, _)| beat.seen_ms(heartbeat::now_us()));
     Obj::dict([
         ("state", Obj::text(state)),
+        ("since_us", optional((status.since_us > 0).then_some(status.since_us))),
         ("transactions", status.transactions.into()),
         ("lines", status.lines.into()),
         ("connections", status.connections.into()),
@@ -154,7 +155,8 @@ pub(crate) fn status_dict(status: &Status, state: &str) -> Obj {
         ("lag_bytes", status.wal_end.0.saturating_sub(status.durable.0).into()),
         ("commit_time_us", optional(status.commit_time_us)),
         ("error", Obj::text(&status.error)),
-        ("health", Obj::text(pulse.health(status.commit_time_us).word())),
+        ("error_code", Obj::text(&status.code)),
+        ("health", Obj::text(status.health().word())),
         ("heartbeat", Obj::text(pulse.sending.word())),
         ("heartbeat_error", Obj::text(refused)),
         ("beat_age_ms", optional(age_ms)),
