@@ -3,7 +3,8 @@
 //! ```text
 //! deltamirror open ?name? -db HANDLE -stream SOURCE ?apply option ...?
 //! deltamirror init    -conninfo C -db FILE -stream SOURCE ?-tables {t1 schema.t2 ...}?
-//!                     ?-progress cb? ?-resync 0|1? ?-busy_ms N? ?-writers_ms N?
+//!                     ?-progress cb? ?-resync 0|1? ?-fill replace|difference? ?-busy_ms N?
+//!                     ?-writers_ms N?
 //! deltamirror run     -db FILE -stream SOURCE ?-until end|{CLOCK SEQ}? ?-command cb?
 //!                     ?apply option ...?
 //! deltamirror live    -conninfo C -db FILE ?-tables {...}? ?-slot S? ?-stream DIR?
@@ -19,7 +20,8 @@
 //! `open` makes a handle command, `deltamirrorN` unless named:
 //!
 //! ```text
-//! $mirror init -conninfo C ?-tables {...}? ?-progress cb? ?-resync 0|1?   blocks
+//! $mirror init -conninfo C ?-tables {...}? ?-progress cb? ?-resync 0|1?
+//!             ?-fill replace|difference?                                 blocks
 //! $mirror apply ?-until end|{CLOCK SEQ}?                                  blocks
 //! $mirror start ?-command cb?      follows, in a thread with a connection of its own
 //! $mirror stop                     asks it to end; `end` is told when it has

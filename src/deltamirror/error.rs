@@ -2,6 +2,7 @@
 
 pub use super::place::Place;
 use super::snapshot::Unproven;
+use super::swap::Refused;
 use crate::advice;
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
@@ -303,24 +304,9 @@ pub enum Error {
         /// What is odd.
         what: String,
     },
-    /// An index or a trigger of the user's does not fit the table any more.
-    #[error(
-        "the {kind} \"{name}\" of table {table}, which is not the mirror's, cannot be made again: \
-         nothing of the table was changed; drop it (`DROP {kind} {}`) and fill the table again by \
-         {}",
-        advice::name(name),
-        advice::filling(table)
-    )]
-    Own {
-        /// `index` or `trigger`.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// The table's name in SQLite.
-        table: String,
-        /// SQLite's word.
-        source: Box<crate::sqlite::Error>,
-    },
+    /// What the user made on a table, and one that takes its place cannot have.
+    #[error("{0}")]
+    Own(Box<Refused>),
     /// Stopped by the caller.
     #[error("stopped")]
     Stopped,
@@ -358,6 +344,12 @@ pub enum Error {
         /// Why.
         source: crate::pg_sqlite::Error,
     },
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        Error::Own(Box::new(refused))
+    }
 }
 
 impl From<crate::daystream::Error> for Error {
@@ -419,9 +411,7 @@ impl Coded for Error {
             Error::Standby => code("STANDBY"),
             Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
             Error::State { .. } => code("STATE"),
-            Error::Own { kind, name, table, .. } => code("OWN")
-                .with("table", table)
-                .with(if kind == "index" { "index" } else { "trigger" }, name),
+            Error::Own(refused) => refused.code(code("OWN")),
             Error::Stopped => code("STOPPED"),
             Error::Defect { .. } => code("DEFECT"),
             Error::Io { .. } => code("IO"),

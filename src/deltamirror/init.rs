@@ -4,7 +4,7 @@
 //! mirror's position and noted in one SQLite transaction, so that a run that is killed leaves whole
 //! tables or none: run again, it keeps those that are ready. Tables can be added to a mirror that
 //! is live, and one can be filled anew (`resync`), while readers see the old rows until the last
-//! moment. What the user made on it, indexes and triggers, is there again then.
+//! moment: a new copy takes the place of the table ([`swap`]).
 //!
 //! What is to be filled is noted first: a mirror whose first fill is not over is not followed, and
 //! says what is missing.
@@ -14,15 +14,16 @@ use std::time::Duration;
 
 use super::Error;
 use super::busy::{Patience, roll_back};
-use super::definition::Definition;
+use super::copied;
 use super::fill::Session;
 use super::first_fill::{self, Unlogged};
 use super::own;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
-use super::spread;
-use super::state::{self, StreamState, TableState, TableStatus};
+use super::state::{self, StreamState, TableState};
+use super::swap::{self, Mode};
 use super::tables::{OnError, Tables};
+use super::target::Target;
 use super::{format, wanted};
 use crate::daystream::{self, Mark, Position};
 use crate::libpq::Conninfo;
@@ -38,6 +39,8 @@ pub struct InitOptions {
     pub tables: Vec<String>,
     /// Fill these tables anew also when they are there.
     pub resync: bool,
+    /// How rows come into a table that is there; `None`: by difference where it has triggers.
+    pub fill: Option<Mode>,
     /// How long to wait for a locked SQLite database.
     pub busy: Duration,
     /// How long to wait for transactions that wrote to the tables before.
@@ -49,6 +52,7 @@ impl Default for InitOptions {
         InitOptions {
             tables: Vec::new(),
             resync: false,
+            fill: None,
             busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
             writers: Duration::from_millis(limits::MIRROR_WRITERS_MS),
         }
@@ -69,6 +73,13 @@ pub enum Progress<'a> {
         table: &'a str,
         /// Rows so far.
         rows: u64,
+    },
+    /// A table that is ready has taken the place of one with triggers, which have not fired.
+    Unfired {
+        /// The table's name in SQLite.
+        table: &'a str,
+        /// The triggers, by name.
+        triggers: &'a [String],
     },
     /// A table is ready.
     Ready {
@@ -127,8 +138,19 @@ pub fn init(
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
     let wanted = session.tables(&names)?;
     let wanted = patience.retry(|| missing(db, &wanted, &state::tables(db)?, resync))?;
-    let mut run =
-        Run { db, source, changes_stream, session, snapshot, begin, resync, patience, progress };
+    let fill = options.fill;
+    let mut run = Run {
+        db,
+        source,
+        changes_stream,
+        session,
+        snapshot,
+        begin,
+        resync,
+        fill,
+        patience,
+        progress,
+    };
     let mut filled = Vec::with_capacity(wanted.len());
     for published in &wanted {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -270,6 +292,7 @@ struct Run<'a> {
     /// A position behind which everything comes that the snapshot does not hold.
     begin: Mark,
     resync: bool,
+    fill: Option<Mode>,
     patience: Patience<'a>,
     progress: &'a mut dyn FnMut(&Progress<'_>),
 }
@@ -367,35 +390,38 @@ impl Run<'_> {
     ) -> Result<Filled, Error> {
         let table = &published.table;
         let name = ddl::sqlite_name(&table.name);
-        let own = own::of(self.db, &name)?;
-        self.db.exec(&format!("DROP TABLE IF EXISTS main.{}", quote_identifier(&name)))?;
-        let statements = ddl::statements(table)?;
-        let (create, indexes) = statements.split_at(1.min(statements.len()));
-        for statement in create {
-            self.db.exec(statement)?;
-        }
-        failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
-        let rows = self.copy(published, &name, unlogged)?;
-        // Sorted in one go.
-        for statement in indexes {
-            self.db.exec(statement)?;
-        }
-        if indexes.is_empty() && ddl::lookup(table, &table.identity_columns()) == ddl::Lookup::Row {
-            let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-            spread::index(self.db, &name, &columns, ddl::rowid_name(table)?, rows as i64)?;
-        }
-        failpoint::pass(failpoint::MIRROR_INIT_COPIED);
-        let state = TableState {
-            name: name.clone(),
-            source: table.name.clone(),
-            status: TableStatus::Ready,
-            definition: Definition::of(table),
-            base_types: table.columns.iter().map(|column| column.base_oid).collect(),
-            primary_key: ddl::primary_key(table).to_vec(),
-            row_filter: published.row_filter.clone(),
-            snapshot: self.snapshot.clone(),
-            rows: rows as i64,
+        own::check_temporary(self.db, &name)?;
+        let known = state::tables(self.db)?.into_iter().find(|state| state.name == name);
+        let old = match format::has_table(self.db, &name)? {
+            true => known,
+            false => None,
         };
+        if old.is_some() {
+            // Before a row is copied.
+            swap::rehearse(self.db, table, &name, old.as_ref())?;
+        }
+        let shadow = swap::make_shadow(self.db, table, &name, old.as_ref())?;
+        failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
+        let rows = self.copy(published, [&shadow.name, &name], unlogged)?;
+        // Sorted in one go.
+        shadow.index(self.db)?;
+        copied::index_rows(self.db, &shadow, published, rows)?;
+        failpoint::pass(failpoint::MIRROR_INIT_COPIED);
+        let state = copied::state(published, &shadow.name, &self.snapshot, rows);
+        let state = TableState { name: name.clone(), ..self.catch_up(state)? };
+        failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
+        let mode = match &old {
+            Some(old) => swap::mode(self.db, old, &state, self.fill)?,
+            None => Mode::Replace,
+        };
+        let put = swap::put(self.db, &name, old.as_ref(), mode)?;
+        if let Some(left) = &put.left {
+            self.db.exec(&format!("DROP TABLE main.{}", quote_identifier(left)))?;
+        }
+        if !put.unfired.is_empty() {
+            let unfired = Progress::Unfired { table: &name, triggers: &put.unfired };
+            (self.progress)(&unfired);
+        }
         state::write_table(self.db, &state)?;
         state::has_new_rows(self.db, &name)?;
         wanted::filled(self.db, &state.source)?;
@@ -403,16 +429,13 @@ impl Run<'_> {
             wanted::go_over(self.db, self.source.name())?;
         }
         state::raise_generation(self.db)?;
-        self.catch_up(state)?;
-        failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
-        own::make(self.db, &name, &own)?;
         Ok(Filled { table: name, rows })
     }
 
     fn copy(
         &mut self,
         published: &Published,
-        name: &str,
+        [into, name]: [&str; 2],
         unlogged: Option<&Unlogged<'_>>,
     ) -> Result<u64, Error> {
         let progress = &mut self.progress;
@@ -422,18 +445,18 @@ impl Run<'_> {
             }
             progress(&Progress::Rows { table: name, rows });
         };
-        self.session.copy(self.db, published, ("main", name), self.patience.stop, &mut report)
+        self.session.copy(self.db, published, ("main", into), self.patience.stop, &mut report)
     }
 
     /// Applies to this table alone what the mirror has applied to the others since before the
-    /// snapshot, and what the snapshot does not hold.
-    fn catch_up(&self, table: TableState) -> Result<(), Error> {
+    /// snapshot, and what the snapshot does not hold. Returns how the table is then.
+    fn catch_up(&self, table: TableState) -> Result<TableState, Error> {
         let stream = state::stream(self.db)?;
         let Some(stream) = stream else {
             return Err(Error::State { what: "the row of the stream is gone".to_owned() });
         };
         if stream.position <= self.begin.position || self.changes_stream.is_some() {
-            return Ok(());
+            return Ok(table);
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
         let mut reader = self.source.after(self.begin, self.patience.stop)?;
@@ -456,6 +479,7 @@ impl Run<'_> {
                 tables.end(entry.transaction.last)?;
             }
         }
-        Ok(())
+        let gone = || Error::Defect { what: "the table that was filled is gone".to_owned() };
+        tables.targets.pop().map(Target::into_state).ok_or_else(gone)
     }
 }

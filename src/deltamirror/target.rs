@@ -134,6 +134,13 @@ impl<'db> Target<'db> {
         })
     }
 
+    /// How the table is now, with what the stream has told of it.
+    pub(super) fn into_state(self) -> TableState {
+        let status = if self.snapshot.is_some() { TableStatus::Ready } else { TableStatus::Live };
+        let snapshot = self.snapshot.unwrap_or(self.state.snapshot);
+        TableState { status, snapshot, ..self.state }
+    }
+
     /// What differs between the stream's table and this one, if anything does.
     pub(super) fn drift(&self) -> Option<&str> {
         self.drift.as_deref()

@@ -125,22 +125,29 @@ fn check_columns(table: &Table) -> Result<(), Error> {
 /// # Errors
 /// Those of [`check_names`], and [`Error::NoRowid`] for a table known by whole rows.
 pub fn statements(table: &Table) -> Result<Vec<String>, Error> {
+    statements_as(table, &sqlite_name(&table.name))
+}
+
+/// As [`statements`], for a table that is called `name` in SQLite.
+///
+/// # Errors
+/// As [`statements`].
+pub fn statements_as(table: &Table, name: &str) -> Result<Vec<String>, Error> {
     check_names([table])?;
     let identity = table.identity_columns();
     let lookup = lookup(table, &identity);
     if lookup == Lookup::Row {
         rowid_name(table)?;
     }
-    let name = sqlite_name(&table.name);
-    let mut list = vec![create_table(table, &format!("main.{}", quote_identifier(&name)))];
+    let mut list = vec![create_table(table, &format!("main.{}", quote_identifier(name)))];
     if let Lookup::Key(columns) = &lookup
         && columns != primary_key(table)
     {
-        list.push(identity_index(&name, columns));
+        list.push(identity_index(name, columns));
     }
     for (number, columns) in plain_indexes(table, &lookup).into_iter().enumerate() {
         let index = quote_identifier(&format!("{RESERVED_PREFIX}index{number}_{name}"));
-        let on = quote_identifier(&name);
+        let on = quote_identifier(name);
         list.push(format!("CREATE INDEX IF NOT EXISTS main.{index} ON {on} ({})", quoted(columns)));
     }
     Ok(list)

@@ -1,6 +1,8 @@
 //! `init`: on a handle, where it blocks, and on a file, where it serves events.
 
-use crate::deltamirror::{Error, Filled, InitOptions, Progress, StreamSource, connection, init};
+use crate::deltamirror::{
+    Error, Filled, InitOptions, Mode, Progress, StreamSource, connection, init,
+};
 use crate::libpq::Conninfo;
 use crate::tcl::mailbox::Fold;
 use crate::tcl::sqlite_host::{self, Held};
@@ -11,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The options of every init but those that say where.
-pub(super) const OPTIONS: [&str; 6] =
-    ["-conninfo", "-tables", "-progress", "-resync", "-busy_ms", "-writers_ms"];
+pub(super) const OPTIONS: [&str; 7] =
+    ["-conninfo", "-tables", "-progress", "-resync", "-fill", "-busy_ms", "-writers_ms"];
 
 /// Where the rows come from, and which.
 pub(super) struct Filling {
@@ -26,6 +28,7 @@ impl Filling {
         let mut filling = InitOptions {
             tables: options.list(interp, "-tables")?.unwrap_or_default(),
             resync: options.flag(interp, "-resync")?.unwrap_or(false),
+            fill: fill(options)?,
             ..InitOptions::default()
         };
         if let Some(ms) = options.count(interp, "-busy_ms")? {
@@ -44,12 +47,23 @@ impl Filling {
     }
 }
 
+/// How rows come into a table that is there, from `-fill`.
+fn fill(options: &Options) -> CmdResult<Option<Mode>> {
+    match options.text("-fill")?.as_deref() {
+        None => Ok(None),
+        Some("replace") => Ok(Some(Mode::Replace)),
+        Some("difference") => Ok(Some(Mode::Difference)),
+        Some(word) => Err(Failure::bad_word("-fill", word, &["replace", "difference"]).into()),
+    }
+}
+
 /// A progress that owns what it tells: a table and its rows, or what is waited for.
 #[derive(Debug)]
 pub(super) enum Step {
     Waiting { transactions: u64 },
     Rows { table: String, rows: u64 },
     Ready { table: String, rows: u64 },
+    Unfired { message: String },
 }
 
 impl Fold for Step {
@@ -75,8 +89,20 @@ impl From<&Progress<'_>> for Step {
             }
             Progress::Rows { table, rows } => Step::Rows { table: table.to_owned(), rows },
             Progress::Ready { table, rows } => Step::Ready { table: table.to_owned(), rows },
+            Progress::Unfired { table, triggers } => {
+                Step::Unfired { message: unfired(table, triggers) }
+            }
         }
     }
+}
+
+/// What is said of triggers that have not fired.
+pub(super) fn unfired(table: &str, triggers: &[String]) -> String {
+    format!(
+        "table {table} was replaced by a new copy, and its triggers have not fired for what is \
+         different now ({}): bring what they keep up to date",
+        triggers.join(", ")
+    )
 }
 
 /// Calls `cb TABLE ROWS`.
@@ -84,6 +110,7 @@ fn call(interp: Interp, callback: &Obj, step: &Step) -> CmdResult<()> {
     let (table, rows) = match step {
         Step::Waiting { transactions } => ("", *transactions),
         Step::Rows { table, rows } | Step::Ready { table, rows } => (table.as_str(), *rows),
+        Step::Unfired { .. } => return Ok(()),
     };
     let mut words = callback.as_list(interp)?;
     words.push(Obj::text(table));

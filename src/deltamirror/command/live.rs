@@ -308,6 +308,9 @@ fn tell_step(interp: Interp, callback: &Callback, step: &Step) {
         }
         Step::Rows { table, rows } => told("copying", table, *rows),
         Step::Ready { table, rows } => told("copied", table, *rows),
+        Step::Unfired { message } => {
+            callback.tell(interp, "warning", &[("message", Obj::text(message))]);
+        }
     }
 }
 
