@@ -152,6 +152,14 @@ pub const IDLE_CONFIRM_BYTES: u64 = 16 << 20;
 pub const RECONNECT_MIN_MS: u64 = 100;
 /// See [`RECONNECT_MIN_MS`].
 pub const RECONNECT_MAX_MS: u64 = 5_000;
+/// Capture: longest time, in milliseconds, that a stream waits for the details of a table. A
+/// quarter of the server's `wal_sender_timeout` where that is less: the server must hear of us
+/// meanwhile.
+pub const DETAILS_MS: u64 = 3_000;
+/// After a question for details that failed none is asked for this long, in milliseconds.
+pub const DETAILS_PAUSE_MS: u64 = 5_000;
+/// The connection for such questions is closed when none was asked for this long, in milliseconds.
+pub const DETAILS_IDLE_MS: u64 = 10_000;
 /// Capture: milliseconds for one attempt to connect.
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Capture: milliseconds to wait at the start for a slot that somebody else holds, as the server's

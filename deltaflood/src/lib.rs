@@ -48,7 +48,7 @@ mod text;
 mod validate;
 pub mod write;
 
-pub use details::{Details, Gone, TypeId};
+pub use details::{Details, Gone, TypeId, storage_of_leaves};
 pub use error::{Kind, ParseError};
 pub use lsn::{Lsn, LsnError};
 pub use model::{Change, Verb};

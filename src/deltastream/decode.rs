@@ -2,11 +2,13 @@
 
 use super::Error;
 use super::batch::Batch;
+use super::catalog::Described;
 use super::heartbeat::Stamp;
 use super::options::Plugin;
 use super::pgoutput::{self, DecodeError, TypeKey, TypeNames};
 use super::plugin_lines::LineDecoder;
 use super::proof::Again;
+use crate::libpq::Oid;
 use deltaflood::Lsn;
 
 /// What a message was.
@@ -28,6 +30,8 @@ pub(super) enum Step {
 pub(super) enum Stop {
     /// Learn the names of these types and try again.
     Types(Vec<TypeKey>),
+    /// Say what the catalogs know of this table and try again.
+    Details(Oid),
     /// The stream is broken.
     Error(Error),
 }
@@ -41,7 +45,11 @@ pub(super) enum Decoder {
 impl Decoder {
     pub(super) fn new(plugin: Plugin, types: TypeNames, resume: Lsn) -> Decoder {
         match plugin {
-            Plugin::Pgoutput => Decoder::Pgoutput(Box::new(pgoutput::Decoder::new(types, resume))),
+            Plugin::Pgoutput => {
+                let mut decoder = pgoutput::Decoder::new(types, resume);
+                decoder.describes = true;
+                Decoder::Pgoutput(Box::new(decoder))
+            }
             Plugin::Deltaflood => Decoder::Lines(Box::new(LineDecoder::new(resume)), types),
         }
     }
@@ -61,12 +69,20 @@ impl Decoder {
                     Ok(Step::Committed { lsn, again })
                 }
                 Err(DecodeError::Types(keys)) => Err(Stop::Types(keys)),
+                Err(DecodeError::Details(table)) => Err(Stop::Details(table)),
                 Err(source) => Err(Stop::Error(Error::Protocol { lsn: after, source })),
             },
             Decoder::Lines(decoder, _) => decoder.decode(payload, batch).map_err(|why| {
                 let plugin = Plugin::Deltaflood.name().to_owned();
                 Stop::Error(Error::PluginLine { plugin, lsn: after, why })
             }),
+        }
+    }
+
+    /// What the catalogs say of a table, after [`Stop::Details`].
+    pub(super) fn learn(&mut self, table: Oid, described: Option<Described>) {
+        if let Decoder::Pgoutput(decoder) = self {
+            decoder.learn(table, described);
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::Error;
 use super::persistence::{FINGERPRINT, TABLES, Turned, Watch};
-use super::receiver::side_connection;
 use super::shared::Shared;
+use super::side;
 use crate::daystream::Position;
 use crate::daystream::heartbeat::{self, Beat, Health};
 use crate::libpq::{Guarded, PgResult, wait};
@@ -227,7 +227,7 @@ fn beat_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(),
     let options = &shared.options;
     let conn = match conn {
         Some(conn) => conn,
-        none => none.insert(side_connection(options, shared)?),
+        none => none.insert(side::connection(options, shared)?),
     };
     let content =
         conn.escape_literal(&heartbeat::content(&options.slot, options.heartbeat_ms, shared.id()))?;
@@ -254,28 +254,9 @@ fn look(shared: &Shared, conn: &Guarded<'_>, watch: &mut Watch) -> Result<(), Er
     }
 }
 
-/// Runs a statement, and gives what its last part gave; ended by the capture's end, or when it
-/// takes longer than a connection may.
+/// Asks within the time that a connection may take.
 fn ask(shared: &Shared, conn: &Guarded<'_>, sql: &str) -> Result<Option<PgResult>, Error> {
-    let limit = Duration::from_millis(shared.options.connect_timeout_ms);
-    let began = Instant::now();
-    conn.send_query(sql)?;
-    let mut last = None;
-    loop {
-        while !conn.is_busy() {
-            match conn.get_result() {
-                Some(result) => last = Some(result.into_ok()?),
-                None => return Ok(last),
-            }
-        }
-        let left = limit.saturating_sub(began.elapsed());
-        let ready = wait(conn.socket(), true, false, Some(&shared.quit), Some(left))?;
-        if ready.woken || left.is_zero() {
-            let timeout_ms = shared.options.connect_timeout_ms;
-            return Err(Error::Stalled { timeout_ms });
-        }
-        conn.consume_input()?;
-    }
+    side::ask(shared, conn, sql, Duration::from_millis(shared.options.connect_timeout_ms))
 }
 
 /// Whether a capture is to send heartbeats: not one that is to end by itself.

@@ -23,6 +23,7 @@
 
 pub mod batch;
 mod capture;
+mod catalog;
 pub mod command;
 mod compressor;
 mod decode;
@@ -45,6 +46,7 @@ mod server;
 mod session;
 mod setup;
 mod shared;
+mod side;
 mod slot;
 mod slot_status;
 mod status;

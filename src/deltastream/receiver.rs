@@ -1,5 +1,6 @@
 //! The thread that owns the connection: receives, renders, confirms; connects again when it breaks.
 
+use super::Error;
 use super::batch::{Batch, What};
 use super::capture::defect;
 use super::compressor::Compressor;
@@ -9,13 +10,13 @@ use super::proof::Proof;
 use super::recorder::Recorder;
 use super::session::{self, Session};
 use super::shared::Shared;
+use super::side;
 use super::status::Event;
 use super::stream::{Ended, Stream};
-use super::{Error, Options};
 use crate::daystream::{Doing, Identity, LastCommit, Notes, Work, Writer, WriterOptions, segments};
 use crate::error::{Class, Coded};
 use crate::failpoint;
-use crate::libpq::{Guarded, wait};
+use crate::libpq::wait;
 use crate::limits;
 use deltaflood::Lsn;
 use std::panic::AssertUnwindSafe;
@@ -204,7 +205,7 @@ impl Receiver<'_> {
     /// Compares slot and stream, and on the first connection starts the recorder.
     fn ready(&mut self, session: &Session) -> Result<(), Error> {
         let options = &self.shared.options;
-        let side = side_connection(options, self.shared)?;
+        let side = side::connection(options, self.shared)?;
         session.prepare(&side, &options.tables, &mut self.types)?;
         self.shared.set_taken(session.taken(&side)?);
         drop(side);
@@ -309,14 +310,4 @@ impl Receiver<'_> {
             self.shared.wake.clear();
         }
     }
-}
-
-/// An ordinary connection, for questions while the other one streams.
-pub(super) fn side_connection(
-    options: &Options,
-    shared: &Shared,
-) -> Result<Guarded<'static>, Error> {
-    let timeout = Duration::from_millis(options.connect_timeout_ms);
-    let info = session::conninfo(options)?;
-    Ok(Guarded::connect_within(&info, timeout, Some(&shared.quit))?)
 }

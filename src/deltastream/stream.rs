@@ -12,13 +12,14 @@
 
 use super::Error;
 use super::batch::{Batch, What};
+use super::catalog::Reader;
 use super::decode::{Decoder, Step};
 use super::heartbeat::Offset;
 use super::pgoutput::TypeNames;
 use super::proof::Proof;
-use super::receiver::side_connection;
 use super::session::Session;
 use super::shared::Shared;
+use super::side;
 use crate::daystream::LastCommit;
 use crate::failpoint;
 use crate::libpq::{Message, wait};
@@ -76,6 +77,7 @@ pub(super) struct Stream<'a> {
     status_interval: Duration,
     trickle: Trickle,
     offset: Offset,
+    reader: Reader,
 }
 
 /// Whether the server sends many small messages one by one, which costs both sides a switch of
@@ -120,6 +122,7 @@ impl<'a> Stream<'a> {
         let mut decoder = Decoder::new(session.plugin, types, have);
         decoder.stamp().slot.clone_from(&session.slot.name);
         shared.id().clone_into(&mut decoder.stamp().id);
+        let reader = Reader::new(&session.publication, session.sender_timeout_ms);
         Stream {
             shared,
             session,
@@ -144,6 +147,7 @@ impl<'a> Stream<'a> {
             status_interval: Duration::from_millis(quarter.max(1)),
             trickle: Trickle::new(now),
             offset: Offset::default(),
+            reader,
         }
     }
 
@@ -184,6 +188,7 @@ impl<'a> Stream<'a> {
             }
             let more = self.receive()?;
             self.hand_over();
+            self.reader.rest();
             self.offer_idle();
             self.acknowledge()?;
             if self.phase == Phase::Receiving && self.should_finish() {
@@ -270,8 +275,12 @@ impl<'a> Stream<'a> {
             match self.decoder.decode(payload, &mut self.batch, self.have) {
                 Ok(step) => break step,
                 Err(super::decode::Stop::Types(keys)) => {
-                    let conn = side_connection(&self.shared.options, self.shared)?;
+                    let conn = side::connection(&self.shared.options, self.shared)?;
                     self.decoder.types().ask(&conn, &keys)?;
+                }
+                Err(super::decode::Stop::Details(table)) => {
+                    let described = self.reader.describe(self.shared, table);
+                    self.decoder.learn(table, described);
                 }
                 Err(super::decode::Stop::Error(error)) => return Err(error),
             }

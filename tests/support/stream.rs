@@ -1,7 +1,7 @@
 //! A database with a slot, and the stream that is written from it.
 
 use super::Cluster;
-use deltaflood::{Lsn, Verb};
+use deltaflood::{Details, Lsn, Verb};
 use pgsqlite::daystream::{Reader, ReaderOptions, Start, heartbeat};
 use pgsqlite::deltastream::{
     Capture, Error, Options, Plugin, SetupOptions, State, Status, run, setup,
@@ -132,8 +132,8 @@ impl Source {
         capture
     }
 
-    /// The lines of the stream with their verbs, without stamps, transaction and object ids, with
-    /// `|` for TAB. Commit lines are cut to their verb.
+    /// The lines of the stream with their verbs, without stamps, transaction and object ids, and
+    /// details, with `|` for TAB. Commit lines are cut to their verb.
     pub fn entries(&self) -> Vec<(Verb, String)> {
         let mut lines = Vec::new();
         let options = ReaderOptions::default();
@@ -147,6 +147,12 @@ impl Source {
             let mut line = line.replacen(&xid, "", 1);
             if let Some(oid) = change.oid {
                 line = line.replacen(&format!("_oid\t{oid}\t"), "", 1);
+            }
+            if change.details().expect("details").is_some() {
+                let from = line.find("_primary\t").or_else(|| line.find("_natts\t"));
+                let from = from.expect("details");
+                let to = from + line[from..].find("_action\tschema").expect("a verb");
+                line.replace_range(from..to, "");
             }
             line = line.replace('\t', "|");
             if change.verb == Verb::Commit {
@@ -167,6 +173,21 @@ impl Source {
         };
         let lines = self.entries().into_iter().filter(|(verb, line)| other(*verb, line));
         lines.map(|(_, line)| line).collect()
+    }
+
+    /// Of each `schema` line the table's name and its details.
+    pub fn details(&self) -> Vec<(String, Option<Details>)> {
+        let mut found = Vec::new();
+        let options = ReaderOptions::default();
+        let mut reader = Reader::open(self.stream(), Start::Begin, options).expect("reader");
+        while let Some(entry) = reader.next().expect("line") {
+            if entry.change.verb == Verb::Schema {
+                let name = entry.change.table.expect("a table").decode();
+                let name = String::from_utf8(name.into_owned()).expect("UTF-8");
+                found.push((name, entry.change.details().expect("details")));
+            }
+        }
+        found
     }
 
     /// The lines of one verb.

@@ -1,9 +1,9 @@
 //! From the messages of the built-in plugin pgoutput to change lines.
 //!
-//! A function of bytes and of the names of types: no connection, no file. The clock is read for
-//! heartbeats, and for messages outside of transactions, which tell no time. Protocol version 1:
-//! whole transactions in commit order, rows in text format. Origin and Type messages are passed
-//! over.
+//! A function of bytes, of the names of types and of what the catalogs say: no connection, no file.
+//! The clock is read for heartbeats, and for messages outside of transactions, which tell no time.
+//! Protocol version 1: whole transactions in commit order, rows in text format. Origin and Type
+//! messages are passed over.
 //!
 //! Values are taken as the server prints them; the session's settings (ISO dates, UTC, hex bytea,
 //! ...) are the caller's business. Booleans, and domains over them, become `1` and `0`.
@@ -18,12 +18,13 @@ pub use relation::Schema;
 pub use types::{TypeKey, TypeName, TypeNames};
 
 use super::batch::{Batch, What};
+use super::catalog::Described;
 use super::heartbeat::{Seen, Stamp};
 use super::proof::Again;
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
 use deltaflood::{Lsn, Verb, list};
-use relation::{Form, Relation};
+use relation::{Form, Relation, Told};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wire::{Value, Wire};
@@ -62,6 +63,10 @@ pub enum DecodeError {
     /// A change or a commit outside of a transaction.
     #[error("a message of kind {0:#04x} outside of a transaction")]
     Outside(u8),
+    /// Not a fault: say what the catalogs know of this table ([`Decoder::learn`]) and give the
+    /// message again.
+    #[error("the details of relation {0} were not asked for")]
+    Details(Oid),
     /// Not a fault: learn the names of these types and give the message again.
     #[error("names of types are not known")]
     Types(Vec<TypeKey>),
@@ -102,6 +107,10 @@ pub struct Decoder {
     pub types: TypeNames,
     /// What knows heartbeats.
     pub stamp: Stamp,
+    /// Whether to ask for the details of each table that is described.
+    pub describes: bool,
+    /// What was said of the table of the message that comes next.
+    described: Option<(Oid, Option<Described>)>,
     relations: HashMap<Oid, Relation>,
     transaction: Option<Transaction>,
     /// Transactions whose commit record begins before this were received before.
@@ -117,6 +126,8 @@ impl Decoder {
         Decoder {
             types,
             stamp: Stamp::default(),
+            describes: false,
+            described: None,
             relations: HashMap::new(),
             transaction: None,
             resume,
@@ -147,6 +158,12 @@ impl Decoder {
         self.transaction = None;
     }
 
+    /// What the catalogs say of a table, asked for by [`DecodeError::Details`]; `None`: they cannot
+    /// tell.
+    pub fn learn(&mut self, table: Oid, described: Option<Described>) {
+        self.described = Some((table, described));
+    }
+
     /// Says that the next lines go into another batch, which needs its own table marks.
     pub fn new_batch(&mut self) {
         self.marked = None;
@@ -156,7 +173,8 @@ impl Decoder {
     /// batch.
     ///
     /// # Errors
-    /// [`DecodeError::Types`] asks for names; everything else is a broken stream.
+    /// [`DecodeError::Types`] and [`DecodeError::Details`] ask for something; everything else is a
+    /// broken stream.
     pub fn decode(&mut self, message: &[u8], batch: &mut Batch) -> Result<Step, DecodeError> {
         let (lines, marks) = (batch.lines.len(), batch.marks.len());
         let step = self.dispatch(message, batch);
@@ -176,10 +194,7 @@ impl Decoder {
             b'D' => self.change(Verb::Delete, wire, batch)?,
             b'B' => self.begin(wire)?,
             b'C' => return self.commit(wire, batch),
-            b'R' => {
-                let relation = Relation::read(wire, &self.types)?;
-                self.relations.insert(relation.schema.relation, relation);
-            }
+            b'R' => self.describe(wire)?,
             b'T' => self.truncate(wire, batch)?,
             b'M' => return self.message(wire, batch),
             // Origin: where a change was first made. Type: named by format_type instead.
@@ -187,6 +202,26 @@ impl Decoder {
             kind => return Err(DecodeError::Kind { what: "message", kind }),
         }
         Ok(Step::Within)
+    }
+
+    /// Takes a Relation message, with what the catalogs say besides where that is of this very
+    /// definition.
+    fn describe(&mut self, wire: Wire<'_>) -> Result<(), DecodeError> {
+        let told = Told::read(wire)?;
+        let asked = self.described.as_ref().is_some_and(|(table, _)| *table == told.oid);
+        if self.describes && !asked {
+            return Err(DecodeError::Details(told.oid));
+        }
+        let described = self.described.as_ref().and_then(|(_, described)| described.as_ref());
+        let described = described.filter(|described| told.is(described));
+        if let Some(described) = described {
+            told.learn(described, &mut self.types);
+        }
+        let details = described.map(|described| &described.details);
+        let relation = Relation::new(told, &self.types, details)?;
+        self.described = None;
+        self.relations.insert(relation.schema.relation, relation);
+        Ok(())
     }
 
     fn begin(&mut self, mut wire: Wire<'_>) -> Result<(), DecodeError> {

@@ -1,10 +1,11 @@
 //! What the stream says of a table, and the parts of its lines that do not change.
 
 use super::wire::Wire;
-use super::{DecodeError, TypeNames};
+use super::{DecodeError, TypeKey, TypeName, TypeNames};
+use crate::deltastream::catalog::{self, Described};
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
-use deltaflood::{Change, Verb, list, pairs};
+use deltaflood::{Change, Details, Verb, pairs};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -30,6 +31,31 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// A table of this object id, schema and name, with these columns (name and type) of which some
+    /// are its identity.
+    #[must_use]
+    pub fn new<'n>(
+        relation: Oid,
+        (namespace, table): (&[u8], &[u8]),
+        identity: impl IntoIterator<Item = &'n [u8]>,
+        details: Option<&Details>,
+        columns: impl IntoIterator<Item = (&'n [u8], &'n [u8])>,
+    ) -> Schema {
+        let (mut head, mut tail) = (Vec::new(), vec![b'\t']);
+        // Dropping the unfinished line leaves what it wrote.
+        let _ = Line::begin(&mut head).table(table).schema(namespace);
+        let line = Line::begin(&mut tail).oid(relation).identity(identity);
+        let mut line = match details {
+            Some(details) => line.details(details),
+            None => line,
+        }
+        .verb(Verb::Schema);
+        for (name, kind) in columns {
+            line.column(name, kind);
+        }
+        Schema { relation, head, tail }
+    }
+
     /// The `schema` line within transaction `xid`, without line feed and stamp.
     #[must_use]
     pub fn line(&self, xid: u32) -> Vec<u8> {
@@ -100,43 +126,38 @@ pub(super) struct Relation {
     head_xid: Option<u32>,
 }
 
+impl Column {
+    /// What its type's name is found by.
+    fn key(&self) -> TypeKey {
+        (self.type_id, self.type_modifier)
+    }
+}
+
 impl Relation {
-    /// Reads a Relation message, after its kind.
+    /// The table of a message, with the names of its types, and its details where there are some.
     ///
     /// # Errors
     /// `DecodeError::Types` when names of types are not known yet.
-    pub(super) fn read(mut wire: Wire<'_>, types: &TypeNames) -> Result<Relation, DecodeError> {
-        let relation = wire.u32()?;
-        let namespace = match wire.text()? {
-            // The protocol's short form of the system schema.
-            b"" => b"pg_catalog",
-            name => name,
-        };
-        let table = wire.text()?;
-        let _replica_identity = wire.u8()?;
-        let count = wire.u16()?;
-        let mut columns = Vec::with_capacity(usize::from(count));
-        for _ in 0..count {
-            columns.push(read_column(&mut wire)?);
-        }
-        let wanted: Vec<_> = columns
-            .iter()
-            .map(|c| (c.type_id, c.type_modifier))
-            .filter(|key| types.get(*key).is_none())
-            .collect();
+    pub(super) fn new(
+        mut told: Told,
+        types: &TypeNames,
+        details: Option<&Details>,
+    ) -> Result<Relation, DecodeError> {
+        let wanted: Vec<_> =
+            told.columns.iter().map(Column::key).filter(|key| types.get(*key).is_none()).collect();
         if !wanted.is_empty() {
             return Err(DecodeError::Types(wanted));
         }
-        for column in &mut columns {
-            let base = types.get((column.type_id, column.type_modifier)).map(|t| t.base);
+        for column in &mut told.columns {
+            let base = types.get(column.key()).map(|t| t.base);
             column.form = match base {
                 Some(BOOL) => Form::Boolean,
                 Some(id) if PLAIN.contains(&id) => Form::Plain,
                 _ => Form::Escaped,
             };
         }
-        let schema = Arc::new(render(relation, namespace, table, &columns, types));
-        Ok(Relation { schema, columns, head: Vec::new(), head_xid: None })
+        let schema = Arc::new(render(&told, types, details));
+        Ok(Relation { schema, columns: told.columns, head: Vec::new(), head_xid: None })
     }
 
     /// The head of this table's lines in transaction `xid`, up to the verb.
@@ -156,6 +177,63 @@ fn push_head(out: &mut Vec<u8>, head: &[u8], xid: u32) {
     let _ = write!(out, "\t_xid\t{xid}");
 }
 
+/// A Relation message.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The table's object id.
+    pub(super) oid: Oid,
+    namespace: Vec<u8>,
+    table: Vec<u8>,
+    /// `d`, `n`, `f` or `i`.
+    replica_identity: u8,
+    columns: Vec<Column>,
+}
+
+impl Told {
+    /// Reads a message, after its kind.
+    ///
+    /// # Errors
+    /// The message ends too early.
+    pub(super) fn read(mut wire: Wire<'_>) -> Result<Told, DecodeError> {
+        let oid = wire.u32()?;
+        let namespace = match wire.text()? {
+            // The protocol's short form of the system schema.
+            b"" => b"pg_catalog",
+            name => name,
+        };
+        let table = wire.text()?.to_vec();
+        let replica_identity = wire.u8()?;
+        let count = wire.u16()?;
+        let mut columns = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            columns.push(read_column(&mut wire)?);
+        }
+        Ok(Told { oid, namespace: namespace.to_vec(), table, replica_identity, columns })
+    }
+
+    /// Whether the catalogs say the same: else they are ahead of the message.
+    pub(super) fn is(&self, described: &Described) -> bool {
+        let same = |(ours, theirs): (&Column, &catalog::Column)| {
+            (ours.name.as_slice(), ours.type_id, ours.type_modifier, ours.identity)
+                == (theirs.name.as_bytes(), theirs.type_id, theirs.modifier, theirs.identity)
+        };
+        self.oid == described.oid
+            && self.namespace == described.schema.as_bytes()
+            && self.table == described.name.as_bytes()
+            && self.replica_identity == described.details.identity
+            && self.columns.len() == described.columns.len()
+            && self.columns.iter().zip(&described.columns).all(same)
+    }
+
+    /// Takes over the names of the types of a description that [`Told::is`] this.
+    pub(super) fn learn(&self, described: &Described, types: &mut TypeNames) {
+        let bases = described.details.types.iter().map(|of| of.base);
+        for ((ours, theirs), base) in self.columns.iter().zip(&described.columns).zip(bases) {
+            types.insert(ours.key(), TypeName { name: theirs.type_name.clone(), base });
+        }
+    }
+}
+
 fn read_column(wire: &mut Wire<'_>) -> Result<Column, DecodeError> {
     let flags = wire.u8()?;
     let name = wire.text()?.to_vec();
@@ -172,29 +250,17 @@ fn read_column(wire: &mut Wire<'_>) -> Result<Column, DecodeError> {
     })
 }
 
-fn render(
-    relation: Oid,
-    namespace: &[u8],
-    table: &[u8],
-    columns: &[Column],
-    types: &TypeNames,
-) -> Schema {
-    let mut head = Vec::new();
-    // Dropping the unfinished line leaves what it wrote.
-    let _ = Line::begin(&mut head).table(table).schema(namespace);
-    let mut tail = format!("\t_oid\t{relation}").into_bytes();
-    let identity = columns.iter().filter(|c| c.identity).map(|c| c.name.as_slice());
-    let identity = list::encode(identity);
-    if !identity.is_empty() {
-        tail.extend_from_slice(b"\t_key\t");
-        escape(&mut tail, &identity);
-    }
-    tail.extend_from_slice(b"\t_action\t");
-    tail.extend_from_slice(Verb::Schema.as_str().as_bytes());
-    for column in columns {
-        tail.extend_from_slice(&column.key);
-        let name = types.get((column.type_id, column.type_modifier));
-        escape(&mut tail, name.map_or(b"???".as_slice(), |t| t.name.as_bytes()));
-    }
-    Schema { relation, head, tail }
+fn render(told: &Told, types: &TypeNames, details: Option<&Details>) -> Schema {
+    let names: Vec<&[u8]> = told.columns.iter().map(|column| column.name.as_slice()).collect();
+    let shown = |column: &Column| {
+        types.get(column.key()).map_or(b"???".as_slice(), |found| found.name.as_bytes())
+    };
+    let identity = told.columns.iter().filter(|c| c.identity).map(|c| c.name.as_slice());
+    Schema::new(
+        told.oid,
+        (&told.namespace, &told.table),
+        identity,
+        details,
+        names.into_iter().zip(told.columns.iter().map(shown)),
+    )
 }
