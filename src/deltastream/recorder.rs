@@ -6,6 +6,7 @@
 
 use super::Error;
 use super::batch::{Batch, What};
+use super::heartbeat::Sending;
 use super::pgoutput::Schema;
 use super::queue::Taken;
 use super::shared::Shared;
@@ -209,6 +210,10 @@ impl Recorder {
             let mut status = self.shared.status();
             let every_ms = status.pulse.every_ms;
             status.pulse.last = Some((Beat { every_ms, ..beat }, heartbeat::now_us()));
+            if status.pulse.sending == Sending::Waiting {
+                // It got through before the server told its sender so.
+                status.pulse.sending = Sending::On;
+            }
             status.position = Some(position);
         }
         if count > 0 {
