@@ -21,6 +21,7 @@ use deltaflood::Lsn;
 use self::batch::Batch;
 use super::busy::Patience;
 use super::heart::{Heart, Passed};
+use super::reload::due;
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::tally::Touched;
@@ -40,6 +41,8 @@ pub struct Options {
     pub batch_changes: u64,
     /// Time after which it is.
     pub batch_time: Duration,
+    /// Whoever applies can reload a table from PostgreSQL.
+    pub reloads: bool,
     /// Size of SQLite's WAL, in bytes, past which it must begin anew before more is written.
     pub wal_bytes_max: u64,
 }
@@ -49,6 +52,7 @@ impl Default for Options {
         Options {
             on_error: OnError::Stop,
             busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
+            reloads: false,
             batch_changes: limits::MIRROR_BATCH_CHANGES,
             batch_time: Duration::from_millis(limits::MIRROR_BATCH_MS),
             wal_bytes_max: limits::MIRROR_WAL_BYTES_MAX,
@@ -132,7 +136,8 @@ impl<'db> Applier<'db> {
     /// Reads the mirror's state.
     ///
     /// # Errors
-    /// [`Error::NotInitialised`], [`Error::NotFilled`], [`Error::Format`], [`Error::State`],
+    /// [`Error::NotInitialised`], [`Error::NotFilled`], [`Error::Due`], [`Error::Format`],
+    /// [`Error::State`],
     /// [`Error::Sqlite`].
     pub(super) fn open(
         db: &'db Db,
@@ -140,7 +145,7 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
     ) -> Result<Applier<'db>, Error> {
         format::upgrade(db, patience)?;
-        let Loaded { schema, stream, tables } = patience.retry(|| load(db, options.on_error))?;
+        let Loaded { schema, stream, tables } = patience.retry(|| load(db, options))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();
             name.push("-wal");
@@ -411,7 +416,7 @@ struct Loaded<'db> {
     tables: Tables<'db>,
 }
 
-fn load<'db>(db: &'db Db, on_error: OnError) -> Result<Loaded<'db>, Error> {
+fn load<'db>(db: &'db Db, options: Options) -> Result<Loaded<'db>, Error> {
     // Before the tables are looked at: what changes meanwhile is seen at the next transaction.
     let schema = check::schema_version(db)?;
     let Some(stream) = state::stream(db)? else {
@@ -419,6 +424,11 @@ fn load<'db>(db: &'db Db, on_error: OnError) -> Result<Loaded<'db>, Error> {
         return Err(Error::NotInitialised { file });
     };
     wanted::check(db, &stream.stream)?;
-    let tables = Tables::new(db, state::tables(db)?, on_error)?;
+    let due = due::list(db)?;
+    if !options.reloads {
+        due::check(&due)?;
+    }
+    let mut tables = Tables::new(db, state::tables(db)?, options.on_error)?;
+    tables.set_due(&due);
     Ok(Loaded { schema, stream, tables })
 }

@@ -34,7 +34,8 @@
 //! progress callback is called as `cb TABLE ROWS` every 10,000 rows and at a table's end; TABLE is
 //! empty while ROWS transactions that wrote before are waited for; its error ends the init. `apply`
 //! applies what is there, whole transactions, on HANDLE, and returns a dict: `transactions changes
-//! held repeated other_tables errors ended position lsn`, where `ended` is `end` or `until`. A
+//! held repeated other_tables errors passed_over ended position lsn`, where `ended` is `end` or
+//! `until`. A
 //! database without a file can be applied to, but not followed.
 //!
 //! Apply options: `-on_error stop|keep` (a row that cannot be applied ends it, or is kept in

@@ -1,6 +1,7 @@
 //! Errors of the mirror stage: `PGSQLITE MIRROR <REASON> ...`, or the code of the stage below.
 
 pub use super::place::Place;
+use super::reload::Due;
 use super::snapshot::Unproven;
 use super::swap::Refused;
 use crate::advice;
@@ -304,6 +305,9 @@ pub enum Error {
         /// What is odd.
         what: String,
     },
+    /// A table is not followed rightly until it is reloaded, which cannot be done here.
+    #[error("{0}")]
+    Due(Box<Due>),
     /// What the user made on a table, and one that takes its place cannot have.
     #[error("{0}")]
     Own(Box<Refused>),
@@ -411,6 +415,7 @@ impl Coded for Error {
             Error::Standby => code("STANDBY"),
             Error::Writers { waited_ms, .. } => code("WRITERS").with("waited_ms", waited_ms),
             Error::State { .. } => code("STATE"),
+            Error::Due(due) => due.error_code(code("RELOAD")),
             Error::Own(refused) => refused.code(code("OWN")),
             Error::Stopped => code("STOPPED"),
             Error::Defect { .. } => code("DEFECT"),
@@ -432,6 +437,7 @@ impl Coded for Error {
             | Error::Replaced { .. }
             | Error::Gap { .. }
             | Error::NoPublication { .. } => Class::Drift,
+            Error::Due(_) => Due::CLASS,
             Error::Row(_) => Class::Poison,
             Error::Line { .. } | Error::State { .. } | Error::Defect { .. } => Class::Fatal,
             Error::Busy { .. } | Error::Writers { .. } | Error::Stopped | Error::Io { .. } => {

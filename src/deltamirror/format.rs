@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 4] = [to_1, to_2, to_3, to_4];
+const STEPS: [Step; 5] = [to_1, to_2, to_3, to_4, to_5];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -88,6 +88,11 @@ fn to_4(db: &Db) -> Result<(), Error> {
            asked_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, answer TEXT,
            answered_at INTEGER);",
     )?)
+}
+
+/// The tables that are to be reloaded.
+fn to_5(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(super::reload::due::CREATE)?)
 }
 
 /// Makes the mirror's tables in a file that has none.

@@ -12,6 +12,7 @@
 //! _deltamirror_removed  tables that were taken out: a fill of all tables leaves them out
 //! _deltamirror_paused   a row while nothing is to be applied
 //! _deltamirror_request  what other processes wait for
+//! _deltamirror_reload   tables that are to be copied again, or added
 //! _deltamirror_moving   the stream to which the mirror goes over; there until all tables are of it
 //! _deltamirror_filling  the journal that the file had; there until the first fill is over
 //! ```

@@ -1,5 +1,6 @@
 //! How a mirror is, read from its file.
 
+use super::reload::due::{self, Due};
 use super::state::{self, StreamState, TableState};
 use super::{Error, FollowStatus, Passed, StreamSource, first_fill, kept, wanted, work};
 pub(super) use crate::daystream::heartbeat::now_us;
@@ -18,6 +19,8 @@ pub struct MirrorStatus {
     pub tables: Vec<TableState>,
     /// Tables that were asked for and are not filled yet, as PostgreSQL calls them.
     pub missing: Vec<String>,
+    /// Tables that are to be reloaded.
+    pub due: Vec<Due>,
     /// Whether the first fill is over; before, the mirror is not followed.
     pub filled: bool,
     /// The version of the SQLite library in use.
@@ -169,6 +172,7 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
     });
     Ok(MirrorStatus {
         missing: wanted::missing(db)?.iter().map(ToString::to_string).collect(),
+        due: due::list(db)?,
         filled,
         sqlite: db.query_text("SELECT sqlite_version()", &[])?.unwrap_or_default(),
         tail,

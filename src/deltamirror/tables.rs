@@ -11,6 +11,7 @@ use std::sync::Arc;
 use deltaflood::{Change, Lsn, Verb};
 
 use super::error::{BadRow, Error, Place, Reason};
+use super::reload::due::{self, Due};
 use super::snapshot::{BARRIER_PREFIX, Unproven};
 use super::state::{self, TableState};
 use super::tally::{Counter, Touched};
@@ -45,6 +46,8 @@ pub struct Counts {
     pub repeated: u64,
     /// Rows kept as not applied.
     pub errors: u64,
+    /// Lines that a table could not take which is to be reloaded.
+    pub passed_over: u64,
 }
 
 impl Counts {
@@ -56,6 +59,7 @@ impl Counts {
         self.held += other.held;
         self.repeated += other.repeated;
         self.errors += other.errors;
+        self.passed_over += other.passed_over;
     }
 
     /// What came since these counts were `before`.
@@ -68,6 +72,7 @@ impl Counts {
             held: self.held.saturating_sub(before.held),
             repeated: self.repeated.saturating_sub(before.repeated),
             errors: self.errors.saturating_sub(before.errors),
+            passed_over: self.passed_over.saturating_sub(before.passed_over),
         }
     }
 }
@@ -137,6 +142,13 @@ impl<'db> Tables<'db> {
         })
     }
 
+    /// Tells which of them are to be reloaded: what such a table cannot take is passed over.
+    pub(super) fn set_due(&mut self, due: &[Due]) {
+        for target in &mut self.targets {
+            target.is_due = due.iter().any(|due| due.source == target.state.source);
+        }
+    }
+
     /// A transaction of the stream begins.
     pub(super) fn begin(&mut self, lsn: Option<Lsn>) {
         self.number += 1;
@@ -191,6 +203,14 @@ impl<'db> Tables<'db> {
     pub(super) fn write_counts(&mut self) -> Result<(), Error> {
         for target in self.touched.iter().filter_map(|at| self.targets.get(*at)) {
             self.counter.add(self.db, &target.state.name, &target.pending)?;
+        }
+        let passed = self.targets.iter_mut().filter(|target| target.passed_over > 0);
+        for target in passed {
+            due::passed_over(
+                self.db,
+                &target.state.source,
+                std::mem::take(&mut target.passed_over),
+            )?;
         }
         Ok(())
     }
@@ -298,7 +318,7 @@ impl<'db> Tables<'db> {
     fn renamed(&mut self, place: Place, change: &Change<'_>) -> Result<(), Error> {
         let Some(oid) = change.oid else { return Ok(()) };
         let found = self.targets.iter_mut().find(|t| t.state.definition.oid == Some(oid));
-        let Some(target) = found else { return Ok(()) };
+        let Some(target) = found.filter(|target| !target.is_due) else { return Ok(()) };
         if target.holds(self.number, change.xid, self.lsn) {
             return Ok(());
         }
@@ -352,7 +372,16 @@ impl<'db> Tables<'db> {
         with_old: bool,
         line: &[u8],
     ) -> Result<(), Error> {
-        let Some(target) = self.targets.get(target) else { return Ok(()) };
+        let Some(target) = self.targets.get_mut(target) else { return Ok(()) };
+        // NOTE: a trigger of the user's may have ended the transaction: there is none to go on in.
+        if target.is_due
+            && matches!(trouble, Trouble::Row { .. } | Trouble::Drift(_))
+            && self.db.in_transaction()
+        {
+            target.passed_over += 1;
+            self.counts.passed_over += 1;
+            return Ok(());
+        }
         let table = target.state.name.clone();
         let (reason, message) = match trouble {
             Trouble::Drift(detail) => return Err(Error::Drift { table, place, detail }),

@@ -86,6 +86,10 @@ pub(super) struct Target<'db> {
     new: Row,
     old: Row,
     waiting: Waiting,
+    /// The table is to be reloaded: its rows are those of before, as far as they can be followed.
+    pub(super) is_due: bool,
+    /// Lines that it could not take meanwhile, and that are not written down yet.
+    pub(super) passed_over: u64,
     /// Changes that are not committed yet.
     pub(super) pending: Pending,
     values: Vec<Value<'static>>,
@@ -129,6 +133,8 @@ impl<'db> Target<'db> {
             new: Row::default(),
             old: Row::default(),
             waiting: Waiting::No,
+            is_due: false,
+            passed_over: 0,
             pending: Pending::default(),
             values: Vec::new(),
         })
@@ -143,7 +149,7 @@ impl<'db> Target<'db> {
 
     /// What differs between the stream's table and this one, if anything does.
     pub(super) fn drift(&self) -> Option<&str> {
-        self.drift.as_deref()
+        self.drift.as_deref().filter(|_| !self.is_due)
     }
 
     /// Whether an old row waits for its update.
@@ -173,6 +179,9 @@ impl<'db> Target<'db> {
 
     /// Takes a `schema` line.
     pub(super) fn define(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
+        if self.is_due {
+            return Ok(());
+        }
         let Some(now) = Definition::from_change(change) else {
             return Err(Trouble::Drift("its definition cannot be read".to_owned()));
         };
@@ -217,6 +226,7 @@ impl<'db> Target<'db> {
             // Columns come in order, those that are NULL left out: look on from the last one.
             let at = match find(&self.columns, next, key) {
                 Some(at) => at,
+                None if self.is_due => continue,
                 None => return Err(unknown(key)),
             };
             if row.has(at) {
@@ -325,6 +335,7 @@ impl<'db> Target<'db> {
             let position = self.shape.columns.iter().position(|c| c.as_bytes() == name.as_ref());
             match position {
                 Some(at) => columns.push(at),
+                None if self.is_due => {}
                 None => {
                     let name = String::from_utf8_lossy(&name);
                     return Err(Trouble::Drift(format!("column \"{name}\" is new")));

@@ -90,8 +90,7 @@ impl Applier<'_> {
     /// Reads the state anew. Counts go on.
     pub(super) fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
         let counts = self.tables.counts;
-        let on_error = self.options.on_error;
-        let loaded = patience.retry(|| load(self.db, on_error))?;
+        let loaded = patience.retry(|| load(self.db, self.options))?;
         let Loaded { schema, mut stream, tables } = loaded;
         self.schema = schema;
         self.tables = tables;

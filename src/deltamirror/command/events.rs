@@ -3,7 +3,7 @@
 use crate::daystream::Position;
 use crate::daystream::command::position_value;
 use crate::deltamirror::state::StreamState;
-use crate::deltamirror::{Applied, Counts, Ended, Event, FollowStatus, MirrorStatus, Tally};
+use crate::deltamirror::{Applied, Counts, Due, Ended, Event, FollowStatus, MirrorStatus, Tally};
 use crate::deltastream::command::lsn_value;
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::mailbox::Fold;
@@ -153,6 +153,7 @@ fn counts(counts: &Counts) -> Entries {
         ("repeated", counts.repeated.into()),
         ("other_tables", counts.other_tables.into()),
         ("errors", counts.errors.into()),
+        ("passed_over", counts.passed_over.into()),
     ]
 }
 
@@ -191,6 +192,23 @@ fn latency_value(status: &FollowStatus) -> Obj {
     }
 }
 
+/// The tables that are to be reloaded, by name.
+fn due_dict(due: &[Due]) -> Obj {
+    Obj::dict(due.iter().map(|due| {
+        let state = if due.is_begun { "copying" } else { "waiting" };
+        let details = Obj::dict([
+            ("state", Obj::text(state)),
+            ("reason", Obj::text(&due.reason)),
+            ("since_us", Obj::int(due.asked_us)),
+            ("rows", Obj::int(due.rows)),
+            ("passed_over", Obj::int(due.passed_over)),
+            ("code", Obj::text(&due.code)),
+            ("message", Obj::text(&due.message)),
+        ]);
+        (due.name(), details)
+    }))
+}
+
 /// How a mirror is, by its file and by the follower that may be there.
 pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) -> Obj {
     let stream = &mirror.stream;
@@ -208,6 +226,7 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("changes", Obj::int(stream.changes)),
         ("tables", Obj::text_list(names)),
         ("missing", Obj::text_list(&mirror.missing)),
+        ("reloads", due_dict(&mirror.due)),
         ("errors", Obj::int(mirror.errors)),
         ("end", position_value(mirror.end)),
         ("sqlite", Obj::text(&mirror.sqlite)),
