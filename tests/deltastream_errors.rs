@@ -299,10 +299,18 @@ fn a_small_value_with_a_huge_text_is_said_and_what_to_do() {
         sql.push_str(&format!("create type n{level} as (v n{});", level - 1));
         value = format!("row({value})::n{level}");
     }
-    sql.push_str("create table t(a int primary key, v n17)");
+    sql.push_str("create table t(a int primary key, v n17); create table other(a int primary key)");
     let mut source = Source::set_up(Cluster::shared(), "nested", &sql);
+    // Both tables are known before the transaction that has the value.
     source.execute("insert into t values (1)");
+    source.execute("insert into other values (1)");
     source.execute(&format!("insert into t values (2, {value})"));
-    assert_eq!(run_code(&source), "STREAM TOOLONG");
-    assert_eq!(source.changes(), ["_table|t|_action|insert|a|1"]);
+    let mut options = source.options();
+    (options.slot_wait_ms, options.until_idle_ms) = (200, Some(50));
+    let error = run(options, Box::new(|_| {})).expect_err("no reader gets past it");
+    assert_eq!(error.code().reason, "TOOLONG");
+    let table = error.code().details.into_iter().find(|(key, _)| *key == "table");
+    assert_eq!(table.expect("the table").1, "t", "{error}");
+    let rows = ["_table|t|_action|insert|a|1", "_table|other|_action|insert|a|1"];
+    assert_eq!(source.changes(), rows);
 }

@@ -139,6 +139,8 @@ fn no_table_refuses_its_owners_statements_after_a_setup() {
                     assert_eq!(refused, "", "{kind}");
                     let of_all = done.warnings.iter().any(|w| w.contains("of all tables"));
                     assert_eq!(of_all, all, "{:?}", done.warnings);
+                    let of_text = done.warnings.iter().any(|w| w.contains("more than 1 GB"));
+                    assert_eq!(of_text, all, "{:?}", done.warnings);
                 }
                 Err(error) => {
                     assert_eq!(error.code().reason, refused, "{kind}: {error}");

@@ -2,10 +2,9 @@
 //!
 //! Lines go to memory first ([`LOG_WRITER_BUFFER_BYTES`]; a longer line to the file at once), to
 //! the file by [`Writer::flush`] or when the buffer is full, and are durable after [`Writer::sync`]
-//! only. All lines of a transaction
-//! carry the clock of its beginning; the clock never goes back: when the system's does, the last
-//! value stays and the sequence number goes on. Segments are cut between transactions, when one has
-//! reached its size and when the UTC day has changed.
+//! only. All lines of a transaction carry the clock of its beginning; the clock never goes back:
+//! when the system's does, the last value stays and the sequence number goes on. Segments are cut
+//! between transactions, when one has reached its size and when the UTC day has changed.
 //!
 //! A failed write or fsync leaves unknown bytes on the disk: the writer then refuses everything
 //! (`POISONED`). Drop it and open the stream again, which recovers what is sound. Dropping a writer

@@ -101,6 +101,14 @@ impl Decoder {
         }
     }
 
+    /// The tables of which one comes next, as far as that is known.
+    pub(super) fn suspects(&self) -> Vec<String> {
+        match self {
+            Decoder::Pgoutput(decoder) => decoder.suspects(),
+            Decoder::Lines(..) => Vec::new(),
+        }
+    }
+
     /// How many tables it knows.
     pub(super) fn tables(&self) -> usize {
         match self {

@@ -149,18 +149,8 @@ pub enum Error {
         why: String,
     },
     /// A value's text is longer than the server can make.
-    #[error(
-        "the server cannot print a value of a change after {after} ({message}): its text has more \
-         than 1 GB. No reader of this slot gets past it: begin again with another -slot and \
-         -stream, best with -plugin deltaflood, which names table and column, and leaves such a \
-         value out with -oversize skip; then fill the mirrors again"
-    )]
-    TooLong {
-        /// End of the last transaction received.
-        after: Lsn,
-        /// The server's words.
-        message: String,
-    },
+    #[error("{0}")]
+    TooLong(Box<super::unprintable::Unprintable>),
     /// There is no stream to go on with.
     #[error(
         "there is no stream in {dir}: is its volume mounted? A capture makes none, since that \
@@ -364,7 +354,7 @@ impl Error {
             Error::Timeline { .. } => "TIMELINE",
             Error::Rewound { .. } | Error::OtherServer { .. } => "REWOUND",
             Error::NoStream { .. } => "NOSTREAM",
-            Error::TooLong { .. } => "TOOLONG",
+            Error::TooLong(_) => "TOOLONG",
             Error::Standby | Error::StandbySlot { .. } => "STANDBY",
             Error::Stopped => "STOPPED",
             Error::NotOurs { .. } => "NOTOURS",
@@ -426,7 +416,7 @@ impl Coded for Error {
             }
             Error::Rewound { end, have } => code.with("end", end).with("have", have),
             Error::OtherServer { lsn, .. } => code.with("lsn", lsn),
-            Error::TooLong { after, .. } => code.with("after", after),
+            Error::TooLong(value) => value.code(code),
             Error::NoStream { dir } => code.with("dir", dir.display()),
             Error::PublicationMissing { publication } => code.with("publication", publication),
             Error::NotOurs { publication, tables, .. } => {
@@ -477,9 +467,7 @@ impl Coded for Error {
             | Error::TableNotPublished { .. }
             | Error::Unlogged { .. }
             | Error::TableNotSelected { .. } => Class::Drift,
-            Error::Protocol { .. } | Error::PluginLine { .. } | Error::TooLong { .. } => {
-                Class::Fatal
-            }
+            Error::Protocol { .. } | Error::PluginLine { .. } | Error::TooLong(_) => Class::Fatal,
             Error::NoStream { .. }
             | Error::NotLogical { .. }
             | Error::WrongPlugin { .. }

@@ -52,6 +52,7 @@ mod slot_status;
 mod status;
 mod stream;
 pub mod tables;
+mod unprintable;
 mod wanted;
 
 pub use capture::{Capture, run};

@@ -45,6 +45,8 @@ pub(super) struct Receiver<'a> {
     backoff: Duration,
     /// Whether this capture has streamed.
     connected: bool,
+    /// It has connected once more to learn a table's name.
+    named: bool,
     /// Since when the slot is found in use.
     in_use_since: Option<Instant>,
     /// Milliseconds after which the server gives up a connection that says nothing.
@@ -85,6 +87,7 @@ impl Receiver<'_> {
             types: TypeNames::default(),
             backoff: Duration::from_millis(limits::RECONNECT_MIN_MS),
             connected: false,
+            named: false,
             in_use_since: None,
             sender_timeout_ms: 0,
         };
@@ -115,6 +118,9 @@ impl Receiver<'_> {
                 Err(_) if self.shared.stopping() || self.shared.has_failed() => return Ok(()),
                 Err(error) => error,
             };
+            if self.may_name(&error) {
+                continue;
+            }
             if !self.may_retry(&error) {
                 return Err(error);
             }
@@ -126,6 +132,13 @@ impl Receiver<'_> {
             self.backoff = (self.backoff * 2).min(longest);
         }
         Ok(())
+    }
+
+    /// Whether to connect once more, only to learn which table `error` is of: a new connection
+    /// describes no others than those that come before its change.
+    fn may_name(&mut self, error: &Error) -> bool {
+        let Error::TooLong(value) = error else { return false };
+        value.tables.len() > 1 && !std::mem::replace(&mut self.named, true)
     }
 
     /// Whether to connect again after `error`.
@@ -190,6 +203,7 @@ impl Receiver<'_> {
         let half = stream.has_half_transaction();
         let batch = stream.take_batch();
         let heard = stream.heard();
+        let suspects = stream.suspects();
         self.have = stream.have();
         self.last = stream.last();
         self.types = stream.into_types();
@@ -199,7 +213,7 @@ impl Receiver<'_> {
         if ended.is_err() {
             self.leave(batch, half);
         }
-        ended.map_err(|error| session.explain_at(error, self.have))
+        ended.map_err(|error| session.explain_at(error, self.have, suspects))
     }
 
     /// Compares slot and stream, and on the first connection starts the recorder.

@@ -5,6 +5,7 @@ use super::options::Plugin;
 use super::persistence::Taken;
 use super::pgoutput::TypeNames;
 use super::slot::Slot;
+use super::unprintable::Unprintable;
 use super::{Error, Options, plugin};
 use crate::daystream::Identity;
 use crate::daystream::heartbeat::now_us;
@@ -300,14 +301,14 @@ impl Session {
         Error::PublicationLate { publication, slot }
     }
 
-    /// As [`Session::explain`], of an error in what is sent after `have`.
-    pub(super) fn explain_at(&self, error: Error, have: Lsn) -> Error {
+    /// As [`Session::explain`], of an error in what is sent after `have`, of one of `tables`.
+    pub(super) fn explain_at(&self, error: Error, have: Lsn, tables: Vec<String>) -> Error {
         match &error {
-            // program_limit_exceeded: the plugin deltaflood says where and what to do.
-            Error::Postgres(crate::libpq::Error::Server(server))
-                if server.sqlstate == "54000" && self.plugin == Plugin::Pgoutput =>
+            // The plugin deltaflood says where and what to do.
+            Error::Postgres(source)
+                if source.is_unprintable() && self.plugin == Plugin::Pgoutput =>
             {
-                Error::TooLong { after: have, message: server.message.clone() }
+                Error::TooLong(Box::new(Unprintable { after: have, tables, message: source.to_string() }))
             }
             _ => self.explain(error),
         }

@@ -166,6 +166,11 @@ impl<'a> Stream<'a> {
         self.have
     }
 
+    /// The tables of which one comes next, as far as that is known.
+    pub(super) fn suspects(&self) -> Vec<String> {
+        self.decoder.suspects()
+    }
+
     /// The last transaction in the stream or on its way there.
     pub(super) fn last(&self) -> Option<LastCommit> {
         self.last

@@ -115,6 +115,20 @@ impl Error {
         }
     }
 
+    /// Whether the server could not print a value: its text has more than 1 GB, which is what it
+    /// takes into one piece of memory. A value that is stored can be small.
+    #[must_use]
+    pub fn is_unprintable(&self) -> bool {
+        let Error::Server(error) = self else { return false };
+        // program_limit_exceeded: a string beyond its length; internal_error, whose words are not
+        // translated: a piece of memory beyond its size.
+        match error.sqlstate.as_str() {
+            "54000" => true,
+            "XX000" => error.message.starts_with("invalid memory alloc request size"),
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -217,6 +217,18 @@ pub enum Error {
         /// The system's message.
         message: String,
     },
+    /// PostgreSQL cannot print a value of a row.
+    #[error(
+        "PostgreSQL cannot print a value of row {row}: its text has more than 1 GB, however small \
+         it is stored; leave the row or the column out"
+    )]
+    Unprintable {
+        /// Number of the row, the first being 1.
+        row: u64,
+        /// PostgreSQL's error.
+        #[source]
+        source: libpq::Error,
+    },
     /// PostgreSQL failed.
     #[error(transparent)]
     Postgres(#[from] libpq::Error),
@@ -306,6 +318,7 @@ impl Coded for Error {
             Error::Parallel { name, .. } => import("PARALLEL").with("name", name),
             Error::Thread { .. } => import("THREAD"),
             Error::Memory { row, bytes } => import("MEMORY").with("row", row).with("bytes", bytes),
+            Error::Unprintable { row, source } => source.code().with("row", row),
             Error::Postgres(error) => error.code(),
             Error::Sqlite(error) => error.code(),
             Error::Wal { rows, source } => source.code().with("rows", rows),
@@ -322,6 +335,7 @@ impl Coded for Error {
             | Error::ExportNul { .. }
             | Error::Refused { .. }
             | Error::KeyAlone { .. }
+            | Error::Unprintable { .. }
             | Error::UnknownColumn { .. } => Class::Poison,
             Error::ColumnCount { .. }
             | Error::Separator

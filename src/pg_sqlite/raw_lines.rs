@@ -6,8 +6,8 @@
 
 use super::batch::Batch;
 use super::convert::Converter;
-use super::{Result, copy_text};
-use crate::libpq::{CopyData, CopyOut};
+use super::{Error, Result, copy_text};
+use crate::libpq::{self, CopyData, CopyOut};
 use crate::limits::{IMPORT_BATCH_BYTES, IMPORT_BATCH_CELLS};
 
 /// Lines that nobody has converted yet.
@@ -106,6 +106,15 @@ impl<'a> CopyLines<'a> {
         self.lines
     }
 
+    /// The next row could not be read.
+    #[cold]
+    fn unread(&self, error: libpq::Error) -> Error {
+        match error.is_unprintable() {
+            true => Error::Unprintable { row: self.lines.wrapping_add(1), source: error },
+            false => error.into(),
+        }
+    }
+
     /// Fills an empty batch with lines; `false` when there are no more after it. A long line is
     /// converted at once, so that it is not in memory once more.
     ///
@@ -119,7 +128,7 @@ impl<'a> CopyLines<'a> {
         while !batch.raw.is_full(converter.converter.columns()) {
             let line = match self.long.take() {
                 Some(line) => line,
-                None => match self.copy.next_row()? {
+                None => match self.copy.next_row().map_err(|error| self.unread(error))? {
                     Some(line) => line,
                     None => return Ok(false),
                 },

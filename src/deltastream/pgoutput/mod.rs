@@ -112,6 +112,8 @@ pub struct Decoder {
     /// What was said of the table of the message that comes next.
     described: Option<(Oid, Option<Described>)>,
     relations: HashMap<Oid, Relation>,
+    /// The last message described this table.
+    last_described: Option<Oid>,
     transaction: Option<Transaction>,
     /// Transactions whose commit record begins before this were received before.
     resume: Lsn,
@@ -129,6 +131,7 @@ impl Decoder {
             describes: false,
             described: None,
             relations: HashMap::new(),
+            last_described: None,
             transaction: None,
             resume,
             marked: None,
@@ -139,6 +142,18 @@ impl Decoder {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// The tables of which one comes next, as far as that is known: the one described last, when
+    /// nothing has come since; else all of them.
+    #[must_use]
+    pub fn suspects(&self) -> Vec<String> {
+        if let Some(relation) = self.last_described.and_then(|id| self.relations.get(&id)) {
+            return vec![relation.schema.name()];
+        }
+        let mut names: Vec<String> = self.relations.values().map(|r| r.schema.name()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// How many tables were described.
@@ -188,6 +203,7 @@ impl Decoder {
 
     fn dispatch(&mut self, message: &[u8], batch: &mut Batch) -> Result<Step, DecodeError> {
         let mut wire = Wire::new(message);
+        self.last_described = None;
         match wire.u8()? {
             b'I' => self.change(Verb::Insert, wire, batch)?,
             b'U' => self.change(Verb::Update, wire, batch)?,
@@ -220,6 +236,7 @@ impl Decoder {
         let details = described.map(|described| &described.details);
         let relation = Relation::new(told, &self.types, details)?;
         self.described = None;
+        self.last_described = Some(relation.schema.relation);
         self.relations.insert(relation.schema.relation, relation);
         Ok(())
     }

@@ -56,6 +56,24 @@ impl Schema {
         Schema { relation, head, tail }
     }
 
+    /// The table's name for people, its schema before a point where that is not `public`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (mut schema, mut table) = (None, Vec::new());
+        for (key, value) in pairs(&self.head).map_while(Result::ok) {
+            match key.raw() {
+                b"_schema" => schema = Some(value.decode().into_owned()),
+                b"_table" => table = value.decode().into_owned(),
+                _ => {}
+            }
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        match schema {
+            Some(schema) => format!("{}.{}", text(schema), text(table)),
+            None => text(table),
+        }
+    }
+
     /// The `schema` line within transaction `xid`, without line feed and stamp.
     #[must_use]
     pub fn line(&self, xid: u32) -> Vec<u8> {
