@@ -5,6 +5,8 @@ mod support;
 
 use mirror::live::Road;
 use mirror::reason;
+use pgsqlite::deltamirror::CompareOptions;
+use pgsqlite::error::Coded;
 
 #[test]
 fn a_key_that_is_not_sent_is_refused_by_name() {
@@ -39,4 +41,27 @@ fn a_partitioned_table_under_other_names_is_told() {
     assert_eq!(reason(&error), "NOTPUBLISHED");
     assert!(error.to_string().contains("under the names of its partitions, as public.p_1"));
     road.init("m.db", &["p_1"]).expect("init");
+}
+
+#[test]
+fn a_value_that_the_server_cannot_print_is_told_with_its_table_and_row() {
+    let mut sql = "create type n0 as (t text);".to_owned();
+    let mut value = "row(repeat('\"', 20000))::n0".to_owned();
+    for level in 1..=17 {
+        sql.push_str(&format!("create type n{level} as (v n{});", level - 1));
+        value = format!("row({value})::n{level}");
+    }
+    sql.push_str("create table t(a int primary key, v n17); insert into t values (1)");
+    let road = Road::new("huge_text", &sql, &["t"]);
+    road.init("m.db", &["t"]).expect("init");
+    road.stop_capture();
+    road.sql(&format!("insert into t values (2, {value})"));
+    for error in [
+        road.init("n.db", &["t"]).expect_err("a first copy"),
+        road.compare_with("m.db", &CompareOptions::default()).expect_err("a comparison"),
+    ] {
+        let report = error.report();
+        assert!(report.contains("t could not be copied: PostgreSQL cannot print"), "{report}");
+        assert!(report.contains("a value of row 2: its text has more than 1 GB"), "{report}");
+    }
 }

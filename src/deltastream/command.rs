@@ -37,6 +37,7 @@
 //! | `-until_lsn L` | ends when everything committed before L is durable |
 //! | `-until_idle_ms N` | ends when nothing new came for N ms and everything is durable |
 //! | `-publication P`, `-plugin P` | default: those of the stream |
+//! | `-invalid_text error\|replace\|bytes` | what becomes of a text of a `SQL_ASCII` database that is no UTF-8 |
 //! | `-oversize error\|skip` | what the plugin deltaflood does with a value that fits no line |
 //! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |
@@ -94,8 +95,8 @@ pub(crate) use self::events::{Told, lsn_value};
 pub(crate) use self::handle::CaptureHandle;
 
 use super::{
-    Options as Capturing, Plugin, Setup, SetupOptions, Slot, Waiting, drop_slot, setup, setup_with,
-    status_of,
+    InvalidText, Options as Capturing, Plugin, Setup, SetupOptions, Slot, Waiting, drop_slot,
+    setup, setup_with, status_of,
 };
 use crate::daystream::command::folder_named;
 use crate::daystream::heartbeat::{self, Beat};
@@ -114,13 +115,14 @@ const SUBS: &[(&str, Sub)] = &[
     ("drop", drop_both),
 ];
 
-const CAPTURE: [&str; 14] = [
+const CAPTURE: [&str; 15] = [
     "-conninfo",
     "-slot",
     "-stream",
     "-publication",
     "-plugin",
     "-oversize",
+    "-invalid_text",
     "-tables",
     "-sync_interval_ms",
     "-until_lsn",
@@ -155,6 +157,10 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
             return Err(Failure::bad_word("value of -oversize", word, &["error", "skip"]).into());
         }
     };
+    if let Some(word) = options.text("-invalid_text")? {
+        let known = || Failure::bad_word("value of -invalid_text", &word, &InvalidText::WORDS);
+        capture.invalid_text = InvalidText::from_word(&word).ok_or_else(known)?;
+    }
     capture.tables = options.list(interp, "-tables")?.unwrap_or_default();
     if let Some(ms) = options.count(interp, "-sync_interval_ms")? {
         capture.sync_interval_ms = ms;

@@ -4,6 +4,7 @@ use super::Error;
 use super::batch::Batch;
 use super::catalog::Described;
 use super::heartbeat::Stamp;
+use super::invalid_text::{InvalidAt, TextRule};
 use super::options::Plugin;
 use super::pgoutput::{self, DecodeError, TypeKey, TypeNames};
 use super::plugin_lines::LineDecoder;
@@ -36,21 +37,25 @@ pub(super) enum Stop {
     Error(Error),
 }
 
+fn invalid(after: Lsn, table: String, column: String) -> Stop {
+    Stop::Error(Error::InvalidText(Box::new(InvalidAt { after, table, column })))
+}
+
 /// A decoder of either kind.
 pub(super) enum Decoder {
     Pgoutput(Box<pgoutput::Decoder>),
-    Lines(Box<LineDecoder>, TypeNames),
+    Lines(Box<LineDecoder>, TypeNames, TextRule),
 }
 
 impl Decoder {
-    pub(super) fn new(plugin: Plugin, types: TypeNames, resume: Lsn) -> Decoder {
+    pub(super) fn new(plugin: Plugin, types: TypeNames, resume: Lsn, rule: TextRule) -> Decoder {
         match plugin {
             Plugin::Pgoutput => {
-                let mut decoder = pgoutput::Decoder::new(types, resume);
+                let mut decoder = pgoutput::Decoder::new(types, resume, rule);
                 decoder.describes = true;
                 Decoder::Pgoutput(Box::new(decoder))
             }
-            Plugin::Deltaflood => Decoder::Lines(Box::new(LineDecoder::new(resume)), types),
+            Plugin::Deltaflood => Decoder::Lines(Box::new(LineDecoder::new(resume)), types, rule),
         }
     }
 
@@ -70,12 +75,17 @@ impl Decoder {
                 }
                 Err(DecodeError::Types(keys)) => Err(Stop::Types(keys)),
                 Err(DecodeError::Details(table)) => Err(Stop::Details(table)),
+                Err(DecodeError::Text { table, column }) => Err(invalid(after, table, column)),
                 Err(source) => Err(Stop::Error(Error::Protocol { lsn: after, source })),
             },
-            Decoder::Lines(decoder, _) => decoder.decode(payload, batch).map_err(|why| {
-                let plugin = Plugin::Deltaflood.name().to_owned();
-                Stop::Error(Error::PluginLine { plugin, lsn: after, why })
-            }),
+            Decoder::Lines(decoder, _, rule) => {
+                let lines = rule.lines(payload);
+                let lines = lines.map_err(|(table, column)| invalid(after, table, column))?;
+                decoder.decode(&lines, batch).map_err(|why| {
+                    let plugin = Plugin::Deltaflood.name().to_owned();
+                    Stop::Error(Error::PluginLine { plugin, lsn: after, why })
+                })
+            }
         }
     }
 
@@ -90,14 +100,14 @@ impl Decoder {
     pub(super) fn stamp(&mut self) -> &mut Stamp {
         match self {
             Decoder::Pgoutput(decoder) => &mut decoder.stamp,
-            Decoder::Lines(decoder, _) => &mut decoder.stamp,
+            Decoder::Lines(decoder, ..) => &mut decoder.stamp,
         }
     }
 
     pub(super) fn in_transaction(&self) -> bool {
         match self {
             Decoder::Pgoutput(decoder) => decoder.in_transaction(),
-            Decoder::Lines(decoder, _) => decoder.in_transaction(),
+            Decoder::Lines(decoder, ..) => decoder.in_transaction(),
         }
     }
 
@@ -113,42 +123,42 @@ impl Decoder {
     pub(super) fn tables(&self) -> usize {
         match self {
             Decoder::Pgoutput(decoder) => decoder.tables(),
-            Decoder::Lines(decoder, _) => decoder.tables(),
+            Decoder::Lines(decoder, ..) => decoder.tables(),
         }
     }
 
     pub(super) fn has_half_transaction(&self) -> bool {
         match self {
             Decoder::Pgoutput(decoder) => decoder.has_half_transaction(),
-            Decoder::Lines(decoder, _) => decoder.in_transaction(),
+            Decoder::Lines(decoder, ..) => decoder.in_transaction(),
         }
     }
 
     pub(super) fn new_batch(&mut self) {
         match self {
             Decoder::Pgoutput(decoder) => decoder.new_batch(),
-            Decoder::Lines(decoder, _) => decoder.new_batch(),
+            Decoder::Lines(decoder, ..) => decoder.new_batch(),
         }
     }
 
     pub(super) fn leave_transaction(&mut self) {
         match self {
             Decoder::Pgoutput(decoder) => decoder.leave_transaction(),
-            Decoder::Lines(decoder, _) => decoder.leave_transaction(),
+            Decoder::Lines(decoder, ..) => decoder.leave_transaction(),
         }
     }
 
     pub(super) fn types(&mut self) -> &mut TypeNames {
         match self {
             Decoder::Pgoutput(decoder) => &mut decoder.types,
-            Decoder::Lines(_, types) => types,
+            Decoder::Lines(_, types, _) => types,
         }
     }
 
     pub(super) fn into_types(self) -> TypeNames {
         match self {
             Decoder::Pgoutput(decoder) => decoder.types,
-            Decoder::Lines(_, types) => types,
+            Decoder::Lines(_, types, _) => types,
         }
     }
 }

@@ -151,6 +151,9 @@ pub enum Error {
     /// A value's text is longer than the server can make.
     #[error("{0}")]
     TooLong(Box<super::unprintable::Unprintable>),
+    /// A text is no UTF-8.
+    #[error("{0}")]
+    InvalidText(Box<super::invalid_text::InvalidAt>),
     /// There is no stream to go on with.
     #[error(
         "there is no stream in {dir}: is its volume mounted? A capture makes none, since that \
@@ -355,6 +358,7 @@ impl Error {
             Error::Rewound { .. } | Error::OtherServer { .. } => "REWOUND",
             Error::NoStream { .. } => "NOSTREAM",
             Error::TooLong(_) => "TOOLONG",
+            Error::InvalidText(_) => "INVALIDTEXT",
             Error::Standby | Error::StandbySlot { .. } => "STANDBY",
             Error::Stopped => "STOPPED",
             Error::NotOurs { .. } => "NOTOURS",
@@ -417,6 +421,7 @@ impl Coded for Error {
             Error::Rewound { end, have } => code.with("end", end).with("have", have),
             Error::OtherServer { lsn, .. } => code.with("lsn", lsn),
             Error::TooLong(value) => value.code(code),
+            Error::InvalidText(at) => code.with("table", &at.table).with("column", &at.column),
             Error::NoStream { dir } => code.with("dir", dir.display()),
             Error::PublicationMissing { publication } => code.with("publication", publication),
             Error::NotOurs { publication, tables, .. } => {
@@ -467,7 +472,8 @@ impl Coded for Error {
             | Error::TableNotPublished { .. }
             | Error::Unlogged { .. }
             | Error::TableNotSelected { .. } => Class::Drift,
-            Error::Protocol { .. } | Error::PluginLine { .. } | Error::TooLong(_) => Class::Fatal,
+            Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
+            Error::TooLong(_) | Error::InvalidText(_) => Class::Fatal,
             Error::NoStream { .. }
             | Error::NotLogical { .. }
             | Error::WrongPlugin { .. }

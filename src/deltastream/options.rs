@@ -31,6 +31,30 @@ impl Plugin {
     }
 }
 
+/// What to do with a text that is no UTF-8, of a database of the encoding `SQL_ASCII`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvalidText {
+    /// It ends the capture, with its table and column.
+    #[default]
+    Error,
+    /// Each wrong byte becomes U+FFFD.
+    Replace,
+    /// Its bytes go into the stream as they are.
+    Bytes,
+}
+
+impl InvalidText {
+    /// The words for it.
+    pub const WORDS: [&str; 3] = ["error", "replace", "bytes"];
+
+    /// What a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<InvalidText> {
+        let all = [InvalidText::Error, InvalidText::Replace, InvalidText::Bytes];
+        all.into_iter().zip(Self::WORDS).find(|(_, known)| *known == word).map(|(text, _)| text)
+    }
+}
+
 /// What to capture, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -47,6 +71,8 @@ pub struct Options {
     /// A value that the plugin deltaflood cannot print in a line is left out, and named; else it
     /// ends the capture. With pgoutput there is no choice.
     pub oversize_skip: bool,
+    /// What becomes of a text that is no UTF-8.
+    pub invalid_text: InvalidText,
     /// Tables that must be in the publication; empty: whatever it has.
     pub tables: Vec<String>,
     /// Milliseconds between two fsyncs while transactions come.
@@ -88,6 +114,7 @@ impl Options {
             publication: None,
             plugin: None,
             oversize_skip: false,
+            invalid_text: InvalidText::default(),
             tables: Vec::new(),
             sync_interval_ms: limits::SYNC_INTERVAL_MS,
             until_lsn: None,

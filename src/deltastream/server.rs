@@ -21,7 +21,8 @@ pub(super) fn check(conn: &Guarded<'_>, warnings: &mut Vec<String>) -> Result<()
         "select pg_catalog.current_setting('wal_level'), current_user, \
          (select rolsuper or rolreplication from pg_catalog.pg_roles \
           where rolname = current_user), pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('max_slot_wal_keep_size')",
+         pg_catalog.current_setting('max_slot_wal_keep_size'), \
+         pg_catalog.current_setting('server_encoding')",
     )?;
     let text = |col| answer.text(0, col).unwrap_or_default();
     if text(3) == "t" {
@@ -38,6 +39,14 @@ pub(super) fn check(conn: &Guarded<'_>, warnings: &mut Vec<String>) -> Result<()
             "the server keeps WAL for a slot that nobody reads until its disk is full: \
              max_slot_wal_keep_size is not limited (as a superuser: ALTER SYSTEM SET \
              max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf())"
+                .to_owned(),
+        );
+    }
+    if text(5) == "SQL_ASCII" {
+        warnings.push(
+            "the database's encoding is SQL_ASCII, which takes any bytes for text: the first one \
+             that is no UTF-8 ends the capture, unless that runs with -invalid_text replace or \
+             bytes; deltamirror init copies no such text"
                 .to_owned(),
         );
     }

@@ -1,6 +1,7 @@
 //! A connection made ready for streaming: who the server is, whether slot and stream fit together,
 //! settings that fix the text of values, names of types.
 
+use super::invalid_text::TextRule;
 use super::options::Plugin;
 use super::persistence::Taken;
 use super::pgoutput::TypeNames;
@@ -46,6 +47,8 @@ pub(super) struct Session {
     /// Set when the server warns that it goes on without the publication (version 18 and newer;
     /// older ones end the stream with an error).
     pub(super) unpublished: Arc<AtomicBool>,
+    /// What becomes of text that is no UTF-8.
+    pub(super) text: TextRule,
     /// Milliseconds within which the server wants to hear of us, 0: no limit.
     pub(super) sender_timeout_ms: u64,
 }
@@ -104,6 +107,13 @@ impl Session {
         slot.check(plugin.name(), &system.database)?;
         let sender_timeout_ms = setting(&link, "wal_sender_timeout")?.parse().unwrap_or(60_000);
         let tables = identity.map(|i| i.tables.clone()).unwrap_or_default();
+        let mut text = TextRule::default();
+        if setting(&link, "server_encoding")? == "SQL_ASCII" {
+            // NOTE: last of all statements: their answers are wanted as text. With UTF-8 the server
+            // would end the stream at the first byte that is none.
+            link.conn().query("set client_encoding = 'SQL_ASCII'")?;
+            text = TextRule::any_bytes(options.invalid_text);
+        }
         let unpublished = Arc::default();
         Ok(Session {
             link,
@@ -113,6 +123,7 @@ impl Session {
             publication,
             tables,
             unpublished,
+            text,
             sender_timeout_ms,
         })
     }
@@ -308,7 +319,11 @@ impl Session {
             Error::Postgres(source)
                 if source.is_unprintable() && self.plugin == Plugin::Pgoutput =>
             {
-                Error::TooLong(Box::new(Unprintable { after: have, tables, message: source.to_string() }))
+                Error::TooLong(Box::new(Unprintable {
+                    after: have,
+                    tables,
+                    message: source.to_string(),
+                }))
             }
             _ => self.explain(error),
         }

@@ -119,7 +119,7 @@ impl<'a> Stream<'a> {
             0 => limits::STATUS_INTERVAL_MS,
             quarter => quarter.min(limits::STATUS_INTERVAL_MS),
         };
-        let mut decoder = Decoder::new(session.plugin, types, have);
+        let mut decoder = Decoder::new(session.plugin, types, have, session.text);
         decoder.stamp().slot.clone_from(&session.slot.name);
         shared.id().clone_into(&mut decoder.stamp().id);
         let reader = Reader::new(&session.publication, session.sender_timeout_ms);

@@ -48,7 +48,11 @@ pub(super) fn compare(
     let copy = format!("temp.{}", quote_identifier(COPY));
     db.exec(&format!("DROP TABLE IF EXISTS {copy}"))?;
     db.exec(&ddl::create_table(&published.table, &copy))?;
-    let rows = session.copy(db, published, ("temp", COPY), stop, &mut |_| {})?;
+    let rows = session.copy(db, published, ("temp", COPY), stop, &mut |_| {});
+    let rows = rows.map_err(|error| match error {
+        Error::Copy { source, .. } => Error::Copy { table: state.name.clone(), source },
+        error => error,
+    })?;
     let columns: Vec<&str> = state.definition.columns.iter().map(|c| c.0.as_str()).collect();
     let key = key_columns(state);
     let mirror = format!("main.{}", quote_identifier(&state.name));

@@ -20,6 +20,7 @@ pub use types::{TypeKey, TypeName, TypeNames};
 use super::batch::{Batch, What};
 use super::catalog::Described;
 use super::heartbeat::{Seen, Stamp};
+use super::invalid_text::TextRule;
 use super::proof::Again;
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
@@ -67,6 +68,14 @@ pub enum DecodeError {
     /// message again.
     #[error("the details of relation {0} were not asked for")]
     Details(Oid),
+    /// A text is no UTF-8.
+    #[error("column {column} of table {table} has a text that is no UTF-8")]
+    Text {
+        /// The table.
+        table: String,
+        /// The column; empty: a name is meant.
+        column: String,
+    },
     /// Not a fault: learn the names of these types and give the message again.
     #[error("names of types are not known")]
     Types(Vec<TypeKey>),
@@ -111,6 +120,7 @@ pub struct Decoder {
     pub describes: bool,
     /// What was said of the table of the message that comes next.
     described: Option<(Oid, Option<Described>)>,
+    rule: TextRule,
     relations: HashMap<Oid, Relation>,
     /// The last message described this table.
     last_described: Option<Oid>,
@@ -124,11 +134,12 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that drops transactions whose commit ends at `resume` or before.
     #[must_use]
-    pub fn new(types: TypeNames, resume: Lsn) -> Decoder {
+    pub fn new(types: TypeNames, resume: Lsn, rule: TextRule) -> Decoder {
         Decoder {
             types,
             stamp: Stamp::default(),
             describes: false,
+            rule,
             described: None,
             relations: HashMap::new(),
             last_described: None,
@@ -235,6 +246,7 @@ impl Decoder {
         }
         let details = described.map(|described| &described.details);
         let relation = Relation::new(told, &self.types, details)?;
+        relation.check_names(self.rule)?;
         self.described = None;
         self.last_described = Some(relation.schema.relation);
         self.relations.insert(relation.schema.relation, relation);
@@ -290,7 +302,7 @@ impl Decoder {
         let mut part = wire.u8()?;
         if matches!(part, b'K' | b'O') {
             let verb = if verb == Verb::Update { Verb::Replace } else { verb };
-            row(relation, xid, verb, &mut wire, &mut batch.lines)?;
+            row(relation, xid, verb, &mut wire, self.rule, &mut batch.lines)?;
             if verb == Verb::Delete {
                 return Ok(());
             }
@@ -299,7 +311,7 @@ impl Decoder {
         if part != b'N' || verb == Verb::Delete {
             return Err(DecodeError::Kind { what: "row", kind: part });
         }
-        row(relation, xid, verb, &mut wire, &mut batch.lines)
+        row(relation, xid, verb, &mut wire, self.rule, &mut batch.lines)
     }
 
     fn truncate(&mut self, mut wire: Wire<'_>, batch: &mut Batch) -> Result<(), DecodeError> {
@@ -320,7 +332,9 @@ impl Decoder {
         let transactional = wire.u8()? & FLAG_TRANSACTIONAL != 0;
         // The end of its record, which is where the next one may begin.
         let lsn = Lsn(wire.u64()?);
-        let prefix = wire.text()?;
+        // NOTE: a prefix is not worth the capture's end.
+        let prefix = &*String::from_utf8_lossy(wire.text()?);
+        let prefix = prefix.as_bytes();
         let length = wire.u32()? as usize;
         let content = wire.bytes(length)?;
         let seen = self.stamp.look(prefix, content);
@@ -390,6 +404,7 @@ fn row(
     xid: u32,
     verb: Verb,
     wire: &mut Wire<'_>,
+    rule: TextRule,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
     let got = usize::from(wire.u16()?);
@@ -412,7 +427,12 @@ fn row(
                     (Form::Plain, _) => out.extend_from_slice(text),
                     (Form::Boolean, b"t") => out.push(b'1'),
                     (Form::Boolean, b"f") => out.push(b'0'),
-                    _ => escape(out, text),
+                    _ if !rule.is_needed() => escape(out, text),
+                    _ => {
+                        let text = rule.apply(text);
+                        let name = || String::from_utf8_lossy(&column.name).into_owned();
+                        escape(out, &text.map_err(|_| relation.invalid(name()))?);
+                    }
                 }
             }
         }

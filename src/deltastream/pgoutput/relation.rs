@@ -1,5 +1,6 @@
 //! What the stream says of a table, and the parts of its lines that do not change.
 
+use super::super::invalid_text::TextRule;
 use super::wire::Wire;
 use super::{DecodeError, TypeKey, TypeName, TypeNames};
 use crate::deltastream::catalog::{self, Described};
@@ -176,6 +177,24 @@ impl Relation {
         }
         let schema = Arc::new(render(&told, types, details));
         Ok(Relation { schema, columns: told.columns, head: Vec::new(), head_xid: None })
+    }
+
+    /// Sees that its names are text.
+    ///
+    /// # Errors
+    /// [`DecodeError::Text`].
+    pub(super) fn check_names(&self, rule: TextRule) -> Result<(), DecodeError> {
+        let names = [&self.schema.head, &self.schema.tail];
+        match !rule.is_needed() || names.iter().all(|names| std::str::from_utf8(names).is_ok()) {
+            true => Ok(()),
+            false => Err(self.invalid(String::new())),
+        }
+    }
+
+    /// The error of a text of this table that is no UTF-8.
+    #[cold]
+    pub(super) fn invalid(&self, column: String) -> DecodeError {
+        DecodeError::Text { table: self.schema.name(), column }
     }
 
     /// The head of this table's lines in transaction `xid`, up to the verb.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::deltastream::invalid_text::TextRule;
 
 /// A message under construction, in the protocol's byte order.
 #[derive(Default)]
@@ -62,7 +63,7 @@ fn decoder() -> Decoder {
     {
         types.insert((id, -1), TypeName { name: name.to_owned(), base });
     }
-    Decoder::new(types, Lsn(0))
+    Decoder::new(types, Lsn(0), TextRule::default())
 }
 
 fn feed(decoder: &mut Decoder, batch: &mut Batch, messages: &[Vec<u8>]) -> Vec<Step> {
