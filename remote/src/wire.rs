@@ -26,6 +26,8 @@ pub const TIMELINE: &str = "daystream-timeline";
 pub const MADE: &str = "daystream-made";
 /// Number of the stream's capture.
 pub const ID: &str = "daystream-id";
+/// Milliseconds between two heartbeats of the stream's capture; 0: none, or not known.
+pub const HEARTBEAT_MS: &str = "daystream-heartbeat-ms";
 /// End of the transaction before the first one in the answer, as `CLOCK.SEQ`.
 pub const BEFORE: &str = "daystream-before";
 /// Its LSN.
@@ -82,7 +84,7 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Whose changes a stream holds, as header fields.
 #[must_use]
-pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 9] {
+pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 10] {
     [
         (SYSTEM_ID, identity.system_id.to_string()),
         (DATABASE, encode(&identity.database)),
@@ -93,6 +95,7 @@ pub fn identity_fields(identity: &Identity) -> [(&'static str, String); 9] {
         (TIMELINE, identity.timeline.to_string()),
         (MADE, identity.made.to_string()),
         (ID, identity.id_text()),
+        (HEARTBEAT_MS, identity.heartbeat_ms.to_string()),
     ]
 }
 

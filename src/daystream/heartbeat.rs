@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use deltaflood::{Change, Verb};
 
 use super::remote::Link;
-use super::{Entry, Error, Feed, Position, ReaderOptions, Source, Start};
+use super::{Entry, Error, Feed, Identity, Position, ReaderOptions, Source, Start};
 use crate::limits::{HEARTBEAT_AHEAD_MS, HEARTBEAT_MISSED, HEARTBEAT_SLOW_MS, HEARTBEAT_TAIL_S};
 
 /// Prefix of the logical message.
@@ -163,7 +163,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// The tail of a stream; `None` when its last minute has no heartbeat.
+    /// The tail of a stream; `None` when its end has no heartbeat: as far back as one must be by
+    /// the pace that the stream tells, a minute at least.
     ///
     /// # Errors
     /// Those of [`Feed::open`] and [`Feed::next`].
@@ -171,13 +172,34 @@ impl Tail {
         let stop = AtomicBool::new(false);
         let open =
             |start| Feed::open(source, start, ReaderOptions::default(), Link::Patient, &stop);
-        let Some(end) = open(Start::End)?.position() else { return Ok(None) };
-        let from = Start::Clock(end.clock.saturating_sub(HEARTBEAT_TAIL_S));
-        let mut reader = match open(from) {
-            // NOTE: retention has come so near that the last minute begins with a gap.
-            Err(Error::Gap { .. }) => open(Start::Begin)?,
-            opened => opened?,
+        let at_end = open(Start::End)?;
+        let Some(end) = at_end.position() else { return Ok(None) };
+        let every_ms = match source {
+            Source::Folder(dir) => Identity::load(dir)?.map(|identity| identity.heartbeat_ms),
+            Source::Url(_) => at_end.identity().map(|identity| identity.heartbeat_ms),
         };
+        drop(at_end);
+        // What has been committed meanwhile, and the one that is late, come behind it.
+        let pace_s = i64::try_from(every_ms.unwrap_or(0) / 1000).unwrap_or(i64::MAX);
+        let most = pace_s.saturating_add(HEARTBEAT_TAIL_S);
+        let mut back = HEARTBEAT_TAIL_S;
+        loop {
+            let from = Start::Clock(end.clock.saturating_sub(back));
+            let (opened, is_all) = match open(from) {
+                // NOTE: retention has come so near that this begins with a gap.
+                Err(Error::Gap { .. }) => (open(Start::Begin)?, true),
+                opened => (opened?, false),
+            };
+            let tail = Tail::read(opened)?;
+            if tail.is_some() || is_all || back >= most {
+                return Ok(tail);
+            }
+            back = back.saturating_mul(4).min(most);
+        }
+    }
+
+    /// The newest heartbeat that comes yet.
+    fn read(mut reader: Feed) -> Result<Option<Tail>, Error> {
         let (mut beats, mut last, mut changed_us) = (Heartbeats::default(), None, None);
         loop {
             reader.arrive()?;

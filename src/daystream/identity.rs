@@ -18,6 +18,8 @@ use crate::failpoint;
 const FORMAT: u32 = 2;
 /// How keys begin that a reader may pass over. A writer keeps them.
 const PASSED_OVER: &[u8] = b"x_";
+/// Milliseconds between two heartbeats: older versions keep it as it was.
+const HEARTBEAT_MS: &[u8] = b"x_heartbeat_ms";
 /// Largest state file that is written or read, in bytes: some 30,000 tables.
 const STATE_BYTES_MAX: usize = 1 << 20;
 
@@ -45,6 +47,8 @@ pub struct Identity {
     /// Number of its capture, by which that knows its own heartbeats; `None` before the capture
     /// has made one.
     pub id: Option<u64>,
+    /// Milliseconds between two heartbeats of its capture; 0: none, or not known.
+    pub heartbeat_ms: u64,
     /// Everything before this LSN is in the stream or was of no interest; made durable here before
     /// it is confirmed to the server.
     pub confirmed: Option<Lsn>,
@@ -126,7 +130,7 @@ impl Identity {
                 return Err(Fault::At(at, "key given twice"));
             }
             seen.push(key);
-            if key.starts_with(PASSED_OVER) {
+            if key.starts_with(PASSED_OVER) && key != HEARTBEAT_MS {
                 let end = fields.offset();
                 let end = if end < line.len() { end - 1 } else { end };
                 state.pass_over(line.get(at..end).unwrap_or_default());
@@ -182,6 +186,7 @@ impl Identity {
             b"timeline" => self.timeline = value.parse().ok()?,
             b"made" => self.made = value.parse().ok()?,
             b"id" => self.id = Some(Identity::id_of(&value)?),
+            HEARTBEAT_MS => self.heartbeat_ms = value.parse().ok()?,
             b"confirmed" => self.confirmed = Some(value.parse().ok()?),
             _ => return Some(false),
         }
@@ -216,6 +221,7 @@ impl Identity {
             ("timeline", Some(self.timeline.to_string())),
             ("made", (self.made > 0).then(|| self.made.to_string())),
             ("id", some(self.id_text())),
+            ("x_heartbeat_ms", (self.heartbeat_ms > 0).then(|| self.heartbeat_ms.to_string())),
             ("confirmed", self.confirmed.map(|lsn| lsn.to_string())),
             ("end", end.map(|end| end.position.to_string())),
             ("end_lsn", end.and_then(|end| end.lsn).map(|lsn| lsn.to_string())),

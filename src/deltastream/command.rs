@@ -37,7 +37,7 @@
 //! | `-until_lsn L` | ends when everything committed before L is durable |
 //! | `-until_idle_ms N` | ends when nothing new came for N ms and everything is durable |
 //! | `-publication P`, `-plugin P` | default: those of the stream |
-//! | `-invalid_text error\|replace\|bytes` | what becomes of a text of a `SQL_ASCII` database that is no UTF-8 |
+//! | `-invalid_text error\|replace\|bytes` | text of a `SQL_ASCII` database that is no UTF-8 |
 //! | `-oversize error\|skip` | what the plugin deltaflood does with a value that fits no line |
 //! | `-tables {...}` | must be in the publication, or among the stream's tables |
 //! | `-segment_bytes N` | size at which a segment is cut; default 64 MiB |

@@ -235,6 +235,10 @@ impl Receiver<'_> {
         identity.slot.clone_from(&session.slot.name);
         session.plugin.name().clone_into(&mut identity.plugin);
         identity.publication.clone_from(&session.publication);
+        // NOTE: a capture with an end has none, and is not the one whose pace is asked for.
+        if heartbeat::is_wanted(options) || options.heartbeat_ms == 0 {
+            identity.heartbeat_ms = options.heartbeat_ms;
+        }
         if identity.confirmed.is_none() {
             identity.confirmed = Some(self.have);
         }

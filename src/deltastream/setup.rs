@@ -119,6 +119,7 @@ impl Rest<'_> {
                 timeline: self.system.timeline,
                 made: session::now_made(),
                 id: None,
+                heartbeat_ms: 0,
                 confirmed: Some(done.consistent_point),
             },
         };

@@ -248,6 +248,7 @@ fn hello(response: &Response<Incoming>) -> Option<Hello> {
                 None | Some("") => None,
                 Some(id) => Some(Identity::id_of(id)?),
             },
+            heartbeat_ms: fields.parsed(wire::HEARTBEAT_MS)?.unwrap_or_default(),
             confirmed: None,
         }),
     };

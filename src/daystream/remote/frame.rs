@@ -139,6 +139,7 @@ impl Line {
             self.pair("timeline", identity.timeline);
             self.maybe("made", Some(identity.made).filter(|made| *made > 0));
             self.maybe("id", identity.id.map(|_| identity.id_text()));
+            self.maybe("heartbeat_ms", Some(identity.heartbeat_ms).filter(|ms| *ms > 0));
         }
         self.mark(["before", "before_lsn", "before_chain"], hello.before);
         self.maybe("chain", hello.chain.map(chain_text));
@@ -185,6 +186,7 @@ impl Fields {
                 timeline: self.parsed("timeline")?.unwrap_or_default(),
                 made: self.parsed("made")?.unwrap_or_default(),
                 id: self.get("id").map(Identity::id_of).map_or(Some(None), |id| id.map(Some))?,
+                heartbeat_ms: self.parsed("heartbeat_ms")?.unwrap_or_default(),
                 confirmed: None::<Lsn>,
             }),
         };
@@ -215,6 +217,7 @@ mod tests {
             timeline: 2,
             made: 1_700_000_000_000_001,
             id: Some(0xfeed),
+            heartbeat_ms: 250,
             ..Identity::default()
         };
         let lsn = Some("16/B374D848".parse().unwrap());
