@@ -105,9 +105,9 @@ fn make(conn: &Guarded<'_>, slot: &str, wanted: &[Table], done: &mut Setup) -> R
         done.warnings.push(
             "the publication is of all tables, also of those to come: UPDATE and DELETE will fail \
              on one that is made without a primary key or another replica identity, and a role \
-             that may make tables decides what the stream has to hold: one value whose text has more \
-             than 1 GB, which a nested composite type makes of a few bytes, ends the capture for \
-             good; -tables names some, and -plugin deltaflood with -oversize skip leaves such a \
+             that may make tables decides what the stream has to hold: one value whose text has \
+             more than 1 GB, which a nested composite type makes of a few bytes, ends the capture \
+             for good; -tables names some, and -plugin deltaflood with -oversize skip leaves such a \
              value out"
                 .to_owned(),
         );
