@@ -107,8 +107,8 @@ fn make(conn: &Guarded<'_>, slot: &str, wanted: &[Table], done: &mut Setup) -> R
              on one that is made without a primary key or another replica identity, and a role \
              that may make tables decides what the stream has to hold: one value whose text has \
              more than 1 GB, which a nested composite type makes of a few bytes, ends the capture \
-             for good; -tables names some, and -plugin deltaflood with -oversize skip leaves such a \
-             value out"
+             for good; -tables names some, and -plugin deltaflood with -oversize skip leaves \
+             such a value out"
                 .to_owned(),
         );
         ("all tables".to_owned(), tables::all(conn)?)
