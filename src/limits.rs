@@ -193,6 +193,18 @@ pub const MIRROR_WAL_BYTES: u64 = 64 << 20;
 /// the source may pass it.
 pub const MIRROR_WAL_BYTES_MAX: u64 = 1 << 30;
 
+/// A follower that is behind commits at a size or a time, and has more to do: so long it leaves the
+/// file to others then, whose verbs would not get a turn otherwise, in milliseconds.
+pub const MIRROR_GAP_MS: u64 = 2;
+
+/// How often a follower that has nothing to do looks whether others have asked for something, in
+/// milliseconds.
+pub const MIRROR_LOOK_MS: u64 = 100;
+
+/// A verb that has much to do beside a follower holds the file for so long at a time, in
+/// milliseconds, and for as long as one transaction of the source takes.
+pub const MIRROR_SLICE_MS: u64 = 50;
+
 /// Longest pause of a follower between two tries after a failure that may pass (a locked database,
 /// a full disk), in milliseconds.
 pub const MIRROR_RETRY_MS_MAX: u64 = 5_000;

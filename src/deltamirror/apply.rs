@@ -11,8 +11,10 @@
 //! change of the file's schema, as of a column that somebody adds: tables are looked at again.
 
 mod batch;
+mod look;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -22,10 +24,11 @@ use self::batch::Batch;
 use super::busy::Patience;
 use super::heart::{Heart, Passed};
 use super::reload::due;
+use super::request::Watch;
 use super::state::{self, StreamState};
 use super::tables::{Counts, OnError, Tables};
 use super::tally::Touched;
-use super::{Error, StreamSource, check, format, wanted};
+use super::{Error, StreamSource, check, format, suspended, verbs, wanted};
 use crate::daystream::{self, Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
@@ -69,6 +72,8 @@ pub enum Ended {
     Until,
     /// Stopped by the caller, between two transactions.
     Stopped,
+    /// The mirror is paused.
+    Paused,
 }
 
 /// How long lines from another host are waited for before it is looked whether to stop.
@@ -93,6 +98,8 @@ pub(super) struct Committed<'a> {
     pub(super) beat: Option<Passed>,
     pub(super) stream: &'a StreamState,
     pub(super) counts: &'a Counts,
+    /// A table that stands still from now on, and why.
+    pub(super) suspended: Option<(&'a str, &'a Arc<Error>)>,
     /// Tables that it changed.
     pub(super) tables: &'a [Touched],
     /// Commit times of its transactions, microseconds since the Unix epoch.
@@ -130,6 +137,10 @@ pub(super) struct Applier<'db> {
     schema_now: Option<Stmt<'db>>,
     advance: Option<Stmt<'db>>,
     heart: Heart,
+    /// The last heartbeat that is not written down: everything up to it is applied.
+    passed: Option<Transaction>,
+    paused: bool,
+    watch: Watch<'db>,
 }
 
 impl<'db> Applier<'db> {
@@ -145,7 +156,7 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
     ) -> Result<Applier<'db>, Error> {
         format::upgrade(db, patience)?;
-        let Loaded { schema, stream, tables } = patience.retry(|| load(db, options))?;
+        let Loaded { schema, stream, tables, paused } = patience.retry(|| load(db, options))?;
         let beside = |file: PathBuf| {
             let mut name = file.into_os_string();
             name.push("-wal");
@@ -172,6 +183,9 @@ impl<'db> Applier<'db> {
             schema_now: None,
             advance: None,
             heart: Heart::default(),
+            passed: None,
+            paused,
+            watch: Watch::default(),
         })
     }
 
@@ -259,6 +273,9 @@ impl<'db> Applier<'db> {
         if patience.stop.load(Ordering::Relaxed) {
             return Ok(Step::Ended(Ended::Stopped));
         }
+        if self.paused && self.batch.is_none() {
+            return Ok(Step::Ended(Ended::Paused));
+        }
         let mut lines = 0u64;
         let mut repeated = false;
         self.open = false;
@@ -313,10 +330,18 @@ impl<'db> Applier<'db> {
             return Ok(Step::Next);
         }
         if self.batch.is_none() {
-            if !self.heart.is_due() {
+            if !self.heart.is_due() && !self.is_awaited()? {
+                self.passed = Some(transaction);
                 let (stream, counts) = (&self.stream, &self.tables.counts);
                 let beat = self.heart.passed();
-                on_commit(&Committed { beat, stream, counts, tables: &[], commit_times: &[] });
+                on_commit(&Committed {
+                    beat,
+                    stream,
+                    counts,
+                    suspended: None,
+                    tables: &[],
+                    commit_times: &[],
+                });
                 return Ok(Step::Next);
             }
             if !self.begin(patience)? {
@@ -364,23 +389,30 @@ impl<'db> Applier<'db> {
         if let Some(batch) = &mut self.batch {
             batch.transactions += 1;
         }
-        if self.is_full(transaction.last) {
-            self.commit(patience, on_commit)?;
+        match self.is_full(transaction.last) {
+            None => {}
+            Some(gap) => {
+                self.commit(patience, on_commit)?;
+                // NOTE: whoever waits for the file would sleep through a moment that is shorter.
+                std::thread::sleep(gap);
+            }
         }
         Ok(Step::Next)
     }
 
-    /// Whether the batch is to be committed, now that a transaction has ended at `end`.
-    fn is_full(&mut self, end: Position) -> bool {
+    /// Whether the batch is to be committed, now that a transaction has ended at `end`, and for how
+    /// long the file is left to others then.
+    fn is_full(&mut self, end: Position) -> Option<Duration> {
         if let Some(single_until) = self.single_until {
             if end >= single_until {
                 self.single_until = None;
             }
-            return true;
+            return Some(Duration::ZERO);
         }
-        let Some(batch) = &self.batch else { return false };
-        self.tables.counts.changes - batch.before.changes >= self.options.batch_changes
-            || batch.began.elapsed() >= self.options.batch_time
+        let batch = self.batch.as_ref()?;
+        let full = self.tables.counts.changes - batch.before.changes >= self.options.batch_changes
+            || batch.began.elapsed() >= self.options.batch_time;
+        full.then_some(Duration::from_millis(limits::MIRROR_GAP_MS))
     }
 
     /// After a failure: gives up the transaction that failed. When there were others in the batch,
@@ -400,12 +432,15 @@ impl<'db> Applier<'db> {
             return Err(error);
         }
         self.abandon();
-        if !others || !of_line {
-            return Err(error);
+        if others && of_line {
+            self.reload(patience)?;
+            self.single_until = Some(self.failing);
+            return Ok(());
         }
-        self.reload(patience)?;
-        self.single_until = Some(self.failing);
-        Ok(())
+        match self.options.on_error {
+            OnError::Suspend => self.suspend(error, patience, on_commit),
+            OnError::Stop | OnError::Keep => Err(error),
+        }
     }
 }
 
@@ -414,21 +449,23 @@ struct Loaded<'db> {
     schema: i64,
     stream: StreamState,
     tables: Tables<'db>,
+    paused: bool,
 }
 
 fn load<'db>(db: &'db Db, options: Options) -> Result<Loaded<'db>, Error> {
     // Before the tables are looked at: what changes meanwhile is seen at the next transaction.
     let schema = check::schema_version(db)?;
-    let Some(stream) = state::stream(db)? else {
-        let file = db.file().map_or("the database".into(), |file| file.display().to_string());
-        return Err(Error::NotInitialised { file });
-    };
+    let stream = verbs::mirror(db)?;
     wanted::check(db, &stream.stream)?;
     let due = due::list(db)?;
-    if !options.reloads {
+    // NOTE: with `suspend` one table holds up no other, whatever it waits for.
+    if !options.reloads && options.on_error != OnError::Suspend {
         due::check(&due)?;
     }
-    let mut tables = Tables::new(db, state::tables(db)?, options.on_error)?;
+    let standing = suspended::list(db)?;
+    let mut states = state::tables(db)?;
+    states.retain(|state| standing.iter().all(|suspended| suspended.table != state.name));
+    let mut tables = Tables::new(db, states, options.on_error)?;
     tables.set_due(&due);
-    Ok(Loaded { schema, stream, tables })
+    Ok(Loaded { schema, stream, tables, paused: verbs::is_paused(db)? })
 }

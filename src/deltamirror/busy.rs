@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Error;
+use crate::limits::MIRROR_GAP_MS;
 use crate::sqlite::{self, Db, Reason};
 
 /// Longest pause between two tries.
@@ -11,9 +12,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// How long to wait for locks, and who may end the wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience<'a> {
-    pub(super) budget: Duration,
-    pub(super) stop: &'a AtomicBool,
+pub struct Patience<'a> {
+    /// How long a locked database is waited for.
+    pub budget: Duration,
+    /// Raised, it ends the wait.
+    pub stop: &'a AtomicBool,
 }
 
 impl Patience<'_> {
@@ -21,8 +24,13 @@ impl Patience<'_> {
     ///
     /// # Errors
     /// [`Error::Busy`] when the time is over, [`Error::Stopped`], whatever else `action` reports.
-    pub(super) fn retry<T>(
+    pub(super) fn retry<T>(&self, action: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        self.retry_within(PAUSE_MAX, action)
+    }
+
+    fn retry_within<T>(
         &self,
+        pause_max: Duration,
         mut action: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let started = Instant::now();
@@ -41,7 +49,7 @@ impl Patience<'_> {
                 return Err(Error::Busy { waited_ms, source });
             }
             std::thread::sleep(pause.min(self.budget.saturating_sub(waited)));
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 2).min(pause_max);
         }
     }
 
@@ -54,6 +62,19 @@ impl Patience<'_> {
             return Err(Error::InTransaction);
         }
         self.retry(|| Ok(db.exec("BEGIN IMMEDIATE")?))
+    }
+
+    /// As [`Patience::begin`], for a short transaction beside a follower that is behind: it leaves
+    /// others a moment between two of its own ([`MIRROR_GAP_MS`]), which must not be slept through.
+    ///
+    /// # Errors
+    /// As [`Patience::begin`].
+    pub(super) fn begin_eagerly(&self, db: &Db) -> Result<(), Error> {
+        if db.in_transaction() {
+            return Err(Error::InTransaction);
+        }
+        let pause = Duration::from_millis(MIRROR_GAP_MS) / 4;
+        self.retry_within(pause, || Ok(db.exec("BEGIN IMMEDIATE")?))
     }
 
     /// Commits; rolls back when that fails.

@@ -12,6 +12,16 @@
 //! deltamirror status  -db FILE ?-stream SOURCE?
 //! deltamirror compare -conninfo C -db FILE ?-tables {...}? ?-stream SOURCE? ?-wait_ms N?
 //!                     ?-keys N?
+//! deltamirror remove  -db FILE -tables {...} ?-keep 0|1?
+//! deltamirror tables  -db FILE ?-tables {...}?
+//! deltamirror missing -db FILE
+//! deltamirror errors  -db FILE ?-tables {...} | -ids {...}? ?-limit N?
+//! deltamirror discard -db FILE -tables {...} | -ids {...} | -all 1
+//! deltamirror retry   -db FILE ?-tables {...} | -ids {...}? ?-stream SOURCE?
+//! deltamirror pause   -db FILE
+//! deltamirror resume  -db FILE
+//! deltamirror wait    -db FILE ?-lsn L? ?-position {CLOCK SEQ}? ?-table T ?-state live??
+//!                     ?-conninfo C? ?-timeout_ms N?
 //! ```
 //! SOURCE is the folder of a stream or its URL on another host (`https://HOST:PORT/NAME`), HANDLE a
 //! command of the `sqlite3` package, FILE an SQLite file, for which the package `sqlite3` is
@@ -26,6 +36,7 @@
 //! $mirror start ?-command cb?      follows, in a thread with a connection of its own
 //! $mirror stop                     asks it to end; `end` is told when it has
 //! $mirror status                   a dict, see below
+//! $mirror remove | tables | missing | errors | discard | retry | pause | resume | wait ...
 //! $mirror close
 //! ```
 //! `init` makes the tables from the PostgreSQL schema (without `-tables` all of the stream's
@@ -38,17 +49,20 @@
 //! `until`. A
 //! database without a file can be applied to, but not followed.
 //!
-//! Apply options: `-on_error stop|keep` (a row that cannot be applied ends it, or is kept in
-//! `_deltamirror_error`; default stop), `-busy_ms N` (how long to wait for a locked database;
-//! default 5000).
+//! The verbs from `remove` on work beside whoever follows (`verbs`); each takes `-busy_ms` too.
+//!
+//! Apply options: `-on_error stop|keep|suspend` (a row that cannot be applied ends it, is kept in
+//! `_deltamirror_error`, or its table stands still; default stop), `-busy_ms N` (how long to wait
+//! for a locked database; default 5000).
 //!
 //! A `-command` callback is called as `cb EVENT name value ...`; its errors go to `interp bgerror`:
 //!
 //! | event | details |
 //! |---|---|
-//! | `applied` | `transactions changes errors position lsn`: became visible |
+//! | `applied` | `transactions changes errors position lsn tables`: became visible |
 //! | `retrying` | `message code class after_ms`: a failure that may pass |
 //! | `resumed` | `position lsn`: it goes on after `retrying` |
+//! | `suspended` | `table message code class`: a table stands still, the others go on |
 //! | `warning` | `message`: as that another process follows into the file |
 //! | `end` | `position lsn transactions changes`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
@@ -86,7 +100,9 @@ mod fill;
 mod handle;
 mod live;
 mod run;
+mod verbs;
 
+use self::verbs::On;
 use super::{OnError, Options as Applying, StreamSource, connection, status};
 use crate::daystream::Position;
 use crate::daystream::command::place;
@@ -102,6 +118,15 @@ const SUBS: &[(&str, Sub)] = &[
     ("live", live::live),
     ("status", status_of_file),
     ("compare", compare::compare_file),
+    ("remove", |interp, words| verbs::remove(&On::File, interp, words)),
+    ("tables", |interp, words| verbs::tables(&On::File, interp, words)),
+    ("missing", |interp, words| verbs::missing(&On::File, interp, words)),
+    ("errors", |interp, words| verbs::errors(&On::File, interp, words)),
+    ("discard", |interp, words| verbs::discard(&On::File, interp, words)),
+    ("retry", |interp, words| verbs::retry(&On::File, interp, words)),
+    ("pause", |interp, words| verbs::pause(&On::File, interp, words)),
+    ("resume", |interp, words| verbs::resume(&On::File, interp, words)),
+    ("wait", |interp, words| verbs::wait(&On::File, interp, words)),
 ];
 
 /// Registers `deltamirror`.
@@ -118,7 +143,11 @@ fn applying(interp: Interp, options: &Options) -> CmdResult<Applying> {
     match options.text("-on_error")?.as_deref() {
         None | Some("stop") => applying.on_error = OnError::Stop,
         Some("keep") => applying.on_error = OnError::Keep,
-        Some(word) => return Err(Failure::bad_word("-on_error", word, &["stop", "keep"]).into()),
+        Some("suspend") => applying.on_error = OnError::Suspend,
+        Some(word) => {
+            let known = ["stop", "keep", "suspend"];
+            return Err(Failure::bad_word("-on_error", word, &known).into());
+        }
     }
     if let Some(ms) = options.count(interp, "-busy_ms")? {
         applying.busy = Duration::from_millis(ms);

@@ -4,6 +4,7 @@ pub use super::place::Place;
 use super::reload::Due;
 use super::snapshot::Unproven;
 use super::swap::Refused;
+use super::verbs::Declined;
 use crate::advice;
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
@@ -277,7 +278,7 @@ pub enum Error {
         publication: String,
     },
     /// A table that is not in the mirror.
-    #[error("table {table} is not in the mirror")]
+    #[error("table {table} is not in the mirror; `deltamirror tables -db ...` lists what is")]
     NotMirrored {
         /// The table.
         table: String,
@@ -311,6 +312,9 @@ pub enum Error {
     /// What the user made on a table, and one that takes its place cannot have.
     #[error("{0}")]
     Own(Box<Refused>),
+    /// A verb was declined, or the mirror stands still.
+    #[error(transparent)]
+    Declined(#[from] Declined),
     /// Stopped by the caller.
     #[error("stopped")]
     Stopped,
@@ -417,6 +421,7 @@ impl Coded for Error {
             Error::State { .. } => code("STATE"),
             Error::Due(due) => due.error_code(code("RELOAD")),
             Error::Own(refused) => refused.code(code("OWN")),
+            Error::Declined(inner) => inner.code(),
             Error::Stopped => code("STOPPED"),
             Error::Defect { .. } => code("DEFECT"),
             Error::Io { .. } => code("IO"),
@@ -443,6 +448,7 @@ impl Coded for Error {
             Error::Busy { .. } | Error::Writers { .. } | Error::Stopped | Error::Io { .. } => {
                 Class::Retry
             }
+            Error::Declined(inner) => inner.class(),
             Error::Sqlite(inner) => inner.class(),
             Error::Daystream(inner) => inner.class(),
             Error::Postgres(inner) => inner.class(),

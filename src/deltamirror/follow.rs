@@ -35,6 +35,8 @@ pub enum FollowState {
     Applying,
     /// At the end of the stream.
     Waiting,
+    /// The mirror is paused: nothing is applied.
+    Paused,
     /// Waiting to try again after a failure that may pass.
     Retrying,
     /// Stopped when asked to.
@@ -50,6 +52,7 @@ impl FollowState {
         match self {
             FollowState::Applying => "applying",
             FollowState::Waiting => "waiting",
+            FollowState::Paused => "paused",
             FollowState::Retrying => "retrying",
             FollowState::Stopped => "stopped",
             FollowState::Failed => "failed",
@@ -133,6 +136,13 @@ pub enum Event {
         position: Position,
         /// End of the last commit.
         lsn: Lsn,
+    },
+    /// A table stands still from now on, the others go on.
+    Suspended {
+        /// Its name in SQLite.
+        table: String,
+        /// Why.
+        error: Arc<Error>,
     },
     /// Something that the user should know of; it goes on.
     Warning {
@@ -396,17 +406,34 @@ impl Work {
                 return Ok(());
             }
             self.is_back(db);
+            let paused = ended == Ended::Paused;
             {
                 let mut guard = self.shared.lock();
-                guard.0.state = FollowState::Waiting;
-                guard.0.lag_ms = 0;
+                if paused {
+                    guard.0.state = FollowState::Paused;
+                } else {
+                    guard.0.state = FollowState::Waiting;
+                    guard.0.lag_ms = 0;
+                }
                 guard.0.tables = applier.tables();
             }
+            let look = Duration::from_millis(limits::MIRROR_LOOK_MS);
+            if paused {
+                while applier.is_paused() {
+                    if self.sleep(look)? {
+                        return Ok(());
+                    }
+                    applier.look(patience, &mut on_commit)?;
+                }
+                reader = applier.reader(&self.source, &self.shared.stop)?;
+                continue;
+            }
             use std::os::fd::AsFd;
-            match reader.wait(None, Some(self.shared.wake.as_fd()))? {
+            match reader.wait(Some(look), Some(self.shared.wake.as_fd()))? {
                 Woken::Wake if self.shared.stop.load(Ordering::Relaxed) => return Ok(()),
                 Woken::Wake => self.shared.wake.clear(),
-                Woken::Change | Woken::Timeout => {}
+                Woken::Timeout => applier.look(patience, &mut on_commit)?,
+                Woken::Change => {}
             }
         }
     }
@@ -440,6 +467,10 @@ impl Work {
         status.errors += new.errors as i64;
         drop(guard);
         *told = *counts;
+        if let Some((table, error)) = committed.suspended {
+            let (table, error) = (table.to_owned(), Arc::clone(error));
+            (self.on_event)(Event::Suspended { table, error });
+        }
         if new.transactions == 0 {
             // NOTE: a heartbeat is no event.
             return;

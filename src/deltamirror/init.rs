@@ -118,7 +118,18 @@ pub fn init(
     }
     let patience = Patience { budget: options.busy, stop };
     let session = Session::open(conninfo, source)?;
-    let published = session.tables(&options.tables)?;
+    let mut published = session.tables(&options.tables)?;
+    if options.tables.is_empty() {
+        // What was taken out comes back only when it is named.
+        let removed = |p: &Published| patience.retry(|| wanted::is_removed(db, &p.table.name));
+        let mut left = Vec::with_capacity(published.len());
+        for entry in published {
+            if !removed(&entry)? {
+                left.push(entry);
+            }
+        }
+        published = left;
+    }
     // Before it is looked who writes to the tables: a transaction that has written to them and is
     // not seen by the snapshot, if only because it waits for a synchronous standby, began to write
     // after that look. So its commit comes behind this place.

@@ -5,7 +5,8 @@
 //! - [`Follower`] goes on applying on a thread of its own, with a connection of its own;
 //! - [`status()`] tells how far a mirror is;
 //! - [`compare()`] compares the tables of both sides at one position;
-//! - [`StreamSource`] is the stream.
+//! - [`StreamSource`] is the stream;
+//! - [`verbs`] are what any process may tell a mirror to do, while it is followed.
 //!
 //! Readers of the SQLite file see whole transactions of the source, in commit order. Rows and
 //! position are in one SQLite transaction, so that any crash resumes without a gap and without
@@ -41,6 +42,7 @@ mod once;
 mod own;
 mod place;
 mod reload;
+mod request;
 mod row;
 mod snapshot;
 mod source;
@@ -49,14 +51,17 @@ mod sql;
 pub mod state;
 mod statement;
 mod status;
+mod suspended;
 mod swap;
 mod tables;
 mod tally;
 mod target;
+pub mod verbs;
 mod wanted;
 mod work;
 
 pub use apply::{Ended, Options};
+pub use busy::Patience;
 pub use compare::{
     CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
 };
@@ -71,6 +76,7 @@ pub use snapshot::Snapshot;
 pub use source::StreamSource;
 pub use state::TableStatus;
 pub use status::{Flow, MirrorStatus, status};
+pub use suspended::Suspended;
 pub use swap::{Mode, Refused};
 pub use tables::{Counts, OnError};
 pub use tally::{Tally, Touched};

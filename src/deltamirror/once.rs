@@ -6,6 +6,7 @@ use super::apply::{Applier, Ended, Options};
 use super::busy::Patience;
 use super::state::StreamState;
 use super::tables::Counts;
+use super::verbs::Declined;
 use super::{Error, StreamSource, work};
 use crate::daystream::Position;
 use crate::limits;
@@ -43,6 +44,10 @@ pub fn apply(
         let mut applier = Applier::open(db, options, patience)?;
         let mut reader = applier.reader(source, stop)?;
         let ended = applier.run(source, &mut reader, until, patience, &mut |_| {})?;
+        if ended == Ended::Paused {
+            let file = db.file().map_or("the database".into(), |file| file.display().to_string());
+            return Err(Declined::Paused { file }.into());
+        }
         Ok(Applied { stream: applier.stream().clone(), counts: *applier.counts(), ended })
     };
     let applied = go();

@@ -2,7 +2,8 @@
 
 use super::reload::due::{self, Due};
 use super::state::{self, StreamState, TableState};
-use super::{Error, FollowStatus, Passed, StreamSource, first_fill, kept, wanted, work};
+use super::suspended::{self, Suspended};
+use super::{Error, FollowStatus, Passed, StreamSource, first_fill, kept, verbs, wanted, work};
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Doing, Position, Source, Work};
@@ -21,6 +22,10 @@ pub struct MirrorStatus {
     pub missing: Vec<String>,
     /// Tables that are to be reloaded.
     pub due: Vec<Due>,
+    /// Tables that stand still, and why.
+    pub suspended: Vec<Suspended>,
+    /// Whether the mirror is paused.
+    pub paused: bool,
     /// Whether the first fill is over; before, the mirror is not followed.
     pub filled: bool,
     /// The version of the SQLite library in use.
@@ -110,6 +115,8 @@ impl MirrorStatus {
     pub fn state(&self, follower: Option<&FollowStatus>) -> &'static str {
         match (follower, self.work.doing) {
             (Some(follower), _) => follower.state.word(),
+            (None, Doing::Failed | Doing::Gone) => self.work.doing.word(),
+            _ if self.paused => "paused",
             (None, doing) if doing.is_running() => doing.word(),
             _ if !self.filled => "unfilled",
             (None, Doing::None) => "ready",
@@ -140,10 +147,7 @@ impl MirrorStatus {
 /// [`Error::NotInitialised`], [`Error::State`], [`Error::Sqlite`]; with a `source` also those of
 /// the stream, and [`Error::OtherServer`].
 pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Error> {
-    let Some(stream) = state::stream(db)? else {
-        let file = db.file().map_or("the database".into(), |file| file.display().to_string());
-        return Err(Error::NotInitialised { file });
-    };
+    let stream = verbs::mirror(db)?;
     let opened;
     let (source, end) = match source {
         Some(source) => {
@@ -173,6 +177,8 @@ pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Er
     Ok(MirrorStatus {
         missing: wanted::missing(db)?.iter().map(ToString::to_string).collect(),
         due: due::list(db)?,
+        suspended: suspended::list(db)?,
+        paused: verbs::is_paused(db)?,
         filled,
         sqlite: db.query_text("SELECT sqlite_version()", &[])?.unwrap_or_default(),
         tail,

@@ -29,6 +29,8 @@ pub enum OnError {
     Stop,
     /// Keep it in `_deltamirror_error` and go on.
     Keep,
+    /// Its table stands still before the row's transaction; the others go on.
+    Suspend,
 }
 
 /// What was done.
@@ -411,7 +413,7 @@ impl<'db> Tables<'db> {
                 self.counts.errors += 1;
                 kept::keep(self.db, &row, if with_old { &self.before } else { b"" }, line)
             }
-            OnError::Keep | OnError::Stop => Err(Error::Row(Box::new(row))),
+            OnError::Keep | OnError::Stop | OnError::Suspend => Err(Error::Row(Box::new(row))),
         }
     }
 }

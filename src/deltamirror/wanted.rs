@@ -26,16 +26,45 @@ pub(super) fn set<'a>(
     Ok(())
 }
 
-/// The table is filled.
+/// The table is filled, or wanted no longer; one that was taken out is in the mirror again.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
 pub(super) fn filled(db: &Db, table: &TableName) -> Result<(), Error> {
+    for of in ["wanted", "removed"] {
+        let sql = format!(
+            "DELETE FROM main._deltamirror_{of} WHERE source_schema = ?1 AND source_table = ?2"
+        );
+        db.execute(&sql, &[table.schema.as_str().into(), table.table.as_str().into()])?;
+    }
+    Ok(())
+}
+
+/// The table was taken out of the mirror: a fill of all tables leaves it out, until one names it.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(super) fn removed(db: &Db, table: &TableName) -> Result<(), Error> {
+    filled(db, table)?;
     db.execute(
-        "DELETE FROM main._deltamirror_wanted WHERE source_schema = ?1 AND source_table = ?2",
+        "INSERT INTO main._deltamirror_removed (source_schema, source_table) VALUES (?1, ?2)",
         &[table.schema.as_str().into(), table.table.as_str().into()],
     )?;
     Ok(())
+}
+
+/// Whether the table was taken out.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::Sqlite`].
+pub(super) fn is_removed(db: &Db, table: &TableName) -> Result<bool, Error> {
+    if format::version(db)? < Some(4) {
+        return Ok(false);
+    }
+    let sql = "SELECT count(*) FROM main._deltamirror_removed \
+               WHERE source_schema = ?1 AND source_table = ?2";
+    let found = db.query_int(sql, &[table.schema.as_str().into(), table.table.as_str().into()])?;
+    Ok(found != Some(0))
 }
 
 /// The first table is filled from `stream`, to which the mirror goes over.

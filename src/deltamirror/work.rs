@@ -41,7 +41,7 @@ pub(super) fn note_end(db: &Db, error: Option<&Error>) {
     let told = said(db).ok().flatten();
     match error {
         // Asked to end, or in the way of somebody else: nothing is wrong with the mirror.
-        Some(Error::Stopped | Error::Busy { .. } | Error::InTransaction) => {}
+        Some(Error::Stopped | Error::Busy { .. } | Error::InTransaction | Error::Declined(_)) => {}
         Some(error) => {
             let work = Work::because(Doing::Failed, error);
             // NOTE: since when is of the first one.

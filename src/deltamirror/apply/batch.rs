@@ -60,7 +60,7 @@ impl Applier<'_> {
     }
 
     /// Whether the file's position, its tables, or anything of its schema, is not as in memory.
-    fn is_moved(&mut self) -> Result<bool, Error> {
+    pub(super) fn is_moved(&mut self) -> Result<bool, Error> {
         let mark = match &mut self.mark {
             Some(mark) => mark,
             slot => slot.insert(
@@ -91,7 +91,9 @@ impl Applier<'_> {
     pub(super) fn reload(&mut self, patience: Patience<'_>) -> Result<(), Error> {
         let counts = self.tables.counts;
         let loaded = patience.retry(|| load(self.db, self.options))?;
-        let Loaded { schema, mut stream, tables } = loaded;
+        let Loaded { schema, mut stream, tables, paused } = loaded;
+        self.paused = paused;
+        self.passed = None;
         self.schema = schema;
         self.tables = tables;
         self.tables.counts = counts;
@@ -134,11 +136,13 @@ impl Applier<'_> {
         // batch were there still, the position least of all.
         self.write(before, patience).inspect_err(|_| self.abandon())?;
         self.batch = None;
+        self.passed = None;
         let tables = self.tables.take_touched();
         on_commit(&Committed {
             beat: self.heart.passed(),
             stream: &self.stream,
             counts: &self.tables.counts,
+            suspended: None,
             tables: &tables,
             commit_times: &self.commit_times,
         });

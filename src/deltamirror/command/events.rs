@@ -34,6 +34,10 @@ pub(super) enum Told {
     Warning {
         message: String,
     },
+    Suspended {
+        table: String,
+        why: Report,
+    },
     Ended,
     Failed {
         why: Report,
@@ -79,6 +83,9 @@ impl From<Event> for Told {
                 Told::Retrying { why: Report::of(&error), after_ms: pause_ms }
             }
             Event::Resumed { position, lsn } => Told::Resumed { position, lsn },
+            Event::Suspended { table, error } => {
+                Told::Suspended { table, why: Report::of(&*error) }
+            }
             Event::Warning { message } => Told::Warning { message },
             Event::Ended { error: None } => Told::Ended,
             Event::Ended { error: Some(error) } => Told::Failed { why: Report::of(&error) },
@@ -110,6 +117,11 @@ impl Told {
                 let details =
                     [("position", position_value(Some(*position))), ("lsn", lsn_value(*lsn))];
                 callback.tell(interp, "resumed", &details);
+            }
+            Told::Suspended { table, why } => {
+                let mut details = vec![("table", Obj::text(table))];
+                details.extend(why.details());
+                callback.tell(interp, "suspended", &details);
             }
             Told::Warning { message } => {
                 callback.tell(interp, "warning", &[("message", Obj::text(message))]);
@@ -171,6 +183,7 @@ pub(super) fn applied_dict(applied: &Applied) -> Obj {
         Ended::End => "end",
         Ended::Until => "until",
         Ended::Stopped => "stopped",
+        Ended::Paused => "paused",
     };
     let StreamState { position, lsn, .. } = applied.stream;
     Obj::dict(run_entries(&applied.counts, ended, position, lsn))
@@ -214,6 +227,7 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
     let stream = &mirror.stream;
     let names = mirror.tables.iter().map(|table| &table.name);
     let since_us = follow.map(|follow| follow.since_us).or(mirror.work.since_us);
+    let standing = mirror.suspended.iter().map(|suspended| &suspended.table);
     let mut entries = vec![
         ("state", Obj::text(mirror.state(follow))),
         ("since_us", since_us.map_or_else(Obj::empty, Obj::int)),
@@ -227,6 +241,7 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("tables", Obj::text_list(names)),
         ("missing", Obj::text_list(&mirror.missing)),
         ("reloads", due_dict(&mirror.due)),
+        ("suspended", Obj::text_list(standing)),
         ("errors", Obj::int(mirror.errors)),
         ("end", position_value(mirror.end)),
         ("sqlite", Obj::text(&mirror.sqlite)),

@@ -1,6 +1,7 @@
 //! A mirror behind a handle.
 
 use super::events::{Told, applied_dict, status_dict};
+use super::verbs::{self, On};
 use super::{applying, fill, source, until};
 use crate::deltamirror::{
     Error, FollowStatus, Follower, Options as Applying, StreamSource, apply as apply_stream, status,
@@ -13,8 +14,22 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-const METHODS: &[(&str, Method<Mirror>)] =
-    &[("init", init), ("apply", apply), ("start", start), ("stop", stop), ("status", tell_status)];
+const METHODS: &[(&str, Method<Mirror>)] = &[
+    ("init", init),
+    ("apply", apply),
+    ("start", start),
+    ("stop", stop),
+    ("status", tell_status),
+    ("remove", |mirror, interp, words| verbs::remove(&mirror.on(), interp, words)),
+    ("tables", |mirror, interp, words| verbs::tables(&mirror.on(), interp, words)),
+    ("missing", |mirror, interp, words| verbs::missing(&mirror.on(), interp, words)),
+    ("errors", |mirror, interp, words| verbs::errors(&mirror.on(), interp, words)),
+    ("discard", |mirror, interp, words| verbs::discard(&mirror.on(), interp, words)),
+    ("retry", |mirror, interp, words| verbs::retry(&mirror.on(), interp, words)),
+    ("pause", |mirror, interp, words| verbs::pause(&mirror.on(), interp, words)),
+    ("resume", |mirror, interp, words| verbs::resume(&mirror.on(), interp, words)),
+    ("wait", |mirror, interp, words| verbs::wait(&mirror.on(), interp, words)),
+];
 
 /// A mirror in the database of a handle.
 struct Mirror {
@@ -23,6 +38,12 @@ struct Mirror {
     source: StreamSource,
     applying: Applying,
     follow: Rc<Following>,
+}
+
+impl Mirror {
+    fn on(&self) -> On<'_> {
+        On::Handle(&self.handle, &self.source)
+    }
 }
 
 impl Handle for Mirror {

@@ -24,7 +24,7 @@ use self::rows::Found;
 use super::definition::Definition;
 use super::fill::Session;
 use super::state::{self, StreamState, TableState};
-use super::{Error, Place, StreamSource};
+use super::{Error, Place, StreamSource, verbs};
 use crate::daystream::{self, Position, Source};
 use crate::libpq::Conninfo;
 use crate::limits;
@@ -143,11 +143,8 @@ pub fn compare(
     if db.in_transaction() {
         return Err(Error::InTransaction);
     }
-    let Some(stream) = state::stream(db)? else {
-        let file = db.file().map_or("the database".into(), |file| file.display().to_string());
-        return Err(Error::NotInitialised { file });
-    };
-    let states = wanted(state::tables(db)?, &options.tables)?;
+    let stream = verbs::mirror(db)?;
+    let states = verbs::choose(state::tables(db)?, &options.tables)?;
     if options.tables.is_empty() {
         let tables = super::wanted::missing(db)?;
         super::wanted::check(db, &stream.stream)?;
@@ -182,27 +179,6 @@ pub fn compare(
             });
         }
     }
-}
-
-/// The tables of the mirror that the user means.
-fn wanted(states: Vec<TableState>, names: &[String]) -> Result<Vec<TableState>, Error> {
-    if names.is_empty() {
-        return Ok(states);
-    }
-    let mut chosen = BTreeSet::new();
-    for name in names {
-        let parsed = crate::schema::TableName::parse(name).ok();
-        let means = |state: &TableState| {
-            state.name == *name
-                || state.source.is_plainly(name)
-                || Some(&state.source) == parsed.as_ref()
-        };
-        let Some(state) = states.iter().find(|state| means(state)) else {
-            return Err(Error::NotMirrored { table: name.clone() });
-        };
-        chosen.insert(state.name.clone());
-    }
-    Ok(states.into_iter().filter(|state| chosen.contains(&state.name)).collect())
 }
 
 /// A table whose comparison goes on.
