@@ -129,17 +129,35 @@ fn a_copy_waits_for_those_who_wrote_before() {
 }
 
 #[test]
-fn changes_of_definition_stop_the_table_and_resync_goes_on() {
+fn changes_of_definition_are_followed_or_stop_the_table_and_resync_goes_on() {
     let setup = "create table t (id int primary key, a text, b int);
         create table u (id int primary key)";
     let road = Road::new("live_drift", setup, &[]);
     road.init("m.db", &[]).expect("init");
+    let follower = road.follow("m.db");
     for (n, ddl) in [
         "alter table t add column c int default 5",
         "alter table t rename column a to aa",
-        "alter table t alter b type bigint",
         "alter table t drop column c",
         "alter table t drop column aa; alter table t add column aa text default 'other'",
+        "alter table t alter aa type varchar; alter table t alter aa type text",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = i32::try_from(n).expect("small") * 10 + 1000;
+        road.sql(&format!("insert into t (id) values ({id}); insert into u values ({id})"));
+        road.settle("m.db");
+        road.sql(ddl);
+        road.sql(&format!("insert into t (id) values ({})", id + 1));
+        road.assert_equal("m.db");
+        assert_eq!(follower.status().last_error, None, "{ddl}");
+    }
+    drop(follower);
+    for (n, ddl) in [
+        "alter table t alter b type bigint",
+        "alter table t add column r float default random()",
+        "alter table t drop column r; alter table t alter b type bigint using b + 1",
     ]
     .into_iter()
     .enumerate()

@@ -467,5 +467,6 @@ fn load<'db>(db: &'db Db, options: Options) -> Result<Loaded<'db>, Error> {
     states.retain(|state| standing.iter().all(|suspended| suspended.table != state.name));
     let mut tables = Tables::new(db, states, options.on_error)?;
     tables.set_due(&due);
+    tables.reloads = options.reloads;
     Ok(Loaded { schema, stream, tables, paused: verbs::is_paused(db)? })
 }

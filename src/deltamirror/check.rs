@@ -12,14 +12,7 @@ use crate::sqlite::{Db, quote_identifier, quote_text};
 /// # Errors
 /// [`Error::State`] when the table or a column is gone.
 pub(super) fn columns(db: &Db, state: &TableState) -> Result<Option<&'static str>, Error> {
-    // NOTE: a statement, not the function of that name, which a table can hide; xinfo tells of
-    // generated columns as well.
-    let sql = format!("PRAGMA main.table_xinfo({})", quote_identifier(&state.name));
-    let mut stmt = db.prepare(&sql)?;
-    let mut there = Vec::new();
-    while stmt.step()? {
-        there.push(stmt.column(1).as_str().unwrap_or_default().to_owned());
-    }
+    let there = names(db, &state.name)?;
     let table = &state.name;
     if there.is_empty() {
         let what =
@@ -37,6 +30,22 @@ pub(super) fn columns(db: &Db, state: &TableState) -> Result<Option<&'static str
             Err(Error::State { what })
         }
     }
+}
+
+/// The names of a table's columns in the file, whoever made them; none when it is not there.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(super) fn names(db: &Db, table: &str) -> Result<Vec<String>, Error> {
+    // NOTE: a statement, not the function of that name, which a table can hide; xinfo tells of
+    // generated columns as well.
+    let sql = format!("PRAGMA main.table_xinfo({})", quote_identifier(table));
+    let mut stmt = db.prepare(&sql)?;
+    let mut there = Vec::new();
+    while stmt.step()? {
+        there.push(stmt.column(1).as_str().unwrap_or_default().to_owned());
+    }
+    Ok(there)
 }
 
 fn rowid(columns: &[String]) -> Option<&'static str> {

@@ -3,8 +3,8 @@
 //! ```text
 //! deltamirror open ?name? -db HANDLE -stream SOURCE ?apply option ...?
 //! deltamirror init    -conninfo C -db FILE -stream SOURCE ?-tables {t1 schema.t2 ...}?
-//!                     ?-progress cb? ?-resync 0|1? ?-fill replace|difference? ?-busy_ms N?
-//!                     ?-writers_ms N?
+//!                     ?-progress cb? ?-resync 0|1? ?-fill replace|difference?
+//!                     ?-ddl follow|additive|stop? ?-busy_ms N? ?-writers_ms N?
 //! deltamirror run     -db FILE -stream SOURCE ?-until end|{CLOCK SEQ}? ?-command cb?
 //!                     ?apply option ...?
 //! deltamirror live    -conninfo C -db FILE ?-tables {...}? ?-slot S? ?-stream DIR?

@@ -3,15 +3,19 @@
 //! Kept in `_deltamirror_table` in the very form of that line, so that a mirror that starts in the
 //! middle of a segment knows what its tables were made from.
 
-mod details;
+mod compare;
 mod diff;
+mod numbers;
 
-pub use details::{Details, TypeId};
-pub use diff::{SchemaDiff, Step};
+pub use diff::{Reason, SchemaDiff, Step};
 
-use deltaflood::{Change, Verb, list, write};
+use deltaflood::{Change, Details, Verb, list, write};
 
 use crate::schema::Table;
+
+/// In place of `_storage`: lines without details came since, so that the rows may have been written
+/// again.
+const UNSURE: &[u8] = b"?";
 
 /// Columns with their types, in order, and the columns that name an old row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +26,7 @@ pub struct Definition {
     pub oid: Option<u32>,
     /// Identity columns; empty when old rows are not named at all.
     pub key: Vec<String>,
-    /// What tells columns of one name apart, where it is known.
+    /// What tells columns of one name apart, where the stream or the catalog told it.
     pub details: Option<Details>,
 }
 
@@ -57,7 +61,8 @@ impl Definition {
                 key.push(text(&name)?);
             }
         }
-        Some(Definition { columns, oid: change.oid, key, details: None })
+        let details = change.details().ok()?;
+        Some(Definition { columns, oid: change.oid, key, details })
     }
 
     /// From the text in `_deltamirror_table`.
@@ -76,11 +81,35 @@ impl Definition {
             Some(oid) => head.oid(oid),
             None => head,
         };
-        let mut line = head.identity(names).verb(Verb::Schema);
+        let head = head.identity(names);
+        let head = match &self.details {
+            Some(details) => head.details(details),
+            None => head,
+        };
+        let mut line = head.verb(Verb::Schema);
         for (name, kind) in &self.columns {
             line.column(name.as_bytes(), kind.as_bytes());
         }
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The definition that comes after this one, when `now` was told and takes nothing from it.
+    /// What `now` does not tell stays known, but for whether the rows were written again.
+    #[must_use]
+    pub fn followed_by(&self, now: Definition) -> Definition {
+        let details = now.details.or_else(|| {
+            let known = self.details.clone()?;
+            Some(Details { storage: UNSURE.to_vec(), ..known })
+        });
+        Definition { oid: now.oid.or(self.oid), details, ..now }
+    }
+
+    /// Object id of a column's type, of what it is over where it is a domain; `None` without
+    /// details.
+    #[must_use]
+    pub fn base_type(&self, column: &str) -> Option<u32> {
+        let at = self.columns.iter().position(|(name, _)| name == column)?;
+        self.details.as_ref()?.types.get(at).map(|kind| kind.base)
     }
 }
 

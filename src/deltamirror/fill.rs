@@ -15,6 +15,7 @@ use super::snapshot::{BARRIER_PREFIX, Barrier, Snapshot};
 use super::source::StreamSource;
 use super::state::StreamState;
 use super::{Error, Progress};
+use crate::deltastream::catalog::{answer, question};
 use crate::libpq::{Conninfo, Guarded, system_id};
 use crate::limits;
 use crate::pg_sqlite::{self, Columns, Import, Source, Target};
@@ -217,7 +218,7 @@ impl Session {
             // The plugin's lines are those of pgoutput, which leaves them out.
             table.columns.retain(|column| column.generated == Generated::No);
         }
-        Ok(tables.into_iter().map(|table| Published { table, row_filter: None }).collect())
+        Ok(tables.into_iter().map(bare).collect())
     }
 
     /// The tables under whose names changes come: not the parts of a partitioned table, whose
@@ -230,6 +231,26 @@ impl Session {
             (0..others.ntuples()).filter_map(|row| others.text(row, 0)).collect();
         tables.retain(|table| !others.contains(&table.oid.to_string()));
         Ok(tables)
+    }
+
+    /// Has each of the tables know what a `schema` line would tell of it now.
+    ///
+    /// # Errors
+    /// [`Error::Postgres`].
+    pub(super) fn describe(&self, tables: &mut [Published]) -> Result<(), Error> {
+        let oids: Vec<u32> = tables.iter().map(|published| published.table.oid).collect();
+        let publication = self.publication.as_deref().map(|name| self.conn.escape_literal(name));
+        let publication = publication.transpose()?;
+        let sql = question(&oids, publication.as_deref(), self.conn.server_version());
+        for described in answer(&self.conn.query(&sql)?)? {
+            let found = tables.iter_mut().find(|published| published.table.oid == described.oid);
+            let Some(published) = found else { continue };
+            let ours = published.table.columns.iter().map(|column| (&column.name, column.number));
+            let numbers = described.details.attnums.iter().map(|number| i32::from(*number));
+            let same = ours.eq(described.columns.iter().map(|column| &column.name).zip(numbers));
+            published.details = same.then_some(described.details);
+        }
+        Ok(())
     }
 
     /// Waits until every transaction that wrote to these tables before now has ended.
@@ -392,6 +413,11 @@ fn connect(conninfo: &Conninfo) -> Result<(Guarded<'static>, String, String), Er
     let system = system_id(&text(0)).ok_or_else(odd)?;
     let database = text(1);
     Ok((conn, system.to_string(), database))
+}
+
+/// A table that is sent whole.
+fn bare(table: Table) -> Published {
+    Published { table, row_filter: None, details: None }
 }
 
 /// Refuses a table whose old rows the stream names by columns that it does not send.

@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 5] = [to_1, to_2, to_3, to_4, to_5];
+const STEPS: [Step; 6] = [to_1, to_2, to_3, to_4, to_5, to_6];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -93,6 +93,14 @@ fn to_4(db: &Db) -> Result<(), Error> {
 /// The tables that are to be reloaded.
 fn to_5(db: &Db) -> Result<(), Error> {
     Ok(db.exec(super::reload::due::CREATE)?)
+}
+
+/// What a table does when its source is altered, columns that were dropped and could not be.
+fn to_6(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(
+        "ALTER TABLE main._deltamirror_table ADD COLUMN ddl TEXT NOT NULL DEFAULT 'follow';
+         ALTER TABLE main._deltamirror_table ADD COLUMN kept TEXT NOT NULL DEFAULT '';",
+    )?)
 }
 
 /// Makes the mirror's tables in a file that has none.

@@ -10,12 +10,11 @@
 //! says what is missing.
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use super::Error;
 use super::busy::{Patience, roll_back};
 use super::copied;
 use super::fill::Session;
+use super::filling::{Filled, InitOptions, Progress};
 use super::first_fill::{self, Unlogged};
 use super::own;
 use super::snapshot::Snapshot;
@@ -24,80 +23,14 @@ use super::state::{self, StreamState, TableState};
 use super::swap::{self, Mode};
 use super::tables::{OnError, Tables};
 use super::target::Target;
+use super::{Error, Policy};
 use super::{format, wanted};
 use crate::daystream::{self, Mark, Position};
+use crate::failpoint;
 use crate::libpq::Conninfo;
 use crate::schema::publication::Published;
 use crate::schema::{self, ddl};
 use crate::sqlite::{Db, quote_identifier};
-use crate::{failpoint, limits};
-
-/// What to fill, and how long to wait for others.
-#[derive(Debug, Clone)]
-pub struct InitOptions {
-    /// Tables as users write them; none means all that are in the stream's publication.
-    pub tables: Vec<String>,
-    /// Fill these tables anew also when they are there.
-    pub resync: bool,
-    /// How rows come into a table that is there; `None`: by difference where it has triggers.
-    pub fill: Option<Mode>,
-    /// How long to wait for a locked SQLite database.
-    pub busy: Duration,
-    /// How long to wait for transactions that wrote to the tables before.
-    pub writers: Duration,
-}
-
-impl Default for InitOptions {
-    fn default() -> InitOptions {
-        InitOptions {
-            tables: Vec::new(),
-            resync: false,
-            fill: None,
-            busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
-            writers: Duration::from_millis(limits::MIRROR_WRITERS_MS),
-        }
-    }
-}
-
-/// What goes on during an init.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<'a> {
-    /// Transactions that wrote to the tables before must end first.
-    WaitingForWriters {
-        /// How many.
-        transactions: usize,
-    },
-    /// Rows of a table so far; every [`limits::MIRROR_PROGRESS_ROWS`].
-    Rows {
-        /// The table's name in SQLite.
-        table: &'a str,
-        /// Rows so far.
-        rows: u64,
-    },
-    /// A table that is ready has taken the place of one with triggers, which have not fired.
-    Unfired {
-        /// The table's name in SQLite.
-        table: &'a str,
-        /// The triggers, by name.
-        triggers: &'a [String],
-    },
-    /// A table is ready.
-    Ready {
-        /// The table's name in SQLite.
-        table: &'a str,
-        /// Its rows.
-        rows: u64,
-    },
-}
-
-/// A table that was filled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filled {
-    /// Its name in SQLite.
-    pub table: String,
-    /// Rows copied.
-    pub rows: u64,
-}
 
 /// Makes and fills tables; those that are ready are kept, unless they are to be filled anew.
 ///
@@ -134,8 +67,8 @@ pub fn init(
     // not seen by the snapshot, if only because it waits for a synchronous standby, began to write
     // after that look. So its commit comes behind this place.
     let begin = source.here(stop)?;
-    let resync = options.resync;
-    let start = Start { source, begin, published: &published, resync };
+    let (resync, policy) = (options.resync, options.policy);
+    let start = Start { source, begin, published: &published, resync, policy };
     let (wanted, changes_stream) = prepare_state(db, &start, patience)?;
     if wanted.is_empty() {
         patience.retry(|| first_fill::end(db))?;
@@ -147,7 +80,8 @@ pub fn init(
     snapshot.barrier = Session::prove(conninfo, source)?;
     // What is copied is what the snapshot shows, also of the definitions: read them again under it.
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
-    let wanted = session.tables(&names)?;
+    let mut wanted = session.tables(&names)?;
+    session.describe(&mut wanted)?;
     let wanted = patience.retry(|| missing(db, &wanted, &state::tables(db)?, resync))?;
     let fill = options.fill;
     let mut run = Run {
@@ -159,6 +93,7 @@ pub fn init(
         begin,
         resync,
         fill,
+        policy,
         patience,
         progress,
     };
@@ -183,6 +118,7 @@ struct Start<'a> {
     /// The tables that are asked for.
     published: &'a [Published],
     resync: bool,
+    policy: Option<Policy>,
 }
 
 /// Makes the mirror's own tables and notes the stream, when that was not done before, and notes
@@ -212,7 +148,7 @@ fn prepare_in_transaction(
     db: &Db,
     start: &Start<'_>,
 ) -> Result<(Vec<Published>, Option<Mark>), Error> {
-    let Start { source, begin, published, resync } = *start;
+    let Start { source, begin, published, resync, policy } = *start;
     let stream = state::stream(db)?;
     let another = match &stream {
         None => None,
@@ -245,6 +181,13 @@ fn prepare_in_transaction(
     let is_wanted = |state: &TableState| wanted.iter().any(|p| p.table.name == state.source);
     if another.is_some() && !known.iter().all(is_wanted) {
         return Err(Error::OtherStream { stream: source.name().to_owned() });
+    }
+    if let Some(policy) = policy {
+        let asked = |state: &&TableState| published.iter().any(|p| p.table.name == state.source);
+        for state in known.iter().filter(asked).filter(|state| state.policy != policy) {
+            state::write_policy(db, &state.name, policy)?;
+            state::raise_generation(db)?;
+        }
     }
     // Those that are there stay as they are until they are filled again.
     let there = |p: &&Published| !known.iter().any(|state| state.source == p.table.name);
@@ -304,6 +247,7 @@ struct Run<'a> {
     begin: Mark,
     resync: bool,
     fill: Option<Mode>,
+    policy: Option<Policy>,
     patience: Patience<'a>,
     progress: &'a mut dyn FnMut(&Progress<'_>),
 }
@@ -419,7 +363,11 @@ impl Run<'_> {
         copied::index_rows(self.db, &shadow, published, rows)?;
         failpoint::pass(failpoint::MIRROR_INIT_COPIED);
         let state = copied::state(published, &shadow.name, &self.snapshot, rows);
-        let state = TableState { name: name.clone(), ..self.catch_up(state)? };
+        let mut state = TableState { name: name.clone(), ..self.catch_up(state)? };
+        if let Some(old) = &old {
+            copied::inherit(&mut state, old);
+        }
+        state.policy = self.policy.unwrap_or(state.policy);
         failpoint::pass(failpoint::MIRROR_INIT_CAUGHT_UP);
         let mode = match &old {
             Some(old) => swap::mode(self.db, old, &state, self.fill)?,

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+mod alter;
 mod apply;
 mod busy;
 mod check;
@@ -31,6 +32,7 @@ mod copied;
 mod definition;
 mod error;
 mod fill;
+mod filling;
 mod first_fill;
 mod follow;
 pub mod format;
@@ -41,6 +43,7 @@ mod latency;
 mod once;
 mod own;
 mod place;
+mod policy;
 mod reload;
 mod request;
 mod row;
@@ -56,6 +59,7 @@ mod swap;
 mod tables;
 mod tally;
 mod target;
+mod trouble;
 pub mod verbs;
 mod wanted;
 mod work;
@@ -65,12 +69,14 @@ pub use busy::Patience;
 pub use compare::{
     CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
 };
-pub use definition::{Definition, Details, SchemaDiff, Step, TypeId};
+pub use definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 pub use error::{BadRow, Error, Place, Reason};
+pub use filling::{Filled, InitOptions, Progress};
 pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};
 pub use heart::Passed;
-pub use init::{Filled, InitOptions, Progress, init};
+pub use init::init;
 pub use once::{Applied, apply};
+pub use policy::Policy;
 pub use reload::Due;
 pub use snapshot::Snapshot;
 pub use source::StreamSource;

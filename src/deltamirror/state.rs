@@ -24,7 +24,7 @@ use deltaflood::{Lsn, list};
 use super::definition::Definition;
 use super::heart::Passed;
 use super::snapshot::{Barrier, Snapshot};
-use super::{Error, format};
+use super::{Error, Policy, format};
 use crate::daystream::heartbeat::Beat;
 use crate::daystream::{Mark, Position, Transaction};
 use crate::schema::TableName;
@@ -115,6 +115,11 @@ pub struct TableState {
     pub snapshot: Snapshot,
     /// Rows copied.
     pub rows: i64,
+    /// What it does when its source is altered.
+    pub policy: Policy,
+    /// Columns that its source has no more, and that stay in the file since an index, a view or a
+    /// trigger of the user's names them; nothing is in them.
+    pub kept: Vec<String>,
 }
 
 /// The mirror's stream; `None` when there is no mirror.
@@ -196,10 +201,12 @@ pub fn raise_generation(db: &Db) -> Result<(), Error> {
 /// # Errors
 /// [`Error::State`], [`Error::Sqlite`].
 pub fn tables(db: &Db) -> Result<Vec<TableState>, Error> {
-    let barrier = if format::version(db)? < Some(3) { "NULL" } else { "barrier" };
+    let version = format::version(db)?;
+    let barrier = if version < Some(3) { "NULL" } else { "barrier" };
+    let altered = if version < Some(6) { "'follow', ''" } else { "ddl, kept" };
     let mut stmt = db.prepare(&format!(
         "SELECT name, source_schema, source_table, state, definition, base_types, primary_key, \
-         row_filter, xmin, xmax, xip, lsn, taken_at, rows, {barrier} \
+         row_filter, xmin, xmax, xip, lsn, taken_at, rows, {barrier}, {altered} \
          FROM main._deltamirror_table ORDER BY name"
     ))?;
     let mut tables = Vec::new();
@@ -236,6 +243,8 @@ fn table(stmt: &Stmt<'_>) -> Result<TableState, Error> {
         row_filter: stmt.column(7).as_str().map(str::to_owned),
         snapshot,
         rows: int(stmt, 13)?,
+        policy: Policy::from_word(&text(stmt, 15)?).ok_or_else(|| odd("policy"))?,
+        kept: names(&text(stmt, 16)?).ok_or_else(|| odd("kept columns"))?,
         definition,
         name,
     })
@@ -248,17 +257,19 @@ fn table(stmt: &Stmt<'_>) -> Result<TableState, Error> {
 pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
     let xip = table.snapshot.xip.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let types = table.base_types.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-    let key = list::encode(table.primary_key.iter().map(String::as_bytes));
+    let key = encoded(&table.primary_key);
     let definition = table.definition.line(&table.source.schema, &table.source.table);
     let status = if table.status == TableStatus::Ready { "ready" } else { "live" };
     let barrier = table.snapshot.barrier.as_ref().map(Barrier::text);
     db.execute(
         "INSERT INTO main._deltamirror_table (name, source_schema, source_table, \
          state, definition, base_types, primary_key, row_filter, xmin, xmax, xip, lsn, taken_at, \
-         rows, barrier) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) \
+         rows, barrier, ddl, kept) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17) \
          ON CONFLICT (name) DO UPDATE SET source_schema = ?2, source_table = ?3, state = ?4, \
          definition = ?5, base_types = ?6, primary_key = ?7, row_filter = ?8, xmin = ?9, \
-         xmax = ?10, xip = ?11, lsn = ?12, taken_at = ?13, rows = ?14, barrier = ?15",
+         xmax = ?10, xip = ?11, lsn = ?12, taken_at = ?13, rows = ?14, barrier = ?15, ddl = ?16, \
+         kept = ?17",
         &[
             table.name.as_str().into(),
             table.source.schema.as_str().into(),
@@ -275,6 +286,8 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
             table.snapshot.taken_at.into(),
             table.rows.into(),
             barrier.as_deref().map_or(Value::Null, Value::from),
+            table.policy.word().into(),
+            Value::Text(&encoded(&table.kept)),
         ],
     )?;
     Ok(())
@@ -328,13 +341,53 @@ pub fn forget_barrier(db: &Db, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes the definition that the stream gives a table now.
+/// Notes what the stream has made of a table: definition, types, key, columns that stay.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
-pub fn write_definition(db: &Db, name: &str, definition: &str) -> Result<(), Error> {
-    let sql = "UPDATE main._deltamirror_table SET definition = ?2 WHERE name = ?1";
-    db.execute(sql, &[name.into(), definition.into()])?;
+pub fn write_shape(db: &Db, table: &TableState) -> Result<(), Error> {
+    let definition = table.definition.line(&table.source.schema, &table.source.table);
+    let types = table.base_types.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    db.execute(
+        "UPDATE main._deltamirror_table SET definition = ?2, base_types = ?3, primary_key = ?4, \
+         kept = ?5 WHERE name = ?1",
+        &[
+            table.name.as_str().into(),
+            definition.as_str().into(),
+            types.as_str().into(),
+            Value::Text(&encoded(&table.primary_key)),
+            Value::Text(&encoded(&table.kept)),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A table that was called `old` has the names of `table` now.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn rename_table(db: &Db, old: &str, table: &TableState) -> Result<(), Error> {
+    let TableName { schema, table: source } = &table.source;
+    db.execute(
+        "UPDATE main._deltamirror_table SET name = ?2, source_schema = ?3, source_table = ?4 \
+         WHERE name = ?1",
+        &[old.into(), table.name.as_str().into(), schema.as_str().into(), source.as_str().into()],
+    )?;
+    for (of, column) in [("suspended", "name"), ("error", "table_name"), ("request", "table_name")]
+    {
+        let sql = format!("UPDATE main._deltamirror_{of} SET {column} = ?2 WHERE {column} = ?1");
+        db.execute(&sql, &[old.into(), table.name.as_str().into()])?;
+    }
+    write_shape(db, table)
+}
+
+/// A table does this from now on when its source is altered.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub fn write_policy(db: &Db, name: &str, policy: Policy) -> Result<(), Error> {
+    let sql = "UPDATE main._deltamirror_table SET ddl = ?2 WHERE name = ?1";
+    db.execute(sql, &[name.into(), policy.word().into()])?;
     Ok(())
 }
 
@@ -389,6 +442,10 @@ pub fn beat(db: &Db) -> Result<Option<Passed>, Error> {
         offset_us: int(&stmt, 5)?,
     };
     Ok(Some(Passed { beat, applied_us: int(&stmt, 6)? }))
+}
+
+fn encoded(names: &[String]) -> Vec<u8> {
+    list::encode(names.iter().map(String::as_bytes))
 }
 
 fn names(text: &str) -> Option<Vec<String>> {

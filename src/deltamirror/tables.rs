@@ -11,11 +11,13 @@ use std::sync::Arc;
 use deltaflood::{Change, Lsn, Verb};
 
 use super::error::{BadRow, Error, Place, Reason};
+use super::policy::Policy;
 use super::reload::due::{self, Due};
 use super::snapshot::{BARRIER_PREFIX, Unproven};
 use super::state::{self, TableState};
 use super::tally::{Counter, Touched};
-use super::target::{Target, Trouble};
+use super::target::Target;
+use super::trouble::Trouble;
 use super::{check, kept};
 use crate::daystream::Position;
 use crate::schema::TableName;
@@ -100,6 +102,10 @@ pub(super) struct Tables<'db> {
     /// Tables with changes that are not committed yet.
     touched: Vec<usize>,
     counter: Counter<'db>,
+    /// The file's schema is not what it was when the tables were made ready.
+    pub(super) altered: bool,
+    /// What the stream does not tell of a table can be copied again.
+    pub(super) reloads: bool,
     pub(super) counts: Counts,
 }
 
@@ -140,6 +146,8 @@ impl<'db> Tables<'db> {
             before: Vec::new(),
             touched: Vec::new(),
             counter: Counter::default(),
+            altered: false,
+            reloads: false,
             counts: Counts::default(),
         })
     }
@@ -251,23 +259,15 @@ impl<'db> Tables<'db> {
             self.left_waiting(waiting, position)?;
         }
         let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
-        let held = target.holds(self.number, change.xid, self.lsn);
-        let had_old = target.has_old();
-        let result = match change.verb {
-            Verb::Schema => target.define(change),
-            _ if held => {
-                self.counts.held += 1;
-                return Ok(());
-            }
-            _ => Ok(()),
-        };
-        if held {
-            // What the copy was made from is newer: a difference is none before it matters.
+        if target.holds(self.number, change.xid, self.lsn) {
+            // NOTE: what the copy was made from is newer than a definition, too.
+            self.counts.held += u64::from(change.verb != Verb::Schema);
             return Ok(());
         }
-        let result = result.and_then(|()| apply(target, change));
-        match result {
-            Ok(()) => {
+        let had_old = target.has_old();
+        match apply(target, change, self.reloads) {
+            Ok(altered) => {
+                self.altered |= altered;
                 self.waiting = target.has_old().then_some(at);
                 if counts_as_change(change.verb) {
                     self.counts.changes += 1;
@@ -276,13 +276,9 @@ impl<'db> Tables<'db> {
                     }
                     target.pending.count(change.verb, position);
                 }
-                match change.verb {
-                    Verb::Schema => target.store_identity()?,
-                    Verb::Replace if self.on_error == OnError::Keep => {
-                        self.before.clear();
-                        self.before.extend_from_slice(change.line());
-                    }
-                    _ => {}
+                if change.verb == Verb::Replace && self.on_error == OnError::Keep {
+                    self.before.clear();
+                    self.before.extend_from_slice(change.line());
                 }
                 Ok(())
             }
@@ -318,15 +314,33 @@ impl<'db> Tables<'db> {
 
     /// A table that is not in the mirror by this name may be one of it under a new name.
     fn renamed(&mut self, place: Place, change: &Change<'_>) -> Result<(), Error> {
-        let Some(oid) = change.oid else { return Ok(()) };
-        let found = self.targets.iter_mut().find(|t| t.state.definition.oid == Some(oid));
-        let Some(target) = found.filter(|target| !target.is_due) else { return Ok(()) };
+        let Some(oid) = change.oid.filter(|_| change.gone().is_none()) else { return Ok(()) };
+        let is_it = |t: &Target<'_>| t.state.definition.oid == Some(oid) && !t.is_due;
+        let Some(at) = self.targets.iter().position(is_it) else { return Ok(()) };
+        let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
         if target.holds(self.number, change.xid, self.lsn) {
             return Ok(());
         }
-        let name = change.table.map(|name| name.decode().into_owned()).unwrap_or_default();
-        let detail = format!("its name is \"{}\" now", String::from_utf8_lossy(&name));
-        Err(Error::Drift { table: target.state.name.clone(), place, detail })
+        let (was, policy) = (line_name(&target.state.source), target.state.policy);
+        let renamed = name_of(change).and_then(|source| {
+            policy.renames(&format!("its name is \"{source}\" now")).map_err(Trouble::Drift)?;
+            target.rename(source)
+        });
+        match renamed {
+            Ok(()) => {}
+            Err(Trouble::Drift(detail)) => {
+                return Err(Error::Drift { table: target.state.name.clone(), place, detail });
+            }
+            Err(trouble) => return self.trouble(trouble, at, place, false, change.line()),
+        }
+        self.altered = true;
+        self.names.remove(&was);
+        self.names.insert(line_name(&target.state.source), at);
+        self.recent = Recent::default();
+        match target.define(change, self.reloads) {
+            Ok(_) => Ok(()),
+            Err(trouble) => self.trouble(trouble, at, place, false, change.line()),
+        }
     }
 
     /// The table a line is about.
@@ -384,6 +398,18 @@ impl<'db> Tables<'db> {
             self.counts.passed_over += 1;
             return Ok(());
         }
+        if let (Trouble::Drift(reason), true) = (&trouble, self.reloads)
+            && target.state.policy == Policy::Follow
+            && self.db.in_transaction()
+        {
+            // NOTE: the line that tells of it is no row: of those, none is passed over so far.
+            due::ask(self.db, &target.state.source, reason)?;
+            target.is_due = true;
+            let is_row = Change::parse(line).is_ok_and(|change| change.verb != Verb::Schema);
+            target.passed_over += u64::from(is_row);
+            self.counts.passed_over += u64::from(is_row);
+            return Ok(());
+        }
         let table = target.state.name.clone();
         let (reason, message) = match trouble {
             Trouble::Drift(detail) => return Err(Error::Drift { table, place, detail }),
@@ -418,19 +444,28 @@ impl<'db> Tables<'db> {
     }
 }
 
-/// What a line does to its table.
+/// What a line does to its table; true when the file's schema is another one then.
 #[inline]
-fn apply(target: &mut Target<'_>, change: &Change<'_>) -> Result<(), Trouble> {
-    if let Some(drift) = target.drift() {
-        return Err(Trouble::Drift(drift.to_owned()));
-    }
+fn apply(target: &mut Target<'_>, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
     match change.verb {
-        Verb::Insert => target.insert(change),
-        Verb::Update => target.update(change),
-        Verb::Replace => target.replace(change),
-        Verb::Delete => target.delete(change),
-        Verb::Truncate => target.truncate(),
-        Verb::Schema | Verb::Commit | Verb::Message => Ok(()),
+        Verb::Insert => target.insert(change)?,
+        Verb::Update => target.update(change)?,
+        Verb::Replace => target.replace(change)?,
+        Verb::Delete => target.delete(change)?,
+        Verb::Truncate => target.truncate()?,
+        Verb::Schema => return target.define(change, reloads),
+        Verb::Commit | Verb::Message => {}
+    }
+    Ok(false)
+}
+
+/// The name of a line's table.
+fn name_of(change: &Change<'_>) -> Result<TableName, Trouble> {
+    let text = |text: deltaflood::Text<'_>| String::from_utf8(text.decode().into_owned()).ok();
+    let schema = change.schema.map_or_else(|| Some("public".to_owned()), text);
+    match (schema, change.table.and_then(text)) {
+        (Some(schema), Some(table)) => Ok(TableName::new(schema, table)),
+        _ => Err(Trouble::Drift("its name cannot be read".to_owned())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use deltaflood::{Change, Lsn, Text, list};
 
-use super::definition::Definition;
+use super::definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 use super::error::Reason;
 use super::row::{Row, describe};
 use super::snapshot::Snapshot;
@@ -10,36 +10,12 @@ use super::sql::Shape;
 use super::state::{self, TableState, TableStatus};
 use super::statement::{Prepared, Updates};
 use super::tally::Pending;
-use super::{Error, check};
+use super::trouble::Trouble;
+use super::{Error, alter, check};
 use crate::schema::TableName;
-use crate::schema::ddl::{self, Lookup};
+use crate::schema::ddl::Lookup;
 use crate::schema::value::Kind;
-use crate::sqlite::{self, Db, Value};
-
-/// Why a line was not applied.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The row is at fault; the next may be fine.
-    Row { reason: Reason, message: String },
-    /// The table is not the one that was mirrored.
-    Drift(String),
-    /// The line cannot be read.
-    Line(deltaflood::ParseError),
-    /// SQLite failed for a reason that is not the row's.
-    Sqlite(sqlite::Error),
-}
-
-impl From<sqlite::Error> for Trouble {
-    fn from(error: sqlite::Error) -> Trouble {
-        let reason = match error.reason() {
-            sqlite::Reason::Constraint => Reason::Conflict,
-            sqlite::Reason::Mismatch => Reason::Value,
-            sqlite::Reason::TooBig => Reason::TooBig,
-            _ => return Trouble::Sqlite(error),
-        };
-        Trouble::Row { reason, message: error.to_string() }
-    }
-}
+use crate::sqlite::{Db, Value};
 
 /// A column of the target.
 #[derive(Debug)]
@@ -74,10 +50,6 @@ pub(super) struct Target<'db> {
     old_columns: Vec<usize>,
     /// Transactions that this holds are left out; `None` once the stream is past it.
     pub(super) snapshot: Option<Snapshot>,
-    /// How the stream's definition differs from the table's.
-    drift: Option<String>,
-    /// The identity columns that the file knows of.
-    stored_key: Vec<String>,
     /// The last transaction that touched the table, and whether its copy holds that already.
     touched: Option<(u64, bool)>,
     insert: Option<Prepared<'db>>,
@@ -98,35 +70,16 @@ pub(super) struct Target<'db> {
 impl<'db> Target<'db> {
     /// From the mirror's state; looks whether the table is what the state says.
     pub(super) fn new(db: &'db Db, state: TableState) -> Result<Target<'db>, Error> {
-        let rowid = check::columns(db, &state)?;
-        let escaped = |name: &str| {
-            let mut raw = Vec::with_capacity(name.len());
-            deltaflood::write::escape(&mut raw, name.as_bytes());
-            raw
-        };
-        let names: Vec<String> = state.definition.columns.iter().map(|c| c.0.clone()).collect();
-        let columns = names
-            .iter()
-            .zip(&state.base_types)
-            .map(|(name, oid)| Column { raw: escaped(name), kind: Kind::from_oid(*oid) });
-        let columns: Vec<Column> = columns.collect();
-        let lookup = lookup(&state);
-        let at = |name: &String| names.iter().position(|column| column == name);
-        let primary_key = state.primary_key.iter().filter_map(at).collect();
-        let numeric = |c: &usize| columns.get(*c).is_some_and(|c| c.kind == Kind::Numeric);
-        let loose = (0..columns.len()).filter(numeric).collect();
-        let shape = Shape { table: state.name.clone(), columns: names, loose, lookup, rowid };
+        let Layout { shape, columns, primary_key } = Layout::of(db, &state)?;
         Ok(Target {
             db,
             old_columns: shape.old_columns(),
             snapshot: (state.status == TableStatus::Ready).then(|| state.snapshot.clone()),
-            stored_key: state.definition.key.clone(),
             touched: None,
             state,
             shape,
             columns,
             primary_key,
-            drift: None,
             insert: None,
             delete: None,
             updates: Updates::default(),
@@ -147,9 +100,15 @@ impl<'db> Target<'db> {
         TableState { status, snapshot, ..self.state }
     }
 
-    /// What differs between the stream's table and this one, if anything does.
-    pub(super) fn drift(&self) -> Option<&str> {
-        self.drift.as_deref().filter(|_| !self.is_due)
+    /// The table in the file, or what is known of it, is another one now.
+    fn lay_out(&mut self) -> Result<(), Error> {
+        let Layout { shape, columns, primary_key } = Layout::of(self.db, &self.state)?;
+        self.old_columns = shape.old_columns();
+        (self.shape, self.columns, self.primary_key) = (shape, columns, primary_key);
+        self.insert = None;
+        self.delete = None;
+        self.updates.clear();
+        Ok(())
     }
 
     /// Whether an old row waits for its update.
@@ -177,42 +136,75 @@ impl<'db> Target<'db> {
         }
     }
 
-    /// Takes a `schema` line.
-    pub(super) fn define(&mut self, change: &Change<'_>) -> Result<(), Trouble> {
-        if self.is_due {
-            return Ok(());
+    /// Takes a `schema` line that the table's copy does not hold; true when the file's schema is
+    /// another one now. `reloads`: what the stream does not tell can be had otherwise.
+    pub(super) fn define(&mut self, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
+        if self.is_due || change.gone().is_some() {
+            return Ok(false);
         }
         let Some(now) = Definition::from_change(change) else {
             return Err(Trouble::Drift("its definition cannot be read".to_owned()));
         };
-        self.drift = self.state.definition.diff(&now).text();
-        if self.drift.is_some() || now.key == self.state.definition.key {
-            return Ok(());
+        let was = &self.state.definition;
+        let diff = was.diff(&now);
+        let steps = match &diff {
+            // NOTE: what came with a partition, or went with one, the stream does not tell.
+            SchemaDiff::Reload(ReloadReason::Partitions) if !reloads => &[],
+            diff => self.state.policy.steps(diff).map_err(Trouble::Drift)?,
+        };
+        let now = was.followed_by(now);
+        if now == *was {
+            return Ok(false);
         }
-        self.state.definition.key = now.key;
-        self.shape.lookup = lookup(&self.state);
-        self.old_columns = self.shape.old_columns();
-        self.delete = None;
-        self.updates.clear();
-        Ok(())
+        if reloads && self.has_other_key(steps, &now) {
+            return Err(Trouble::Drift("its primary key is another one".to_owned()));
+        }
+        if steps.is_empty() && now.key == was.key {
+            self.state.definition = now;
+            state::write_shape(self.db, &self.state).map_err(Trouble::of)?;
+            return Ok(false);
+        }
+        let before = self.state.clone();
+        self.db.exec("SAVEPOINT _deltamirror_alter")?;
+        let altered = self.alter(steps, now);
+        if altered.is_err() && self.db.in_transaction() {
+            self.db.exec("ROLLBACK TO _deltamirror_alter")?;
+            self.state = before;
+            self.lay_out().map_err(Trouble::of)?;
+        }
+        if self.db.in_transaction() {
+            self.db.exec("RELEASE _deltamirror_alter")?;
+        }
+        altered.map(|()| true)
     }
 
-    /// Stores an identity that the stream has changed, and makes old rows be found by it.
-    pub(super) fn store_identity(&mut self) -> Result<(), Error> {
-        if self.stored_key == self.state.definition.key {
-            return Ok(());
-        }
-        self.db.exec(&ddl::drop_identity_index(&self.state.name))?;
-        if let Lookup::Key(names) = &self.shape.lookup
-            && *names != self.state.primary_key
-        {
-            self.db.exec(&ddl::identity_index(&self.state.name, names))?;
-        }
-        let TableName { schema, table } = &self.state.source;
-        let definition = self.state.definition.line(schema, table);
-        state::write_definition(self.db, &self.state.name, &definition)?;
-        self.stored_key.clone_from(&self.state.definition.key);
-        Ok(())
+    /// Whether the key that the table has in SQLite is not the source's any more.
+    fn has_other_key(&self, steps: &[Step], now: &Definition) -> bool {
+        let (Some(was), Some(is)) = (&self.state.definition.details, &now.details) else {
+            return false;
+        };
+        let renamed = |key: &[u8]| {
+            let to = steps.iter().find_map(|step| match step {
+                Step::Rename { from, to } if from.as_bytes() == key => Some(to.as_bytes()),
+                _ => None,
+            });
+            to.unwrap_or(key).to_vec()
+        };
+        let was: Vec<Vec<u8>> = was.primary.iter().map(|key| renamed(key)).collect();
+        !self.state.primary_key.is_empty() && was != is.primary
+    }
+
+    fn alter(&mut self, steps: &[Step], now: Definition) -> Result<(), Trouble> {
+        alter::take(self.db, &mut self.state, steps, now)?;
+        self.lay_out().map_err(Trouble::of)?;
+        let Shape { lookup, rowid, .. } = &self.shape;
+        alter::by_identity(self.db, &self.state, lookup, *rowid)
+    }
+
+    /// Takes the name that the table has at its source now.
+    pub(super) fn rename(&mut self, source: TableName) -> Result<(), Trouble> {
+        alter::table(self.db, &mut self.state, source)?;
+        self.lay_out().map_err(Trouble::of)
     }
 
     /// Decodes the columns of a line into a row.
@@ -394,6 +386,38 @@ impl<'db> Target<'db> {
         }
         let message = "the line does not tell which row is meant".to_owned();
         Err(Trouble::Row { reason: Reason::Order, message })
+    }
+}
+
+/// How lines become rows of the table.
+struct Layout {
+    shape: Shape,
+    columns: Vec<Column>,
+    primary_key: Vec<usize>,
+}
+
+impl Layout {
+    /// Looks whether the table is what the state says.
+    fn of(db: &Db, state: &TableState) -> Result<Layout, Error> {
+        let rowid = check::columns(db, state)?;
+        let escaped = |name: &str| {
+            let mut raw = Vec::with_capacity(name.len());
+            deltaflood::write::escape(&mut raw, name.as_bytes());
+            raw
+        };
+        let names: Vec<String> = state.definition.columns.iter().map(|c| c.0.clone()).collect();
+        let columns = names
+            .iter()
+            .zip(&state.base_types)
+            .map(|(name, oid)| Column { raw: escaped(name), kind: Kind::from_oid(*oid) });
+        let columns: Vec<Column> = columns.collect();
+        let lookup = lookup(state);
+        let at = |name: &String| names.iter().position(|column| column == name);
+        let primary_key = state.primary_key.iter().filter_map(at).collect();
+        let numeric = |c: &usize| columns.get(*c).is_some_and(|c| c.kind == Kind::Numeric);
+        let loose = (0..columns.len()).filter(numeric).collect();
+        let shape = Shape { table: state.name.clone(), columns: names, loose, lookup, rowid };
+        Ok(Layout { shape, columns, primary_key })
     }
 }
 

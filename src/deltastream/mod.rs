@@ -23,7 +23,7 @@
 
 pub mod batch;
 mod capture;
-mod catalog;
+pub(crate) mod catalog;
 pub mod command;
 mod compressor;
 mod decode;

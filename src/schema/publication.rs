@@ -14,6 +14,8 @@ pub struct Published {
     pub table: Table,
     /// `WHERE` of the publication, as PostgreSQL prints it; only such rows are sent.
     pub row_filter: Option<String>,
+    /// What a `schema` line tells of it besides, where it was asked for.
+    pub details: Option<deltaflood::Details>,
 }
 
 /// Is there a publication of this name?
@@ -43,7 +45,7 @@ pub fn tables(conn: &Guarded<'_>, publication: &str) -> Result<Vec<Published>, E
             let listed = entry.columns.as_ref().is_none_or(|names| names.contains(&column.name));
             listed && (sends_generated || column.generated == Generated::No)
         });
-        published.push(Published { table, row_filter: entry.row_filter });
+        published.push(Published { table, row_filter: entry.row_filter, details: None });
     }
     Ok(published)
 }

@@ -7,7 +7,7 @@ use deltaflood::Lsn;
 use pgsqlite::daystream::{Commit, Identity, Position, Writer, WriterOptions};
 use pgsqlite::deltamirror::state::{self, StreamState, TableState, TableStatus};
 use pgsqlite::deltamirror::{
-    Applied, Definition, Error, OnError, Options, Snapshot, StreamSource, apply, format,
+    Applied, Definition, Error, OnError, Options, Policy, Snapshot, StreamSource, apply, format,
 };
 use pgsqlite::error::Coded;
 use pgsqlite::schema::TableName;
@@ -154,6 +154,8 @@ pub fn add_table(
         row_filter: None,
         snapshot: snapshot.unwrap_or_else(|| Snapshot::parse("1:1:", "0/0", "0").expect("parse")),
         rows: 0,
+        policy: Policy::Follow,
+        kept: Vec::new(),
     };
     state::write_table(db, &table).expect("state");
     state::raise_generation(db).expect("generation");
@@ -161,6 +163,27 @@ pub fn add_table(
 
 pub const INT: (&str, u32) = ("integer", 23);
 pub const TEXT: (&str, u32) = ("text", 25);
+
+/// Takes out of the mirror's tables what later versions have put in.
+pub fn to_version_0(db: &Db) {
+    let dropped = [
+        (
+            "table",
+            "barrier touched inserts updates deletes truncates changed_clock changed_seq ddl kept",
+        ),
+        ("error", "before whole"),
+        ("stream", "chain chain_clock chain_seq made"),
+    ];
+    for (table, columns) in dropped {
+        for column in columns.split(' ') {
+            let sql = format!("ALTER TABLE _deltamirror_{table} DROP COLUMN {column}");
+            db.exec(&sql).expect(column);
+        }
+    }
+    for table in ["meta", "wanted", "suspended", "removed", "paused", "request", "reload"] {
+        db.exec(&format!("DROP TABLE _deltamirror_{table}")).expect(table);
+    }
+}
 
 /// All rows of a query, one line each, cells as SQL literals.
 pub fn rows(db: &Db, sql: &str) -> Vec<String> {

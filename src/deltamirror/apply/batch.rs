@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::{Applier, Committed, Loaded, load};
 use crate::daystream::Position;
-use crate::deltamirror::Error;
 use crate::deltamirror::busy::{Patience, roll_back};
 use crate::deltamirror::state::{StreamState, chain_value};
 use crate::deltamirror::tables::Counts;
+use crate::deltamirror::{Error, check};
 use crate::failpoint;
 use crate::sqlite::{self, Value};
 
@@ -165,12 +165,17 @@ impl Applier<'_> {
         self.tables.write_counts()?;
         self.heart.save(self.db)?;
         self.tables.mark_live(stream.lsn)?;
+        // What was altered here need not be looked at again.
+        let schema =
+            if self.tables.altered { check::schema_version(self.db)? } else { self.schema };
         failpoint::pass(failpoint::MIRROR_COMMIT_BEFORE);
         // DURABILITY: rows and position become durable together; what is lost with the power is
         // applied again from the stream.
         patience.commit(self.db)?;
         failpoint::pass(failpoint::MIRROR_COMMIT_AFTER);
         self.stream = stream;
+        self.schema = schema;
+        self.tables.altered = false;
         Ok(())
     }
 

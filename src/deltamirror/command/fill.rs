@@ -1,7 +1,7 @@
 //! `init`: on a handle, where it blocks, and on a file, where it serves events.
 
 use crate::deltamirror::{
-    Error, Filled, InitOptions, Mode, Progress, StreamSource, connection, init,
+    Error, Filled, InitOptions, Mode, Policy, Progress, StreamSource, connection, init,
 };
 use crate::libpq::Conninfo;
 use crate::tcl::mailbox::Fold;
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The options of every init but those that say where.
-pub(super) const OPTIONS: [&str; 7] =
-    ["-conninfo", "-tables", "-progress", "-resync", "-fill", "-busy_ms", "-writers_ms"];
+pub(super) const OPTIONS: [&str; 8] =
+    ["-conninfo", "-tables", "-progress", "-resync", "-fill", "-ddl", "-busy_ms", "-writers_ms"];
 
 /// Where the rows come from, and which.
 pub(super) struct Filling {
@@ -31,6 +31,11 @@ impl Filling {
             fill: fill(options)?,
             ..InitOptions::default()
         };
+        if let Some(word) = options.text("-ddl")? {
+            let policy = Policy::from_word(&word);
+            filling.policy =
+                Some(policy.ok_or_else(|| Failure::bad_word("-ddl", &word, &Policy::WORDS))?);
+        }
         if let Some(ms) = options.count(interp, "-busy_ms")? {
             filling.busy = Duration::from_millis(ms);
         }

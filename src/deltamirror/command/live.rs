@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "-conninfo",
     "-db",
     "-tables",
@@ -36,6 +36,7 @@ const OPTIONS: [&str; 9] = [
     "-command",
     "-on_error",
     "-busy_ms",
+    "-ddl",
 ];
 
 /// The longest part of a slot's name that comes from the file's, in characters; PostgreSQL takes 63

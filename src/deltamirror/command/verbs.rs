@@ -164,10 +164,13 @@ fn listed_dict(listed: &Listed) -> Obj {
         (None, TableStatus::Ready) => "ready",
         (None, TableStatus::Live) => "live",
     };
+    let kept: Vec<Obj> = listed.kept.iter().map(|column| Obj::text(column)).collect();
     let mut dict = tally_value(&listed.tally);
     let more = [
         ("source", Obj::text(&listed.source)),
         ("state", Obj::text(state)),
+        ("ddl", Obj::text(listed.policy.word())),
+        ("kept", Obj::list(&kept)),
         ("copied", Obj::int(listed.copied)),
         ("touched", Obj::int(listed.touched)),
         ("changed", position_value(listed.changed)),

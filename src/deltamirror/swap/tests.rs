@@ -45,6 +45,8 @@ fn state(table: &Table) -> TableState {
         row_filter: None,
         snapshot: Snapshot::parse("1:1:", "0/0", "0").unwrap(),
         rows: 0,
+        policy: crate::deltamirror::Policy::default(),
+        kept: Vec::new(),
     }
 }
 

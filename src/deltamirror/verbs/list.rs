@@ -4,7 +4,7 @@ use super::{choose, mirror};
 use crate::daystream::Position;
 use crate::deltamirror::state::{self, TableStatus};
 use crate::deltamirror::suspended::{self, Suspended};
-use crate::deltamirror::{Error, Tally, format, wanted};
+use crate::deltamirror::{Error, Policy, Tally, format, wanted};
 use crate::sqlite::{Db, Value};
 
 /// A table of the mirror.
@@ -18,6 +18,10 @@ pub struct Listed {
     pub status: TableStatus,
     /// Where and why it stands still, if it does.
     pub suspended: Option<Suspended>,
+    /// What it does when its source is altered.
+    pub policy: Policy,
+    /// Columns that its source has no more and that something of the user's names.
+    pub kept: Vec<String>,
     /// Rows copied.
     pub copied: i64,
     /// Another number whenever any row may be another one.
@@ -54,6 +58,8 @@ pub fn tables(db: &Db, names: &[String]) -> Result<Vec<Listed>, Error> {
             source: state.source.to_string(),
             status: state.status,
             suspended: standing.iter().find(|s| s.table == state.name).cloned(),
+            policy: state.policy,
+            kept: state.kept,
             copied: state.rows,
             touched: number(0),
             tally: Tally {

@@ -45,11 +45,7 @@ const BOOL: Oid = 16;
 ///
 /// One row for each column, and one for a table without any. The columns of the answer are named in
 /// [`At`].
-pub(in crate::deltastream) fn question(
-    tables: &[Oid],
-    publication: Option<&str>,
-    version: i32,
-) -> String {
+pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) -> String {
     let mut ids = String::new();
     for table in tables {
         let comma = if ids.is_empty() { "" } else { "," };
@@ -169,7 +165,7 @@ mod at {
 ///
 /// # Errors
 /// [`Error::Unexpected`]: it is no such answer.
-pub(in crate::deltastream) fn answer(result: &PgResult) -> Result<Vec<Described>, Error> {
+pub(crate) fn answer(result: &PgResult) -> Result<Vec<Described>, Error> {
     let mut tables: Vec<Described> = Vec::new();
     let mut row = 0;
     while row < result.ntuples() {

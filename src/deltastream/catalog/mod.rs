@@ -7,5 +7,5 @@ mod describe;
 mod reader;
 
 pub use describe::{Column, Described};
-use describe::{answer, question};
+pub(crate) use describe::{answer, question};
 pub(super) use reader::Reader;

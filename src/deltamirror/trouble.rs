@@ -1,0 +1,39 @@
+//! Why a line was not applied, before it is said of which table and where.
+
+use super::error::{Error, Reason};
+use crate::sqlite;
+
+/// Why a line was not applied.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The row is at fault; the next may be fine.
+    Row { reason: Reason, message: String },
+    /// The table is not the one that was mirrored.
+    Drift(String),
+    /// The line cannot be read.
+    Line(deltaflood::ParseError),
+    /// SQLite failed for a reason that is not the row's.
+    Sqlite(sqlite::Error),
+}
+
+impl From<sqlite::Error> for Trouble {
+    fn from(error: sqlite::Error) -> Trouble {
+        let reason = match error.reason() {
+            sqlite::Reason::Constraint => Reason::Conflict,
+            sqlite::Reason::Mismatch => Reason::Value,
+            sqlite::Reason::TooBig => Reason::TooBig,
+            _ => return Trouble::Sqlite(error),
+        };
+        Trouble::Row { reason, message: error.to_string() }
+    }
+}
+
+impl Trouble {
+    /// Of an error that is no row's.
+    pub(super) fn of(error: Error) -> Trouble {
+        match error {
+            Error::Sqlite(error) => Trouble::Sqlite(error),
+            other => Trouble::Drift(other.to_string()),
+        }
+    }
+}
