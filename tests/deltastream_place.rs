@@ -3,10 +3,10 @@
 mod support;
 
 use deltaflood::Lsn;
-use pgsqlite::daystream::Identity;
-use pgsqlite::deltastream::{Capture, Error, run, setup};
+use pgsqlite::daystream::{Clock, Commit, Identity, SystemClock, Writer, WriterOptions};
+use pgsqlite::deltastream::{Capture, Error, Event, run, setup, status_of};
 use pgsqlite::error::Coded;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use support::stream::{Source, child_options, wait_streaming};
 use support::{Cluster, Stop, wait_until};
 
@@ -196,6 +196,87 @@ fn a_table_that_goes_out_of_the_wal_ends_the_capture() {
     }
     source.execute("insert into t values (2)");
     source.catch_up().expect("capture");
+}
+
+/// In one transaction nobody sees it unlogged. What else writes a table anew takes no row away.
+#[test]
+fn a_table_that_was_out_of_the_wal_between_two_heartbeats_ends_the_capture() {
+    let tables = "create table t(a int primary key, b text); insert into t values (1, 'x')";
+    let mut source = Source::set_up(Cluster::shared(), "unlogged_between", tables);
+    let mut options = source.options();
+    options.heartbeat_ms = 100;
+    let capture = Capture::start(options, Box::new(|_| {})).expect("start");
+    let another = || {
+        let beats = capture.status().pulse.last;
+        wait_until("another heartbeat", || {
+            capture.is_finished() || capture.status().pulse.last != beats
+        });
+    };
+    wait_until("a heartbeat", || capture.status().pulse.last.is_some());
+    for sql in [
+        "vacuum full t",
+        "cluster t using t_pkey",
+        "truncate t",
+        "alter table t alter a type bigint",
+        "alter table t add c float default random()",
+    ] {
+        // The tables are looked at after a heartbeat: the second one is sent after that.
+        another();
+        another();
+        source.execute(sql);
+        another();
+        another();
+        assert!(!capture.is_finished(), "{sql}: {}", capture.status().error);
+    }
+    source.execute(
+        "begin; alter table t set unlogged; insert into t values (2, 'y', 0); \
+         alter table t set logged; commit",
+    );
+    wait_until("the end", || capture.is_finished());
+    let error = capture.join().expect_err("not in the WAL");
+    assert_eq!(reason(&error), "UNLOGGED");
+    assert!(error.to_string().contains("t was made unlogged and logged again"), "{error}");
+}
+
+/// Seconds of a stream do not go back: what a clock far ahead has stamped is said at each start.
+#[test]
+fn a_stream_that_is_stamped_far_ahead_is_warned_of() {
+    struct Far;
+    impl Clock for Far {
+        fn now(&self) -> i64 {
+            SystemClock.now() + 1_000_000
+        }
+    }
+    let mut source = Source::set_up_t(Cluster::shared(), "ahead");
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let mut capture = |row| {
+        source.insert(row, row);
+        let mut options = source.options();
+        options.until_lsn = Some(source.wal_lsn());
+        let heard = Arc::clone(&warnings);
+        let listener = move |event: &Event<'_>| {
+            if let Event::Warning { message } = event {
+                heard.lock().expect("warnings").push((*message).to_owned());
+            }
+        };
+        run(options, Box::new(listener)).expect("capture");
+        let stream = source.options().stream;
+        let status = status_of(&source.conninfo(), "ahead", Some(&stream), None);
+        (stream, status.expect("status").ahead_s)
+    };
+    let (stream, ahead) = capture(1);
+    assert_eq!((ahead, warnings.lock().expect("warnings").len()), (None, 0));
+    let options = WriterOptions { clock: Box::new(Far), ..WriterOptions::default() };
+    let mut writer = Writer::open(&stream, options).expect("writer");
+    writer.line(b"_xid\t7\t_action\tmessage\tprefix\tp\tcontent\tc").expect("line");
+    let lsn = writer.last_lsn();
+    writer.commit(Commit { xid: Some(7), lsn, time_us: None }).expect("commit");
+    writer.sync().expect("sync");
+    drop(writer);
+    let ahead = capture(2).1;
+    assert!(ahead.is_some_and(|ahead| (900_000..=1_000_000).contains(&ahead)), "{ahead:?}");
+    let warnings = warnings.lock().expect("warnings");
+    assert!(matches!(&warnings[..], [one] if one.contains("ahead of the server")), "{warnings:?}");
 }
 
 /// Nothing of the kind where the publication names its tables: PostgreSQL keeps those logged.

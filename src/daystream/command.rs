@@ -60,7 +60,8 @@
 //! the stream grows, until `-to` or `pgsqlite::stop`. `info` reads the stream and returns a dict:
 //! `first last segments compressed bytes transactions lines tables`, the last a dict of line
 //! counts, and `heartbeats health beat_age_ms lag_ms`: how many there are, which the counts leave
-//! out, and what the last one tells (see `deltastream`). `verify` does so too and checks every
+//! out, and what the last one tells (see `deltastream`); `ahead_s`: how far the last stamp is ahead
+//! of this machine's clock, where that is more than an hour. `verify` does so too and checks every
 //! field of every line; the first damage is its error.
 //!
 //! A registered reader's position is kept in the stream's folder, saved once per second, when there
@@ -97,6 +98,7 @@ pub(crate) use self::options::{folder, folder_named, place};
 use self::walk::{Changes, Walk};
 use super::heartbeat::{self, Beat, Health};
 use super::{Info, Position, Source};
+use crate::limits::CLOCK_AHEAD_S;
 use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Handle, Method, Sub};
 use crate::tcl::{Body, CmdResult, Exception, Failure, Flow, Interp, Obj, Options};
@@ -289,6 +291,8 @@ fn info_dict(info: &Info) -> Obj {
     };
     let now = heartbeat::now_us();
     let age = info.tail.map_or_else(Obj::empty, |tail| Obj::int(tail.beat.seen_ms(now)));
+    let ahead_s = info.last.map(|last| last.clock.saturating_sub(now / 1_000_000));
+    let ahead_s = ahead_s.filter(|ahead| *ahead > CLOCK_AHEAD_S);
     Obj::dict([
         ("first", position_value(info.first)),
         ("last", position_value(info.last)),
@@ -302,5 +306,6 @@ fn info_dict(info: &Info) -> Obj {
         ("health", Obj::text(Health::of_stream(info.tail.as_ref()).word())),
         ("beat_age_ms", age),
         ("lag_ms", of_beat(Beat::capture_lag_ms)),
+        ("ahead_s", ahead_s.map_or_else(Obj::empty, Obj::int)),
     ])
 }

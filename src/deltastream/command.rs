@@ -22,7 +22,8 @@
 //! waited_s N`, and is ended by `pgsqlite::stop`, after which there is nothing of it.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
 //! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn health beat_age_ms
-//! beat_lag_ms capture capture_since_us capture_code capture_error`; what is unknown is empty.
+//! beat_lag_ms ahead_s capture capture_since_us capture_code capture_error`; what is unknown is
+//! empty. `ahead_s`: the stream is stamped so many seconds ahead of the server, more than an hour.
 //! `beat_...` tell of the stream's newest heartbeat; `state` is `streaming`, `unread`, `lost`,
 //! `unready`, `standby` or `diverged`; `capture` is `running`, `waiting` (to try again what
 //! failed), `stopped`, `failed`, `gone` (killed), `none` or `unknown`. `drop` drops the slot, and
@@ -290,6 +291,7 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("health", Obj::text(status.health().word())),
         ("beat_age_ms", age),
         ("beat_lag_ms", of_beat(Beat::capture_lag_ms)),
+        ("ahead_s", status.ahead_s.map_or_else(Obj::empty, Obj::int)),
         ("capture", Obj::text(status.capture.doing.word())),
         ("capture_since_us", optional(status.capture.since_us.map(|us| us.to_string()))),
         ("capture_code", Obj::text(&status.capture.code)),

@@ -242,12 +242,13 @@ pub enum Error {
     #[error(
         "table {table} was made {turned} while it was captured: what changed in it while it was \
          unlogged is not in the stream. When it is logged, start the capture again, and copy it \
-         again into each mirror: deltamirror init -resync 1 -tables {table} ..."
+         again into each mirror by {}",
+        advice::filling(table)
     )]
     Unlogged {
         /// The table.
         table: String,
-        /// `logged` or `unlogged`.
+        /// `logged`, `unlogged` or both, in words.
         turned: &'static str,
     },
     /// A table does not exist.

@@ -247,9 +247,7 @@ fn look(shared: &Shared, conn: &Guarded<'_>, watch: &mut Watch) -> Result<(), Er
     }
     let Some(tables) = ask(shared, conn, TABLES)? else { return Ok(()) };
     match watch.take(fingerprint, &tables, taken) {
-        Some(Turned { table, logged }) => {
-            Err(Error::Unlogged { table, turned: if logged { "logged" } else { "unlogged" } })
-        }
+        Some(Turned { table, turned }) => Err(Error::Unlogged { table, turned }),
         None => Ok(()),
     }
 }

@@ -3,20 +3,30 @@
 //! `ALTER TABLE ... SET UNLOGGED` takes a table out of the WAL, and so out of the slot, without a
 //! word: what is changed until `SET LOGGED` is in no stream. PostgreSQL refuses it for a table that
 //! a publication names; not where the publication has all tables or those of a schema, nor for a
-//! plugin without publications. So it is looked for with each heartbeat. What this cannot notice: a
-//! table that is unlogged and logged again between two heartbeats, or while no capture runs.
+//! plugin without publications. So it is looked for with each heartbeat.
+//!
+//! A table that was unlogged and logged again between two heartbeats looks as before, but its TOAST
+//! table is another one: `ALTER TABLE` writes rows into a new table with a TOAST table of its own,
+//! and the old one takes over both; `VACUUM FULL`, `CLUSTER` and `TRUNCATE` keep the TOAST table. A
+//! table of which `ALTER TABLE` changed columns or types has another definition, which is told by
+//! itself. What this cannot notice: a table without a TOAST table (of no column that can be long),
+//! and what happens while no capture runs.
 
 use super::options::Plugin;
 use crate::libpq::{Oid, PgResult};
 use std::collections::HashMap;
 
-/// Tables that are in the WAL or not, as one text: another one when anything has changed.
+/// Tables that are in the WAL or not, and their TOAST tables, as one text: another one when anything
+/// has changed.
 pub(super) const FINGERPRINT: &str = "select pg_catalog.md5(pg_catalog.string_agg(\
-    pg_catalog.concat(c.oid, c.relpersistence), ',' order by c.oid)) \
+    pg_catalog.concat(c.oid, c.relpersistence, c.reltoastrelid), ',' order by c.oid)) \
     from pg_catalog.pg_class c where c.relkind = 'r' and c.relpersistence in ('p', 'u')";
 
-/// Those tables themselves: object id, whether logged, schema, name.
-pub(super) const TABLES: &str = "select c.oid, c.relpersistence = 'p', n.nspname, c.relname \
+/// Those tables themselves: object id, whether logged, schema, name, TOAST table, columns.
+pub(super) const TABLES: &str = "select c.oid, c.relpersistence = 'p', n.nspname, c.relname, \
+    c.reltoastrelid, (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat(a.attnum, ' ', \
+    a.atttypid, ' ', a.atttypmod), ',' order by a.attnum)) from pg_catalog.pg_attribute a \
+    where a.attrelid = c.oid and a.attnum > 0) \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where c.relkind = 'r' and c.relpersistence in ('p', 'u') and n.nspname !~ '^pg_' \
     and n.nspname <> 'information_schema'";
@@ -75,14 +85,37 @@ impl Taken {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     fingerprint: Option<String>,
-    logged: HashMap<Oid, bool>,
+    tables: HashMap<Oid, Seen>,
+}
+
+/// How a table was.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    logged: bool,
+    toast: String,
+    columns: String,
+}
+
+impl Seen {
+    /// What became of it, where it is like this now.
+    fn turned(&self, now: &Seen) -> Option<&'static str> {
+        match (self.logged, now.logged) {
+            (true, false) => Some("unlogged"),
+            (false, true) => Some("logged"),
+            (true, true) if self.toast != now.toast && self.columns == now.columns => {
+                Some("unlogged and logged again (or was rewritten by ALTER TABLE)")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A table that went out of the WAL, or came into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Turned {
     pub(super) table: String,
-    pub(super) logged: bool,
+    /// What it was made.
+    pub(super) turned: &'static str,
 }
 
 impl Watch {
@@ -98,20 +131,21 @@ impl Watch {
         answer: &PgResult,
         taken: &Taken,
     ) -> Option<Turned> {
-        let before = std::mem::take(&mut self.logged);
-        let mut turned = None;
+        let before = std::mem::take(&mut self.tables);
+        let mut found = None;
         for row in 0..answer.ntuples() {
             let text = |column| answer.text(row, column).unwrap_or_default();
             let Ok(id) = text(0).parse::<Oid>() else { continue };
-            let logged = text(1) == "t";
-            self.logged.insert(id, logged);
+            let now = Seen { logged: text(1) == "t", toast: text(4), columns: text(5) };
             let (schema, name) = (text(2), text(3));
-            if before.get(&id).is_some_and(|was| *was != logged) && taken.has(&schema, &name) {
+            let turned = before.get(&id).and_then(|was| was.turned(&now));
+            self.tables.insert(id, now);
+            if let Some(turned) = turned.filter(|_| taken.has(&schema, &name)) {
                 let schema = if schema == "public" { String::new() } else { format!("{schema}.") };
-                turned = Some(Turned { table: format!("{schema}{name}"), logged });
+                found = Some(Turned { table: format!("{schema}{name}"), turned });
             }
         }
         self.fingerprint = Some(fingerprint);
-        turned
+        found
     }
 }

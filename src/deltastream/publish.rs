@@ -201,7 +201,8 @@ fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> 
         return Err(error.into());
     }
     let (message, statement) = (error.to_string(), statement.to_owned());
-    let remedy = if message.contains("permission denied for database") {
+    // NOTE: the message would tell, in the language of the server.
+    let remedy = if statement.starts_with("create ") && !may_create(conn) {
         let (database, role) = (advice::name(&conn.database()), advice::name(&conn.user()));
         format!("as a superuser: `GRANT CREATE ON DATABASE {database} TO {role}`")
     } else if statement.contains(" for all tables ") {
@@ -210,6 +211,12 @@ fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> 
         "only the owner of a table publishes it, or a superuser".to_owned()
     };
     Err(Error::NotAllowed(Box::new(Refused { message, statement, remedy })))
+}
+
+/// Whether the role may make publications in this database; yes, where the server does not say.
+fn may_create(conn: &Guarded<'_>) -> bool {
+    let sql = "select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')";
+    conn.query(sql).map_or(true, |answer| answer.value(0, 0) != Some(b"f"))
 }
 
 /// Takes back what a setup did with the publication, that could not do the rest.

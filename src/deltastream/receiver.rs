@@ -1,6 +1,5 @@
 //! The thread that owns the connection: receives, renders, confirms; connects again when it breaks.
 
-use super::Error;
 use super::batch::{Batch, What};
 use super::capture::defect;
 use super::compressor::Compressor;
@@ -13,10 +12,11 @@ use super::shared::Shared;
 use super::side;
 use super::status::Event;
 use super::stream::{Ended, Stream};
+use super::{Error, server};
 use crate::daystream::{Doing, Identity, LastCommit, Notes, Work, Writer, WriterOptions, segments};
 use crate::error::{Class, Coded};
 use crate::failpoint;
-use crate::libpq::wait;
+use crate::libpq::{Guarded, wait};
 use crate::limits;
 use deltaflood::Lsn;
 use std::panic::AssertUnwindSafe;
@@ -222,6 +222,9 @@ impl Receiver<'_> {
         let side = side::connection(options, self.shared)?;
         session.prepare(&side, &options.tables, &mut self.types)?;
         self.shared.set_taken(session.taken(&side)?);
+        if let Some(position) = self.writer.as_ref().and_then(Writer::last_position) {
+            self.warn_of_stamp(&side, position.clock)?;
+        }
         drop(side);
         if self.identity.is_some() || self.have > Lsn(0) {
             session.check_position(self.have, self.identity.as_ref())?;
@@ -259,6 +262,21 @@ impl Receiver<'_> {
             Some(writer) => self.start_recorder(writer, identity),
             None => Ok(()),
         }
+    }
+
+    /// Says where the stream was stamped by a clock far ahead: its seconds do not go back.
+    fn warn_of_stamp(&self, side: &Guarded<'_>, clock: i64) -> Result<(), Error> {
+        let ahead = clock.saturating_sub(server::clock(side)?);
+        if ahead > limits::CLOCK_AHEAD_S {
+            let message = format!(
+                "the stream's last line is stamped {ahead} s ahead of the server's clock, and until \
+                 that time comes every line is stamped so: -from CLOCK and retention by age go by \
+                 these stamps. To be rid of it begin a new stream, by deltastream setup with another \
+                 -slot and -stream, and fill the mirrors from it"
+            );
+            self.shared.tell(&Event::Warning { message: &message });
+        }
+        Ok(())
     }
 
     /// DURABILITY: the identity is in the stream before anything is received under it.

@@ -62,6 +62,17 @@ pub(super) fn is_standby(conn: &Guarded<'_>) -> Result<bool, Error> {
     Ok(answer.value(0, 0) == Some(b"t"))
 }
 
+/// The server's clock, in seconds since the Unix epoch.
+///
+/// # Errors
+/// `POSTGRES ...`.
+pub(super) fn clock(conn: &Guarded<'_>) -> Result<i64, Error> {
+    let sql = "select pg_catalog.floor(extract(epoch from pg_catalog.clock_timestamp()))::bigint";
+    let text = conn.query(sql)?.text(0, 0).unwrap_or_default();
+    let odd = |got| crate::libpq::Error::Unexpected { wanted: "a time", got };
+    Ok(text.parse().map_err(|_| odd(text))?)
+}
+
 /// What `IDENTIFY_SYSTEM` would tell, on an ordinary connection.
 ///
 /// # Errors

@@ -312,6 +312,17 @@ impl Session {
         Error::PublicationLate { publication, slot }
     }
 
+    /// Whether a message about a missing object means the publication rather than the slot. The two
+    /// may have one name; then the slot is looked for.
+    fn misses_publication(&self, message: &str) -> bool {
+        let Session { publication, slot, .. } = self;
+        if publication.is_empty() || !message.contains(&format!("\"{publication}\"")) {
+            return false;
+        }
+        let there = || Slot::read(self.link.conn(), &slot.name).map(|slot| slot.is_some());
+        *publication != slot.name || there().unwrap_or(message.contains("publication"))
+    }
+
     /// As [`Session::explain`], of an error in what is sent after `have`, of one of `tables`.
     pub(super) fn explain_at(&self, error: Error, have: Lsn, tables: Vec<String>) -> Error {
         match &error {
@@ -341,12 +352,8 @@ impl Session {
         match server.sqlstate.as_str() {
             // object_in_use
             "55006" => Error::SlotInUse { slot, message },
-            // undefined_object: the message names the kind of object, the words may be translated.
-            // The words may be translated, the names are not; slot and publication may have one
-            // name.
-            "42704" if names_publication(&message, &self.publication, &slot) => {
-                self.late_publication()
-            }
+            // undefined_object: the words may be translated, the names are not.
+            "42704" if self.misses_publication(&message) => self.late_publication(),
             "42704" => Error::SlotMissing { slot },
             // object_not_in_prerequisite_state (invalidated), undefined_file (WAL segment removed)
             "55000" | "58P01" => {
@@ -372,12 +379,6 @@ fn setting(link: &Replication, name: &str) -> Result<String, Error> {
     let name = link.conn().escape_literal(name)?;
     let sql = format!("select setting from pg_catalog.pg_settings where name = {name}");
     Ok(link.conn().query(&sql)?.text(0, 0).unwrap_or_default())
-}
-
-/// Whether a message about a missing object means the publication rather than the slot.
-fn names_publication(message: &str, publication: &str, slot: &str) -> bool {
-    let named = message.contains(&format!("\"{publication}\""));
-    named && !publication.is_empty() && (publication != slot || message.contains("publication"))
 }
 
 /// Sees that the stream was written from this slot of this system.

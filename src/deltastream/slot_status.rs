@@ -6,7 +6,7 @@ use super::{Error, server, tables};
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Identity, Reader, ReaderOptions, Start, Work};
 use crate::libpq::Guarded;
-use crate::limits::STATUS_INTERVAL_MS;
+use crate::limits::{CLOCK_AHEAD_S, STATUS_INTERVAL_MS};
 use deltaflood::Lsn;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,6 +39,9 @@ pub struct SlotStatus {
     pub stream_lsn: Option<Lsn>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
+    /// By how many seconds the stream's last line is stamped ahead of the server's clock, where that
+    /// is more than [`CLOCK_AHEAD_S`].
+    pub ahead_s: Option<i64>,
     /// What the capture of the stream does, or how it ended.
     pub capture: Work,
 }
@@ -113,6 +116,11 @@ pub fn status_of(
         kept_bytes: slot.restart.map_or(0, behind),
         tables,
         publication,
+        ahead_s: match stream.and_then(last_clock) {
+            Some(last) => Some(last.saturating_sub(server::clock(&conn)?)),
+            None => None,
+        }
+        .filter(|ahead| *ahead > CLOCK_AHEAD_S),
         stream_lsn: stream_lsn(stream, identity.as_ref()),
         stream: identity,
         // NOTE: a stream that cannot be read is not what is asked about here.
@@ -149,8 +157,13 @@ fn stream_lsn(stream: Option<&Path>, identity: Option<&Identity>) -> Option<Lsn>
 
 /// Seconds since the stream got its last line.
 fn silent_s(dir: &Path) -> Option<f64> {
-    let reader = Reader::open(dir, Start::End, ReaderOptions::default()).ok()?;
-    let last = u64::try_from(reader.position()?.clock).ok()?;
+    let last = u64::try_from(last_clock(dir)?).ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some((now.as_secs_f64() - last as f64).max(0.0))
+}
+
+/// The second that the stream's last line is stamped with.
+fn last_clock(dir: &Path) -> Option<i64> {
+    let reader = Reader::open(dir, Start::End, ReaderOptions::default()).ok()?;
+    Some(reader.position()?.clock)
 }
