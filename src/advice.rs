@@ -26,6 +26,24 @@ pub fn filling(table: &str) -> String {
     )
 }
 
+/// The command that makes a slot's publication and stream, or adds tables to them; `option` is
+/// `publication` or `plugin`.
+#[must_use]
+pub fn setup(option: &str, value: &str, tables: &str) -> String {
+    format!(
+        "`deltastream setup -{option} {value} -tables {tables} -conninfo ... -slot ... -stream ...`"
+    )
+}
+
+/// What is left where a stream cannot go on.
+#[must_use]
+pub fn begin_again() -> String {
+    "begin a new stream with another slot and another folder, by `deltastream setup -conninfo ... \
+     -slot ... -stream ... -tables ...`, and fill each mirror again from it, by `deltamirror init \
+     -resync 1 -tables ... -conninfo ... -db ... -stream ...`"
+        .to_owned()
+}
+
 /// The command that drops a slot.
 #[must_use]
 pub fn drop_slot(slot: &str) -> String {

@@ -83,7 +83,8 @@ pub enum Error {
         "the stream {stream} is not the one that the mirror was made from: it was made anew, or is \
          of another slot, and what was changed in between is not in it; end what applies another \
          one, and fill all tables of the mirror again from it by `deltamirror init -resync 1 \
-         -tables ... -conninfo ... -db ... -stream {stream}`, or make a new mirror"
+         -tables ... -conninfo ... -db ... -stream {}`, or make a new mirror",
+        advice::word(stream)
     )]
     OtherStream {
         /// The stream.
@@ -190,8 +191,9 @@ pub enum Error {
     /// The partitioned table's changes come under the names of its parts.
     #[error(
         "the publication {publication} of the stream sends the changes of the partitioned table \
-         {table} under the names of its partitions, as {part}: mirror these, or ALTER PUBLICATION \
-         {publication} SET (publish_via_partition_root = true)"
+         {table} under the names of its partitions, as {part}: mirror these, or \
+         `ALTER PUBLICATION {} SET (publish_via_partition_root = true)`",
+        advice::name(publication)
     )]
     PartsPublished {
         /// The table.
@@ -205,8 +207,8 @@ pub enum Error {
     #[error(
         "the replica identity of table {table} has columns that the stream does not send \
          ({columns}; generated, or left out by the publication): its rows could not be found \
-         again; publish them, or give the table another identity (ALTER TABLE ... REPLICA IDENTITY \
-         USING INDEX)"
+         again; publish them, or give the table another identity (`ALTER TABLE ... REPLICA \
+         IDENTITY USING INDEX ...`)"
     )]
     KeyNotSent {
         /// The table.
@@ -216,9 +218,9 @@ pub enum Error {
     },
     /// The table is not among those of the stream: no changes of it would ever come.
     #[error(
-        "table {table} is not among the tables of the stream; add it, while nothing is captured, by \
-         `deltastream setup -plugin deltaflood -conninfo ... -slot ... -stream ... -tables {}`",
-        advice::tables(table)
+        "table {table} is not among the tables of the stream; add it, while nothing is captured, \
+         by {}",
+        advice::setup("plugin", "deltaflood", &advice::tables(table))
     )]
     NotSelected {
         /// The table.
@@ -479,9 +481,10 @@ fn missing(tables: &[TableName]) -> String {
 fn init_command(file: &str, stream: &str, tables: &[TableName], more: &str) -> String {
     let tables = match tables {
         [] => String::new(),
-        _ => format!(" -tables \"{}\"", names(tables)),
+        _ => format!(" -tables {}", advice::word(&names(tables))),
     };
-    format!("deltamirror init {more}-conninfo ... -db {file} -stream {stream}{tables}")
+    let (file, stream) = (advice::word(file), advice::word(stream));
+    format!("`deltamirror init {more}-conninfo ... -db {file} -stream {stream}{tables}`")
 }
 
 fn placed(code: Code, place: &Place) -> Code {

@@ -25,12 +25,16 @@ use crate::schema::value::Kind;
 use crate::schema::{self, Generated, Partition, Table, TableName};
 use crate::sqlite::Db;
 
-/// Locks that writers hold until their transaction ends.
+/// Locks that writers hold until their transaction ends. One that is prepared is known by the lock
+/// on its id: its virtual id has the number that it had in its session, which others may have, too.
 const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, COALESCE( \
       'process ' OPERATOR(pg_catalog.||) l.pid::pg_catalog.text, \
-      'prepared transaction ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.quote_literal(p.gid) \
-        FROM pg_catalog.pg_prepared_xacts p WHERE ('-1/' OPERATOR(pg_catalog.||) \
-        p.transaction::pg_catalog.text) OPERATOR(pg_catalog.=) l.virtualtransaction), \
+      'prepared transaction ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.string_agg( \
+        pg_catalog.quote_literal(p.gid), ', ' ORDER BY p.gid) \
+        FROM pg_catalog.pg_locks x JOIN pg_catalog.pg_prepared_xacts p \
+        ON p.transaction OPERATOR(pg_catalog.=) x.transactionid \
+        WHERE x.locktype = 'transactionid' AND x.pid IS NULL \
+          AND x.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction), \
       'a prepared transaction') \
     FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
     WHERE l.locktype = 'relation' AND d.datname = pg_catalog.current_database() AND l.granted \

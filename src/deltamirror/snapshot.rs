@@ -12,6 +12,7 @@
 //! positions are used again for other transactions. So a [`Barrier`] is written after the snapshot:
 //! its commit waits for the server's disk, and the copy counts as ready once the stream has it.
 
+use crate::advice;
 use deltaflood::Lsn;
 
 use super::Error;
@@ -163,8 +164,8 @@ impl std::fmt::Display for Unproven {
             "the copy of table {table} is not of this stream's server: what was written into its \
              WAL after the copy, before {barrier}, is not in the stream, which is at {lsn}. Either \
              another server was copied, or this one has lost what was copied (a failover to a \
-             standby that had not got it). Nothing beyond was applied; copy again: \
-             init -resync 1 -tables {table}"
+             standby that had not got it). Nothing beyond was applied; copy it again by {}",
+            advice::filling(table)
         )
     }
 }

@@ -12,6 +12,7 @@ use super::statement::{Prepared, Updates};
 use super::tally::Pending;
 use super::trouble::Trouble;
 use super::{Error, alter, check};
+use crate::advice;
 use crate::schema::TableName;
 use crate::schema::ddl::Lookup;
 use crate::schema::value::Kind;
@@ -345,11 +346,11 @@ impl<'db> Target<'db> {
         let Some(names) = change.unchanged else { return Ok(()) };
         let Some(column) = self.unchanged(names)?.first().copied() else { return Ok(()) };
         let column = self.shape.columns.get(column).map_or("", String::as_str);
-        let table = &self.state.source;
         let message = format!(
             "the stream does not have the value of column \"{column}\", which was not changed \
-             when the row came into the row filter: ALTER TABLE {table} REPLICA IDENTITY FULL \
-             makes PostgreSQL send it from then on"
+             when the row came into the row filter: `ALTER TABLE {} REPLICA IDENTITY FULL` \
+             makes PostgreSQL send it from then on",
+            advice::table(&self.state.source.to_string())
         );
         Err(Trouble::Row { reason: Reason::Missing, message })
     }

@@ -2,7 +2,7 @@
 //! the layers below keep their own (`POSTGRES`, `DAYSTREAM`).
 
 use super::pgoutput::DecodeError;
-use crate::error::{Class, Code, Coded};
+use crate::error::{Class, Coded};
 use crate::{advice, daystream, libpq};
 use deltaflood::Lsn;
 
@@ -38,8 +38,9 @@ pub enum Error {
     /// The server has removed WAL that the slot needs, or invalidated it.
     #[error(
         "replication slot \"{slot}\" is lost ({why}): changes since {confirmed} cannot be had \
-         from it; drop it by {}, make a new slot and stream by setup, and fill the mirrors again",
-        advice::drop_slot(slot)
+         from it; drop it by {}, and {}",
+        advice::drop_slot(slot),
+        advice::begin_again()
     )]
     SlotLost {
         /// The slot.
@@ -96,7 +97,8 @@ pub enum Error {
     /// The slot was confirmed further than the stream reaches: changes in between are not in it.
     #[error(
         "replication slot \"{slot}\" is ahead of the stream: confirmed up to {confirmed}, while \
-         the stream ends at {have}; the changes between are missing in it: start a new stream"
+         the stream ends at {have}; the changes between are missing in it: {}",
+        advice::begin_again()
     )]
     Ahead {
         /// The slot.
@@ -110,7 +112,8 @@ pub enum Error {
     #[error(
         "the server is on timeline {timeline}, which left the stream's timeline {recorded} at \
          {switch}, before the stream's end {have}: the stream has changes that this server never \
-         had; start a new stream"
+         had; {}",
+        advice::begin_again()
     )]
     Timeline {
         /// The server's timeline.
@@ -126,7 +129,8 @@ pub enum Error {
     /// to an earlier state by other means than PostgreSQL's recovery.
     #[error(
         "the server's WAL ends at {end}, before the stream's end {have}: it was restored from an \
-         older copy of its files, and the stream has changes that it never had; start a new stream"
+         older copy of its files, and the stream has changes that it never had; {}",
+        advice::begin_again()
     )]
     Rewound {
         /// End of the server's WAL.
@@ -139,8 +143,8 @@ pub enum Error {
     #[error(
         "this server does not have the transaction up to {lsn} that the stream has ({why}): it was \
          restored from an older copy of its files, or is a copy of the server that the stream is \
-         of; nothing was confirmed to it. Connect to that server, or start a new stream here: \
-         deltastream setup with another -slot and another -stream"
+         of; nothing was confirmed to it. Connect to that server, or here {}",
+        advice::begin_again()
     )]
     OtherServer {
         /// End of the transaction, or of the stream.
@@ -157,7 +161,8 @@ pub enum Error {
     /// There is no stream to go on with.
     #[error(
         "there is no stream in {dir}: is its volume mounted? A capture makes none, since that \
-         would leave a gap; deltastream setup does, with the same -slot and -stream"
+         would leave a gap; `deltastream setup -conninfo ... -slot ... -stream {}` does",
+        advice::word(&dir.display().to_string())
     )]
     NoStream {
         /// The folder.
@@ -169,7 +174,8 @@ pub enum Error {
     /// A slot of a standby is not for setup and drop.
     #[error(
         "the server is a standby: its publication is the primary's, where drop removes both; a \
-         slot that was made on the standby itself goes by SELECT pg_drop_replication_slot('{slot}')"
+         slot that was made on the standby itself goes by `SELECT \
+         pg_catalog.pg_drop_replication_slot('{slot}')`"
     )]
     StandbySlot {
         /// The slot.
@@ -181,7 +187,7 @@ pub enum Error {
     /// A publication that somebody else made lacks tables.
     #[error(
         "publication \"{publication}\" was not made by setup for this slot, so setup does not \
-         change it, and it lacks {tables}; as its owner: {remedy}"
+         change it, and it lacks {tables}; as its owner: `{remedy}`"
     )]
     NotOurs {
         /// The publication.
@@ -195,7 +201,7 @@ pub enum Error {
     #[error(
         "once published, UPDATE and DELETE would fail on {tables}: the replica identity has \
          generated columns (in parentheses) that the publication does not send; give each another \
-         identity (ALTER TABLE ... REPLICA IDENTITY USING INDEX), or publish it by itself"
+         identity (`ALTER TABLE ... REPLICA IDENTITY USING INDEX ...`), or publish it by itself"
     )]
     GeneratedKey {
         /// The tables with these columns, separated by commas.
@@ -205,9 +211,9 @@ pub enum Error {
     #[error(
         "publication \"{publication}\" did not exist at the place of the WAL where slot \"{slot}\" \
          stands: it was dropped (and perhaps made again), or made after the slot, and what changed \
-         before cannot be had from this slot; begin again: `deltastream drop -slot {slot}`, \
-         `deltastream setup` with a new stream folder, and `deltamirror init -resync 1` on the \
-         mirrors"
+         before cannot be had from this slot; drop it by {}, and {}",
+        advice::drop_slot(slot),
+        advice::begin_again()
     )]
     PublicationLate {
         /// The publication.
@@ -217,15 +223,19 @@ pub enum Error {
     },
     /// The publication does not exist.
     #[error(
-        "publication \"{publication}\" does not exist; make it by setup (when it was dropped after \
-         the slot was made, what has changed since cannot be had from this slot)"
+        "publication \"{publication}\" does not exist; make it by {} (when it was dropped after the \
+         slot was made, what has changed since cannot be had from this slot)",
+        advice::setup("publication", &advice::word(publication), "...")
     )]
     PublicationMissing {
         /// The publication.
         publication: String,
     },
     /// A table is not in the publication.
-    #[error("table {table} is not in publication \"{publication}\"; add it by setup -tables")]
+    #[error(
+        "table {table} is not in publication \"{publication}\"; add it by {}",
+        advice::setup("publication", &advice::word(publication), &advice::tables(table))
+    )]
     TableNotPublished {
         /// The table.
         table: String,
@@ -233,7 +243,10 @@ pub enum Error {
         publication: String,
     },
     /// A table is not among those that the stream's plugin is asked for.
-    #[error("table {table} is not among the tables of the stream; add it by setup -tables")]
+    #[error(
+        "table {table} is not among the tables of the stream; add it by {}",
+        advice::setup("plugin", "deltaflood", &advice::tables(table))
+    )]
     TableNotSelected {
         /// The table.
         table: String,
@@ -262,7 +275,7 @@ pub enum Error {
     /// Publishing these tables would make their UPDATE and DELETE fail.
     #[error(
         "no replica identity: {tables}; once published, UPDATE and DELETE on them would fail: \
-         give each a primary key or ALTER TABLE ... REPLICA IDENTITY FULL"
+         give each a primary key, or by `ALTER TABLE ... REPLICA IDENTITY FULL` its whole row"
     )]
     NoIdentity {
         /// The tables, separated by commas.
@@ -305,7 +318,7 @@ pub enum Error {
     /// The server's setting `output_plugin_libraries` does not list the plugin.
     #[error(
         "the server refuses output plugin {plugin}, which its setting output_plugin_libraries \
-         does not list; as a superuser: {remedy}; SELECT pg_reload_conf()"
+         does not list; as a superuser: `{remedy}`, then `SELECT pg_reload_conf()`"
     )]
     PluginNotListed {
         /// The plugin.
@@ -343,153 +356,9 @@ pub enum Error {
 }
 
 impl Error {
-    fn reason(&self) -> &'static str {
-        match self {
-            Error::Postgres(_) | Error::Log(_) => "",
-            Error::SlotMissing { .. } => "SLOTMISSING",
-            Error::SlotInUse { .. } => "SLOTINUSE",
-            Error::SlotLost { .. } => "SLOTLOST",
-            Error::NotLogical { .. } => "NOTLOGICAL",
-            Error::WrongPlugin { .. } => "WRONGPLUGIN",
-            Error::WrongDatabase { .. } => "WRONGDATABASE",
-            Error::WrongSystem { .. } => "WRONGSYSTEM",
-            Error::WrongSlot { .. } => "WRONGSLOT",
-            Error::Ahead { .. } => "AHEAD",
-            Error::Timeline { .. } => "TIMELINE",
-            Error::Rewound { .. } | Error::OtherServer { .. } => "REWOUND",
-            Error::NoStream { .. } => "NOSTREAM",
-            Error::TooLong(_) => "TOOLONG",
-            Error::InvalidText(_) => "INVALIDTEXT",
-            Error::Standby | Error::StandbySlot { .. } => "STANDBY",
-            Error::Stopped => "STOPPED",
-            Error::NotOurs { .. } => "NOTOURS",
-            Error::GeneratedKey { .. } => "GENERATEDKEY",
-            Error::PublicationLate { .. } => "LATEPUBLICATION",
-            Error::PublicationMissing { .. } => "NOPUBLICATION",
-            Error::TableNotPublished { .. } | Error::TableNotSelected { .. } => "NOTPUBLISHED",
-            Error::Unlogged { .. } => "UNLOGGED",
-            Error::TableMissing { .. } => "NOTABLE",
-            Error::NoIdentity { .. } => "NOIDENTITY",
-            Error::WalLevel { .. } => "WALLEVEL",
-            Error::NotPermitted { .. } => "NOREPLICATION",
-            Error::NotAllowed(_) => "NOTALLOWED",
-            Error::Protocol { .. } => "PROTOCOL",
-            Error::PluginMissing { .. } => "NOPLUGIN",
-            Error::PluginNotListed { .. } => "PLUGINNOTLISTED",
-            Error::PluginLine { .. } => "PLUGINLINE",
-            Error::Stalled { .. } => "STALLED",
-            Error::Ended => "ENDED",
-            Error::System { .. } => "SYSTEM",
-        }
-    }
-
     /// Whether connecting again may help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.class() == Class::Retry
-    }
-}
-
-impl Coded for Error {
-    fn code(&self) -> Code {
-        let code = Code::new("STREAM", self.reason());
-        match self {
-            Error::Postgres(e) => e.code(),
-            Error::Log(e) => e.code(),
-            Error::SlotMissing { slot }
-            | Error::SlotInUse { slot, .. }
-            | Error::StandbySlot { slot }
-            | Error::NotLogical { slot } => code.with("slot", slot),
-            Error::SlotLost { slot, confirmed, .. } => {
-                code.with("slot", slot).with("confirmed", confirmed)
-            }
-            Error::WrongPlugin { slot, plugin, .. } => {
-                code.with("slot", slot).with("plugin", plugin)
-            }
-            Error::WrongDatabase { slot, database, .. } => {
-                code.with("slot", slot).with("database", database)
-            }
-            Error::WrongSystem { system, wanted } => {
-                code.with("system", system).with("wanted", wanted)
-            }
-            Error::WrongSlot { slot, wanted } => code.with("slot", slot).with("wanted", wanted),
-            Error::Ahead { slot, confirmed, have } => {
-                code.with("slot", slot).with("confirmed", confirmed).with("have", have)
-            }
-            Error::Timeline { timeline, recorded, .. } => {
-                code.with("timeline", timeline).with("recorded", recorded)
-            }
-            Error::Rewound { end, have } => code.with("end", end).with("have", have),
-            Error::OtherServer { lsn, .. } => code.with("lsn", lsn),
-            Error::TooLong(value) => value.code(code),
-            Error::InvalidText(at) => code.with("table", &at.table).with("column", &at.column),
-            Error::NoStream { dir } => code.with("dir", dir.display()),
-            Error::PublicationMissing { publication } => code.with("publication", publication),
-            Error::NotOurs { publication, tables, .. } => {
-                code.with("publication", publication).with("tables", tables)
-            }
-            Error::PublicationLate { publication, slot } => {
-                code.with("publication", publication).with("slot", slot)
-            }
-            Error::TableNotPublished { table, publication } => {
-                code.with("table", table).with("publication", publication)
-            }
-            Error::TableMissing { table, .. }
-            | Error::Unlogged { table, .. }
-            | Error::TableNotSelected { table } => code.with("table", table),
-            Error::NoIdentity { tables } | Error::GeneratedKey { tables } => {
-                code.with("tables", tables)
-            }
-            Error::WalLevel { level } => code.with("level", level),
-            Error::NotPermitted { role } => code.with("role", role),
-            Error::NotAllowed(_) => code,
-            Error::Protocol { lsn, .. } => code.with("lsn", lsn),
-            Error::PluginMissing { plugin, .. } => code.with("plugin", plugin),
-            Error::PluginNotListed { plugin, .. } => {
-                code.with("plugin", plugin).with("setting", "output_plugin_libraries")
-            }
-            Error::PluginLine { plugin, lsn, .. } => code.with("plugin", plugin).with("lsn", lsn),
-            Error::Stalled { timeout_ms } => code.with("timeout_ms", timeout_ms),
-            Error::Ended | Error::Stopped | Error::Standby | Error::System { .. } => code,
-        }
-    }
-
-    fn class(&self) -> Class {
-        match self {
-            Error::Postgres(e) => e.class(),
-            Error::Log(e) => e.class(),
-            Error::SlotInUse { .. } | Error::Stalled { .. } | Error::Ended => Class::Retry,
-            Error::System { .. } | Error::Standby => Class::Retry,
-            Error::SlotMissing { .. }
-            | Error::SlotLost { .. }
-            | Error::Ahead { .. }
-            | Error::Timeline { .. }
-            | Error::Rewound { .. }
-            | Error::OtherServer { .. }
-            | Error::WrongSystem { .. }
-            | Error::WrongSlot { .. } => Class::Drift,
-            Error::PublicationMissing { .. }
-            | Error::PublicationLate { .. }
-            | Error::TableNotPublished { .. }
-            | Error::Unlogged { .. }
-            | Error::TableNotSelected { .. } => Class::Drift,
-            Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
-            Error::TooLong(_) | Error::InvalidText(_) => Class::Fatal,
-            Error::NoStream { .. }
-            | Error::NotLogical { .. }
-            | Error::WrongPlugin { .. }
-            | Error::WrongDatabase { .. }
-            | Error::TableMissing { .. }
-            | Error::NoIdentity { .. }
-            | Error::GeneratedKey { .. }
-            | Error::NotOurs { .. }
-            | Error::StandbySlot { .. }
-            | Error::Stopped
-            | Error::WalLevel { .. }
-            | Error::PluginMissing { .. }
-            | Error::PluginNotListed { .. }
-            | Error::NotAllowed(_)
-            | Error::NotPermitted { .. } => Class::Usage,
-        }
     }
 }

@@ -105,8 +105,8 @@ fn warn(found: &[Found], warnings: &mut Vec<String>) {
     for Found { table, columns, .. } in found {
         warnings.push(format!(
             "the replica identity of table {table} has generated columns, which are not sent \
-             ({columns}): a mirror cannot be made of it; give it another one (ALTER TABLE ... \
-             REPLICA IDENTITY USING INDEX)"
+             ({columns}): a mirror cannot be made of it; give it another one (`ALTER TABLE ... \
+             REPLICA IDENTITY USING INDEX ...`)"
         ));
     }
 }

@@ -24,6 +24,7 @@
 pub mod batch;
 mod capture;
 pub(crate) mod catalog;
+mod code;
 pub mod command;
 mod compressor;
 mod decode;

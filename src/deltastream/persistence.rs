@@ -16,8 +16,8 @@ use super::options::Plugin;
 use crate::libpq::{Oid, PgResult};
 use std::collections::HashMap;
 
-/// Tables that are in the WAL or not, and their TOAST tables, as one text: another one when anything
-/// has changed.
+/// Tables that are in the WAL or not, and their TOAST tables, as one text: another one when
+/// anything has changed.
 pub(super) const FINGERPRINT: &str = "select pg_catalog.md5(pg_catalog.string_agg(\
     pg_catalog.concat(c.oid, c.relpersistence, c.reltoastrelid), ',' order by c.oid)) \
     from pg_catalog.pg_class c where c.relkind = 'r' and c.relpersistence in ('p', 'u')";

@@ -149,8 +149,8 @@ fn extend(
         match tables::parts_published(conn, name, &table)?.first() {
             Some(part) => done.warnings.push(format!(
                 "publication \"{name}\" sends the changes of the partitioned table {table} under \
-                 the names of its partitions, as {part}: mirror these, or ALTER PUBLICATION \
-                 {} SET (publish_via_partition_root = true)",
+                 the names of its partitions, as {part}: mirror these, or \
+                 `ALTER PUBLICATION {} SET (publish_via_partition_root = true)`",
                 conn.escape_identifier(name)?
             )),
             None => missing.push(table),

@@ -13,6 +13,7 @@ use super::side;
 use super::status::Event;
 use super::stream::{Ended, Stream};
 use super::{Error, server};
+use crate::advice;
 use crate::daystream::{Doing, Identity, LastCommit, Notes, Work, Writer, WriterOptions, segments};
 use crate::error::{Class, Coded};
 use crate::failpoint;
@@ -271,8 +272,8 @@ impl Receiver<'_> {
             let message = format!(
                 "the stream's last line is stamped {ahead} s ahead of the server's clock, and until \
                  that time comes every line is stamped so: -from CLOCK and retention by age go by \
-                 these stamps. To be rid of it begin a new stream, by deltastream setup with another \
-                 -slot and -stream, and fill the mirrors from it"
+                 these stamps. To be rid of it {}",
+                advice::begin_again()
             );
             self.shared.tell(&Event::Warning { message: &message });
         }

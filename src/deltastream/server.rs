@@ -37,8 +37,8 @@ pub(super) fn check(conn: &Guarded<'_>, warnings: &mut Vec<String>) -> Result<()
     if text(4) == "-1" {
         warnings.push(
             "the server keeps WAL for a slot that nobody reads until its disk is full: \
-             max_slot_wal_keep_size is not limited (as a superuser: ALTER SYSTEM SET \
-             max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf())"
+             max_slot_wal_keep_size is not limited (as a superuser: `ALTER SYSTEM SET \
+             max_slot_wal_keep_size = '50GB'`, `SELECT pg_reload_conf()`)"
                 .to_owned(),
         );
     }
@@ -46,7 +46,7 @@ pub(super) fn check(conn: &Guarded<'_>, warnings: &mut Vec<String>) -> Result<()
         warnings.push(
             "the database's encoding is SQL_ASCII, which takes any bytes for text: the first one \
              that is no UTF-8 ends the capture, unless that runs with -invalid_text replace or \
-             bytes; deltamirror init copies no such text"
+             bytes; deltamirror copies no such text"
                 .to_owned(),
         );
     }

@@ -39,8 +39,8 @@ pub struct SlotStatus {
     pub stream_lsn: Option<Lsn>,
     /// The stream's newest heartbeat.
     pub tail: Option<Tail>,
-    /// By how many seconds the stream's last line is stamped ahead of the server's clock, where that
-    /// is more than [`CLOCK_AHEAD_S`].
+    /// By how many seconds the stream's last line is stamped ahead of the server's clock, where
+    /// that is more than [`CLOCK_AHEAD_S`].
     pub ahead_s: Option<i64>,
     /// What the capture of the stream does, or how it ended.
     pub capture: Work,

@@ -8,6 +8,7 @@ use super::events::{Told, followed_dict};
 use super::fill::{Filling, Step};
 use super::handle::Following;
 use super::{applying, file};
+use crate::advice;
 use crate::daystream::Identity;
 use crate::daystream::command::{folder_named, position_value};
 use crate::deltamirror::{
@@ -248,7 +249,7 @@ impl Live {
         );
         let kept = asked.ok().flatten();
         // NOTE: without the connection's parameters, which may hold a password.
-        let remove = format!("deltastream drop -conninfo ... -slot {}", self.setup.slot);
+        let remove = advice::drop_slot(&self.setup.slot).replace('`', "");
         let details = [
             ("slot", Obj::text(&self.setup.slot)),
             ("kept_bytes", kept.map_or_else(Obj::empty, Obj::unsigned)),

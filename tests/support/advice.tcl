@@ -1,0 +1,65 @@
+# For advice.test: the commands in messages, typed; and the strings of the sources.
+
+# The commands that a message advises. A log line has quotes of its own, and backslashes before
+# those of the message.
+proc advised {text} {
+    set text [string map {\\\\ \\ \\\" \"} $text]
+    lmap {- command} [regexp -all -inline {`([^`]+)`} $text] { set command }
+}
+
+# Commands that did what they were advised for, as the messages had them.
+set worked {}
+
+# Types a command of the shell, with what the message could not know; its exit code and its output.
+proc typed {command {known {}}} {
+    set advised $command
+    foreach {option value} $known {
+        regsub -- "$option \\.\\.\\." $command "$option '[string map {' '\\''} $value]'" command
+    }
+    set failed [catch {
+        exec env PATH=$::bin:$::env(PATH) sh -c "exec 2>&1; $command" < /dev/null
+    } out info]
+    if {!$failed} { lappend ::worked $advised }
+    list [expr {$failed ? [lindex [dict get $info -errorcode] 2] : 0}] $out $command
+}
+
+# Types a statement of SQL; each `...` stands for the next of WORDS.
+proc stated {statement args} {
+    lappend ::worked $statement
+    foreach word $args { regsub {\.\.\.} $statement $word statement }
+    support::psql $statement
+}
+
+# All commands that a message advises, typed one after the other.
+proc all {text known} {
+    lmap command [advised $text] { lindex [typed $command $known] 0 }
+}
+
+# What a program says when it fails, and its exit code.
+proc failing {args} {
+    lassign [support::run {*}$args] code out err
+    if {!$code} { error "no error: $args" }
+    list $code $err
+}
+
+# What the sources advise. Strings of Rust and of Tcl, without comments and tests.
+proc sources {dir} {
+    set files [lsort [glob -nocomplain -directory $dir *.rs *.tcl *.in]]
+    set files [lsearch -all -inline -not $files */tests.rs]
+    foreach sub [lsort [glob -nocomplain -type d -directory $dir *]] {
+        if {[file tail $sub] ne "tests"} { lappend files {*}[sources $sub] }
+    }
+    return $files
+}
+
+proc literals {file} {
+    set f [open $file]
+    fconfigure $f -encoding utf-8
+    set text [read $f]
+    close $f
+    regsub {#\[cfg\(test\)\].*} $text {} text
+    regsub -all -line {^\s*//.*$} $text {} text
+    regsub -all {\\\n\s*} $text {} text
+    regsub -all {'"'} $text {} text
+    lmap {- text} [regexp -all -inline {"((?:[^"\\]|\\.)*)"} $text] { string map {\\\" \"} $text }
+}
