@@ -244,6 +244,15 @@ fn what_is_not_whole_is_not_applied_again() {
     let done = verbs::retry(&db, None, &Which::All, patience()).expect("retry");
     assert_eq!((done.applied, done.left), (0, 1));
     assert_eq!(rows(&db, "select a from t where id = 7"), ["'old'"]);
+    // The table has another name since.
+    db.exec(
+        "update _deltamirror_error set before = '', whole = 1;
+         update _deltamirror_table set source_table = 'elsewhere'",
+    )
+    .expect("renamed");
+    let done = verbs::retry(&db, None, &Which::All, patience()).expect("retry");
+    assert_eq!((done.applied, done.left), (0, 1));
+    assert_eq!(rows(&db, "select a from t where id = 7"), ["'old'"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Policy;
 use super::swap::Mode;
 use crate::limits;
+use crate::schema::secondary::{Indexes, LeftOut};
 
 /// What to fill, and how long to wait for others.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct InitOptions {
     pub resync: bool,
     /// How rows come into a table that is there; `None`: by difference where it has triggers.
     pub fill: Option<Mode>,
+    /// Which of the source's secondary indexes these tables get; `None`: as before, or all.
+    pub indexes: Option<Indexes>,
     /// How long to wait for a locked SQLite database.
     pub busy: Duration,
     /// How long to wait for transactions that wrote to the tables before.
@@ -30,6 +33,7 @@ impl Default for InitOptions {
             tables: Vec::new(),
             resync: false,
             fill: None,
+            indexes: None,
             busy: Duration::from_millis(limits::MIRROR_BUSY_MS),
             writers: Duration::from_millis(limits::MIRROR_WRITERS_MS),
             policy: None,
@@ -58,6 +62,13 @@ pub enum Progress<'a> {
         table: &'a str,
         /// The triggers, by name.
         triggers: &'a [String],
+    },
+    /// Indexes of the source that the table does not have in SQLite.
+    LeftOut {
+        /// The table's name in SQLite.
+        table: &'a str,
+        /// The indexes, and why.
+        indexes: &'a [LeftOut],
     },
     /// A table is ready.
     Ready {

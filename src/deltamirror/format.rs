@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 6] = [to_1, to_2, to_3, to_4, to_5, to_6];
+const STEPS: [Step; 7] = [to_1, to_2, to_3, to_4, to_5, to_6, to_7];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -101,6 +101,11 @@ fn to_6(db: &Db) -> Result<(), Error> {
         "ALTER TABLE main._deltamirror_table ADD COLUMN ddl TEXT NOT NULL DEFAULT 'follow';
          ALTER TABLE main._deltamirror_table ADD COLUMN kept TEXT NOT NULL DEFAULT '';",
     )?)
+}
+
+/// Which of the source's indexes a table is to have.
+fn to_7(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(super::indexes::CREATE)?)
 }
 
 /// Makes the mirror's tables in a file that has none.

@@ -24,11 +24,12 @@ use super::swap::{self, Mode};
 use super::tables::{OnError, Tables};
 use super::target::Target;
 use super::{Error, Policy};
-use super::{format, wanted};
+use super::{format, indexes, wanted};
 use crate::daystream::{self, Mark, Position};
 use crate::failpoint;
 use crate::libpq::Conninfo;
 use crate::schema::publication::Published;
+use crate::schema::secondary::Indexes;
 use crate::schema::{self, ddl};
 use crate::sqlite::{Db, quote_identifier};
 
@@ -54,21 +55,15 @@ pub fn init(
     let mut published = session.tables(&options.tables)?;
     if options.tables.is_empty() {
         // What was taken out comes back only when it is named.
-        let removed = |p: &Published| patience.retry(|| wanted::is_removed(db, &p.table.name));
-        let mut left = Vec::with_capacity(published.len());
-        for entry in published {
-            if !removed(&entry)? {
-                left.push(entry);
-            }
-        }
-        published = left;
+        let removed = patience.retry(|| wanted::removed_ones(db))?;
+        published.retain(|p| !removed.contains(&p.table.name));
     }
     // Before it is looked who writes to the tables: a transaction that has written to them and is
     // not seen by the snapshot, if only because it waits for a synchronous standby, began to write
     // after that look. So its commit comes behind this place.
     let begin = source.here(stop)?;
-    let (resync, policy) = (options.resync, options.policy);
-    let start = Start { source, begin, published: &published, resync, policy };
+    let (resync, policy, indexes) = (options.resync, options.policy, options.indexes);
+    let start = Start { source, begin, published: &published, resync, policy, indexes };
     let (wanted, changes_stream) = prepare_state(db, &start, patience)?;
     if wanted.is_empty() {
         patience.retry(|| first_fill::end(db))?;
@@ -119,6 +114,7 @@ struct Start<'a> {
     published: &'a [Published],
     resync: bool,
     policy: Option<Policy>,
+    indexes: Option<Indexes>,
 }
 
 /// Makes the mirror's own tables and notes the stream, when that was not done before, and notes
@@ -148,7 +144,7 @@ fn prepare_in_transaction(
     db: &Db,
     start: &Start<'_>,
 ) -> Result<(Vec<Published>, Option<Mark>), Error> {
-    let Start { source, begin, published, resync, policy } = *start;
+    let Start { source, begin, published, resync, policy, indexes } = *start;
     let stream = state::stream(db)?;
     let another = match &stream {
         None => None,
@@ -192,6 +188,9 @@ fn prepare_in_transaction(
     // Those that are there stay as they are until they are filled again.
     let there = |p: &&Published| !known.iter().any(|state| state.source == p.table.name);
     wanted::set(db, wanted.iter().filter(there).map(|p| &p.table.name))?;
+    if let Some(asked) = indexes {
+        wanted.iter().try_for_each(|p| indexes::note(db, &p.table.name, asked))?;
+    }
     Ok((wanted, another))
 }
 
@@ -356,6 +355,9 @@ impl Run<'_> {
             swap::rehearse(self.db, table, &name, old.as_ref())?;
         }
         let shadow = swap::make_shadow(self.db, table, &name, old.as_ref())?;
+        if !shadow.left_out.is_empty() {
+            (self.progress)(&Progress::LeftOut { table: &name, indexes: &shadow.left_out });
+        }
         failpoint::pass(failpoint::MIRROR_INIT_TABLE_MADE);
         let rows = self.copy(published, [&shadow.name, &name], unlogged)?;
         // Sorted in one go.

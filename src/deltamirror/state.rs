@@ -12,6 +12,7 @@
 //! _deltamirror_removed  tables that were taken out: a fill of all tables leaves them out
 //! _deltamirror_paused   a row while nothing is to be applied
 //! _deltamirror_request  what other processes wait for
+//! _deltamirror_indexes  which of the source's indexes a table is to have
 //! _deltamirror_reload   tables that are to be copied again, or added
 //! _deltamirror_moving   the stream to which the mirror goes over; there until all tables are of it
 //! _deltamirror_filling  the journal that the file had; there until the first fill is over
@@ -368,6 +369,12 @@ pub fn write_shape(db: &Db, table: &TableState) -> Result<(), Error> {
 /// [`Error::Sqlite`].
 pub fn rename_table(db: &Db, old: &str, table: &TableState) -> Result<(), Error> {
     let TableName { schema, table: source } = &table.source;
+    db.execute(
+        "UPDATE OR REPLACE main._deltamirror_indexes SET source_schema = ?2, source_table = ?3 \
+         WHERE (source_schema, source_table) = (SELECT source_schema, source_table \
+         FROM main._deltamirror_table WHERE name = ?1)",
+        &[old.into(), schema.as_str().into(), source.as_str().into()],
+    )?;
     db.execute(
         "UPDATE main._deltamirror_table SET name = ?2, source_schema = ?3, source_table = ?4 \
          WHERE name = ?1",

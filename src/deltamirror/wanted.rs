@@ -53,18 +53,26 @@ pub(super) fn removed(db: &Db, table: &TableName) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the table was taken out.
+/// The tables that were taken out.
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::Sqlite`].
-pub(super) fn is_removed(db: &Db, table: &TableName) -> Result<bool, Error> {
+pub(super) fn removed_ones(db: &Db) -> Result<Vec<TableName>, Error> {
     if format::version(db)? < Some(4) {
-        return Ok(false);
+        return Ok(Vec::new());
     }
-    let sql = "SELECT count(*) FROM main._deltamirror_removed \
-               WHERE source_schema = ?1 AND source_table = ?2";
-    let found = db.query_int(sql, &[table.schema.as_str().into(), table.table.as_str().into()])?;
-    Ok(found != Some(0))
+    names(db, "SELECT source_schema, source_table FROM main._deltamirror_removed")
+}
+
+/// The tables that a query tells.
+fn names(db: &Db, sql: &str) -> Result<Vec<TableName>, Error> {
+    let mut stmt = db.prepare(sql)?;
+    let mut tables = Vec::new();
+    while stmt.step()? {
+        let text = |column| stmt.column(column).as_str().unwrap_or_default().to_owned();
+        tables.push(TableName::new(text(0), text(1)));
+    }
+    Ok(tables)
 }
 
 /// The first table is filled from `stream`, to which the mirror goes over.
@@ -106,16 +114,11 @@ pub(super) fn missing(db: &Db) -> Result<Vec<TableName>, Error> {
     if goes_over(db)?.is_some() {
         return Ok(state::tables(db)?.into_iter().map(|table| table.source).collect());
     }
-    let mut stmt = db.prepare(
+    names(
+        db,
         "SELECT source_schema, source_table FROM main._deltamirror_wanted \
          ORDER BY source_schema, source_table",
-    )?;
-    let mut tables = Vec::new();
-    while stmt.step()? {
-        let text = |column| stmt.column(column).as_str().unwrap_or_default().to_owned();
-        tables.push(TableName::new(text(0), text(1)));
-    }
-    Ok(tables)
+    )
 }
 
 /// Refuses a mirror whose first fill is not over, or that goes over to another stream: what it has

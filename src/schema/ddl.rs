@@ -10,9 +10,9 @@
 //! `INTEGER PRIMARY KEY`. A `DEFERRABLE` key may be double for a moment inside a transaction: it
 //! becomes an index that is not unique. Where the stream names old rows by other columns (REPLICA
 //! IDENTITY USING INDEX), those get a unique index; a table known by whole rows gets the columns
-//! of its unique indexes indexed, so that a row is found without reading the table. Other indexes,
-//! constraints and defaults are not made: the mirror repeats rows that PostgreSQL has checked, and
-//! readers add the indexes they want.
+//! of its unique indexes indexed, so that a row is found without reading the table. Other
+//! constraints and defaults are not made: the mirror repeats rows that PostgreSQL has checked. The
+//! indexes that readers want are in [`super::secondary`].
 
 use super::error::Error;
 use super::model::Table;
@@ -173,7 +173,7 @@ pub fn drop_identity_index(name: &str) -> String {
 
 /// Columns worth an index that is not unique: a deferrable key, and what tells rows apart in a
 /// table known by whole rows.
-fn plain_indexes<'a>(table: &'a Table, lookup: &Lookup) -> Vec<&'a [String]> {
+pub(super) fn plain_indexes<'a>(table: &'a Table, lookup: &Lookup) -> Vec<&'a [String]> {
     let present = |columns: &[String]| columns.iter().all(|name| table.column(name).is_some());
     let mut list: Vec<&[String]> = Vec::new();
     if table.immediate_key().is_empty() && !table.primary_key.is_empty() {

@@ -22,6 +22,7 @@ pub mod model;
 pub mod name;
 pub mod publication;
 pub mod saved;
+pub mod secondary;
 mod trusted;
 pub mod value;
 

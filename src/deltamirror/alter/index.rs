@@ -5,6 +5,7 @@ use crate::deltamirror::spread;
 use crate::deltamirror::state::TableState;
 use crate::deltamirror::trouble::Trouble;
 use crate::schema::ddl::{self, Lookup, RESERVED_PREFIX};
+use crate::schema::secondary;
 use crate::sqlite::{self, Db, quote_identifier};
 
 /// An index of the mirror's.
@@ -12,6 +13,15 @@ struct Index {
     name: String,
     unique: bool,
     columns: Vec<String>,
+    /// Which of them descend.
+    descending: Vec<bool>,
+}
+
+impl Index {
+    /// It is for readers: one of the source's.
+    fn is_secondary(&self) -> bool {
+        self.name.starts_with(secondary::PREFIX)
+    }
 }
 
 /// The indexes that the mirror made on a table.
@@ -22,14 +32,18 @@ fn ours(db: &Db, table: &str) -> Result<Vec<Index>, sqlite::Error> {
         let name = stmt.column(1).as_str().unwrap_or_default().to_owned();
         if name.starts_with(RESERVED_PREFIX) {
             let unique = stmt.column(2).as_int() == Some(1);
-            list.push(Index { name, unique, columns: Vec::new() });
+            list.push(Index { name, unique, columns: Vec::new(), descending: Vec::new() });
         }
     }
     for index in &mut list {
-        let sql = format!("PRAGMA main.index_info({})", quote_identifier(&index.name));
+        let sql = format!("PRAGMA main.index_xinfo({})", quote_identifier(&index.name));
         let mut stmt = db.prepare(&sql)?;
         while stmt.step()? {
-            index.columns.push(stmt.column(2).as_str().unwrap_or_default().to_owned());
+            // What is not of the key is the row's own number or key.
+            if stmt.column(5).as_int() == Some(1) {
+                index.columns.push(stmt.column(2).as_str().unwrap_or_default().to_owned());
+                index.descending.push(stmt.column(3).as_int() == Some(1));
+            }
         }
     }
     Ok(list)
@@ -55,7 +69,9 @@ pub(super) fn rename(db: &Db, old: &str, table: &str) -> Result<(), Trouble> {
         let Some(kind) = index.name.strip_suffix(old) else { continue };
         let unique = if index.unique { "UNIQUE " } else { "" };
         let name = quote_identifier(&format!("{kind}{table}"));
-        let columns = ddl::quoted(&index.columns);
+        let columns = index.columns.iter().zip(&index.descending);
+        let columns: Vec<String> = columns.map(|(c, d)| secondary::part(c, *d)).collect();
+        let columns = columns.join(", ");
         drop_index(db, &index.name).map_err(Trouble::Sqlite)?;
         let on = quote_identifier(table);
         let sql = format!("CREATE {unique}INDEX main.{name} ON {on} ({columns})");
@@ -78,7 +94,8 @@ pub(in crate::deltamirror) fn by_identity(
     };
     let name = format!("{RESERVED_PREFIX}identity_{}", state.name);
     let all = ours(db, &state.name).map_err(Trouble::Sqlite)?;
-    if let (Lookup::Row, Some(rowid), true) = (lookup, rowid, all.is_empty()) {
+    let helps = all.iter().any(|index| !index.is_secondary());
+    if let (Lookup::Row, Some(rowid), false) = (lookup, rowid, helps) {
         // What there was went with a column.
         let columns: Vec<String> =
             state.definition.columns.iter().map(|(name, _)| name.clone()).collect();

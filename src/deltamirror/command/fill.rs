@@ -1,9 +1,11 @@
 //! `init`: on a handle, where it blocks, and on a file, where it serves events.
 
+use crate::deltamirror::indexes::left_out;
 use crate::deltamirror::{
     Error, Filled, InitOptions, Mode, Policy, Progress, StreamSource, connection, init,
 };
 use crate::libpq::Conninfo;
+use crate::schema::secondary::Indexes;
 use crate::tcl::mailbox::Fold;
 use crate::tcl::sqlite_host::{self, Held};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
@@ -13,14 +15,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The options of every init but those that say where.
-pub(super) const OPTIONS: [&str; 8] =
-    ["-conninfo", "-tables", "-progress", "-resync", "-fill", "-ddl", "-busy_ms", "-writers_ms"];
+pub(super) const OPTIONS: [&str; 10] = [
+    "-conninfo",
+    "-tables",
+    "-progress",
+    "-warning",
+    "-resync",
+    "-fill",
+    "-indexes",
+    "-ddl",
+    "-busy_ms",
+    "-writers_ms",
+];
 
 /// Where the rows come from, and which.
 pub(super) struct Filling {
     pub(super) conninfo: Conninfo,
     pub(super) options: InitOptions,
+    callbacks: Callbacks,
+}
+
+/// Who hears of a fill.
+#[derive(Clone)]
+struct Callbacks {
     progress: Option<Obj>,
+    warning: Option<Obj>,
 }
 
 impl Filling {
@@ -29,6 +48,7 @@ impl Filling {
             tables: options.list(interp, "-tables")?.unwrap_or_default(),
             resync: options.flag(interp, "-resync")?.unwrap_or(false),
             fill: fill(options)?,
+            indexes: indexes(options)?,
             ..InitOptions::default()
         };
         if let Some(word) = options.text("-ddl")? {
@@ -47,8 +67,10 @@ impl Filling {
             return Err(Failure::new(message, &["PGSQLITE", "USAGE", "RESYNC"]).into());
         }
         let conninfo = Conninfo::parse(&options.required("-conninfo")?)?;
-        let progress = options.get("-progress").filter(|cb| !cb.internal().is_empty()).cloned();
-        Ok(Filling { conninfo, options: filling, progress })
+        let callback = |name| options.get(name).filter(|cb| !cb.internal().is_empty()).cloned();
+        let callbacks =
+            Callbacks { progress: callback("-progress"), warning: callback("-warning") };
+        Ok(Filling { conninfo, options: filling, callbacks })
     }
 }
 
@@ -62,13 +84,22 @@ fn fill(options: &Options) -> CmdResult<Option<Mode>> {
     }
 }
 
+/// Which of the source's indexes are made, from `-indexes`.
+fn indexes(options: &Options) -> CmdResult<Option<Indexes>> {
+    let Some(word) = options.text("-indexes")? else { return Ok(None) };
+    match Indexes::parse(&word) {
+        Some(indexes) => Ok(Some(indexes)),
+        None => Err(Failure::bad_word("-indexes", &word, &Indexes::WORDS).into()),
+    }
+}
+
 /// A progress that owns what it tells: a table and its rows, or what is waited for.
 #[derive(Debug)]
 pub(super) enum Step {
     Waiting { transactions: u64 },
     Rows { table: String, rows: u64 },
     Ready { table: String, rows: u64 },
-    Unfired { message: String },
+    Warning { message: String },
 }
 
 impl Fold for Step {
@@ -95,7 +126,10 @@ impl From<&Progress<'_>> for Step {
             Progress::Rows { table, rows } => Step::Rows { table: table.to_owned(), rows },
             Progress::Ready { table, rows } => Step::Ready { table: table.to_owned(), rows },
             Progress::Unfired { table, triggers } => {
-                Step::Unfired { message: unfired(table, triggers) }
+                Step::Warning { message: unfired(table, triggers) }
+            }
+            Progress::LeftOut { table, indexes } => {
+                Step::Warning { message: left_out(table, indexes) }
             }
         }
     }
@@ -110,16 +144,20 @@ pub(super) fn unfired(table: &str, triggers: &[String]) -> String {
     )
 }
 
-/// Calls `cb TABLE ROWS`.
-fn call(interp: Interp, callback: &Obj, step: &Step) -> CmdResult<()> {
-    let (table, rows) = match step {
-        Step::Waiting { transactions } => ("", *transactions),
-        Step::Rows { table, rows } | Step::Ready { table, rows } => (table.as_str(), *rows),
-        Step::Unfired { .. } => return Ok(()),
+/// Calls `cb TABLE ROWS`, or `cb MESSAGE`.
+fn call(interp: Interp, callbacks: &Callbacks, step: &Step) -> CmdResult<()> {
+    let (callback, told) = match step {
+        Step::Waiting { transactions } => {
+            (&callbacks.progress, vec![Obj::text(""), Obj::unsigned(*transactions)])
+        }
+        Step::Rows { table, rows } | Step::Ready { table, rows } => {
+            (&callbacks.progress, vec![Obj::text(table), Obj::unsigned(*rows)])
+        }
+        Step::Warning { message } => (&callbacks.warning, vec![Obj::text(message)]),
     };
+    let Some(callback) = callback else { return Ok(()) };
     let mut words = callback.as_list(interp)?;
-    words.push(Obj::text(table));
-    words.push(Obj::unsigned(rows));
+    words.extend(told);
     match interp.call(&words) {
         // A `return` in the callback is a normal end of it.
         Ok(_) | Err(Exception::Raised(2)) => Ok(()),
@@ -144,8 +182,7 @@ pub(super) fn init_handle(
     let stop = AtomicBool::new(false);
     let raised: RefCell<Option<Exception>> = RefCell::new(None);
     let mut progress = |progress: &Progress<'_>| {
-        let Some(callback) = &filling.progress else { return };
-        let called = call(interp, callback, &progress.into());
+        let called = call(interp, &filling.callbacks, &progress.into());
         if called.is_err() || held.is_closed() || interp.is_deleted() {
             stop.store(true, Ordering::Relaxed);
         }
@@ -178,7 +215,7 @@ pub(super) fn init_file(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
     let filling = Filling::new(interp, &options)?;
     let source = super::source(&options)?;
     let file = super::file(interp, &options)?;
-    let callback = filling.progress;
+    let callbacks = filling.callbacks;
     let (conninfo, options) = (filling.conninfo, filling.options);
     let filled = job::run(
         interp,
@@ -188,7 +225,7 @@ pub(super) fn init_file(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
             let mut tell = |progress: &Progress<'_>| teller.tell(Step::from(progress));
             Ok(init(&db, &conninfo, &source, &options, stop, &mut tell)?)
         },
-        move |interp, step| callback.as_ref().map_or(Ok(()), |cb| call(interp, cb, &step)),
+        move |interp, step| call(interp, &callbacks, &step),
     )?;
     Ok(filled_dict(&filled).into())
 }

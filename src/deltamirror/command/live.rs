@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "-conninfo",
     "-db",
     "-tables",
@@ -36,6 +36,7 @@ const OPTIONS: [&str; 10] = [
     "-publication",
     "-command",
     "-on_error",
+    "-indexes",
     "-busy_ms",
     "-ddl",
 ];
@@ -310,7 +311,7 @@ fn tell_step(interp: Interp, callback: &Callback, step: &Step) {
         }
         Step::Rows { table, rows } => told("copying", table, *rows),
         Step::Ready { table, rows } => told("copied", table, *rows),
-        Step::Unfired { message } => {
+        Step::Warning { message } => {
             callback.tell(interp, "warning", &[("message", Obj::text(message))]);
         }
     }

@@ -9,10 +9,11 @@
 use super::refused::{Kind, Refused};
 use super::text::{self, Parts};
 use super::{is_own, new_name};
-use crate::deltamirror::Error;
 use crate::deltamirror::state::TableState;
+use crate::deltamirror::{Error, indexes};
 use crate::schema::Table;
 use crate::schema::ddl::{self, RESERVED_PREFIX};
+use crate::schema::secondary::{LeftOut, secondary};
 use crate::sqlite::{Db, quote_identifier, quote_text};
 
 /// A column, as the file has it.
@@ -81,6 +82,8 @@ pub(in crate::deltamirror) struct Shadow {
     table: String,
     /// Statements, each with the user's index that it is for.
     indexes: Vec<(String, Option<String>)>,
+    /// Indexes of the source that it cannot have.
+    pub(in crate::deltamirror) left_out: Vec<LeftOut>,
     /// It has an index of the mirror's for whole rows.
     pub(in crate::deltamirror) has_rows_index: bool,
 }
@@ -124,9 +127,12 @@ pub(super) fn make(
     let (create, indexes) = statements.split_at(1.min(statements.len()));
     let create = create.first().map(String::as_str).unwrap_or_default();
     db.exec(create)?;
+    let secondary = secondary(table, &shadow, indexes::wanted(db, &table.name)?);
+    let made_by_mirror = indexes.iter().chain(&secondary.statements);
     let mut made = Shadow {
         table: name.to_owned(),
-        indexes: indexes.iter().map(|sql| (sql.clone(), None)).collect(),
+        indexes: made_by_mirror.map(|sql| (sql.clone(), None)).collect(),
+        left_out: secondary.left_out,
         has_rows_index: !indexes.is_empty(),
         name: shadow,
     };
@@ -202,7 +208,7 @@ fn users_indexes(
     fresh: &[Column],
 ) -> Result<(), Error> {
     let rows = format!("{RESERVED_PREFIX}rows_{}", old.name);
-    for (name, sql) in indexes(db, &old.name)? {
+    for (name, sql) in of_table(db, &old.name)? {
         let is_rows = name == rows && !shadow.has_rows_index;
         if name.starts_with(RESERVED_PREFIX) && !is_rows {
             continue;
@@ -231,7 +237,7 @@ fn users_indexes(
 }
 
 /// Names and texts of the indexes of a table that a statement made.
-fn indexes(db: &Db, table: &str) -> Result<Vec<(String, String)>, Error> {
+fn of_table(db: &Db, table: &str) -> Result<Vec<(String, String)>, Error> {
     let sql = format!(
         "SELECT name, sql FROM main.sqlite_master WHERE type = 'index' AND sql IS NOT NULL \
          AND tbl_name = {} COLLATE NOCASE ORDER BY rowid",

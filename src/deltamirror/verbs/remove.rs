@@ -4,7 +4,7 @@ use super::{change, named};
 use crate::deltamirror::busy::Patience;
 use crate::deltamirror::reload::due;
 use crate::deltamirror::state::{self, TableState};
-use crate::deltamirror::{Error, first_fill, wanted};
+use crate::deltamirror::{Error, first_fill, indexes, wanted};
 use crate::schema::ddl::{self, RESERVED_PREFIX};
 use crate::sqlite::{Db, quote_identifier};
 
@@ -53,6 +53,7 @@ fn in_transaction(db: &Db, names: &[String], keep: bool) -> Result<Vec<String>, 
         };
         wanted::removed(db, source)?;
         due::forget(db, source)?;
+        indexes::forget(db, source)?;
         removed.push(table);
     }
     if first_fill::goes_on(db)? && wanted::missing(db)?.is_empty() {

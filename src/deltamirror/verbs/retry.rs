@@ -154,7 +154,13 @@ fn row(db: &Db, tables: &mut Tables<'_>, kept: &Kept) -> Result<bool, Error> {
         return Ok(false);
     }
     db.exec("SAVEPOINT kept")?;
+    let others = tables.counts.other_tables;
     match again(tables, kept) {
+        // Its line has a name that the table had before.
+        Ok(()) if tables.counts.other_tables != others => {
+            db.exec("ROLLBACK TO kept; RELEASE kept")?;
+            Ok(false)
+        }
         Ok(()) => {
             kept::forget(db, kept.id)?;
             db.exec("RELEASE kept")?;
