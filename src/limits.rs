@@ -160,6 +160,14 @@ pub const DETAILS_MS: u64 = 3_000;
 pub const DETAILS_PAUSE_MS: u64 = 5_000;
 /// The connection for such questions is closed when none was asked for this long, in milliseconds.
 pub const DETAILS_IDLE_MS: u64 = 10_000;
+/// Capture: how long to wait, in milliseconds, for a table that is being altered, before it is
+/// described: else it is left to the next heartbeat.
+pub const DDL_LOCK_MS: u64 = 250;
+/// Capture: tables that are described in one transaction.
+pub const DESCRIBED_AT_ONCE: usize = 100;
+/// Capture: shortest time, in milliseconds, between two looks at the catalogs that somebody asked
+/// for.
+pub const LOOK_MS: u64 = 250;
 /// Capture: milliseconds for one attempt to connect.
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Capture: milliseconds to wait at the start for a slot that somebody else holds, as the server's

@@ -2,7 +2,8 @@
 
 mod support;
 
-use deltaflood::{Details, TypeId};
+use deltaflood::{Details, Gone, TypeId, Verb};
+use pgsqlite::daystream::{Reader, ReaderOptions, Start};
 use support::Cluster;
 use support::stream::Source;
 
@@ -235,4 +236,223 @@ fn a_publication_s_filter_is_told_and_its_column_list_counts() {
     source.execute("alter publication filtered set table t; insert into t values (7)");
     source.catch_up().expect("capture");
     assert_eq!(last(&source, "t").filter, None);
+}
+
+/// A capture with quick heartbeats, and the lines that come of statements alone.
+struct Silent {
+    source: Source,
+    capture: pgsqlite::deltastream::Capture,
+}
+
+impl Silent {
+    fn begin(mut source: Source) -> Silent {
+        // The baseline is what a first capture finds.
+        let capture = start(&source);
+        wait_for_beats(&capture);
+        source.execute("select 1");
+        Silent { source, capture }
+    }
+
+    /// The first `schema` line that comes of a statement of which `wanted` says yes.
+    fn after(&mut self, sql: &str, wanted: impl Fn(&Told) -> bool) -> Told {
+        let before = told(&self.source).len();
+        self.source.execute(sql);
+        support::wait_for(sql, std::time::Duration::from_secs(20), || {
+            let status = self.capture.status();
+            assert!(status.error.is_empty(), "{}", status.error);
+            let lines = told(&self.source);
+            lines.get(before..)?.iter().find(|told| wanted(told)).cloned()
+        })
+    }
+}
+
+fn start(source: &Source) -> pgsqlite::deltastream::Capture {
+    let mut options = source.options();
+    options.heartbeat_ms = 100;
+    let capture = pgsqlite::deltastream::Capture::start(options, Box::new(|_| {})).expect("start");
+    support::stream::wait_streaming(&capture);
+    capture
+}
+
+/// Two more heartbeats have come: what was there before the first was looked at.
+fn wait_for_beats(capture: &pgsqlite::deltastream::Capture) {
+    for _ in 0..2 {
+        let last = capture.status().pulse.last;
+        support::wait_until("a heartbeat", || capture.status().pulse.last != last);
+    }
+}
+
+/// A `schema` line.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    name: String,
+    columns: Vec<String>,
+    oid: Option<u32>,
+    details: Option<Details>,
+    gone: Option<Gone>,
+}
+
+fn told(source: &Source) -> Vec<Told> {
+    let mut found = Vec::new();
+    let options = ReaderOptions::default();
+    let mut reader = Reader::open(source.stream(), Start::Begin, options).expect("reader");
+    while let Some(entry) = reader.next().expect("line") {
+        let change = entry.change;
+        change.validate().expect("valid");
+        let text = |text: deltaflood::Text<'_>| {
+            String::from_utf8(text.decode().into_owned()).expect("UTF-8")
+        };
+        assert!(!change.line().windows(15).any(|part| part == b"pgsqlite.schema"), "a raw message");
+        if change.verb == Verb::Schema {
+            found.push(Told {
+                name: text(change.table.expect("a table")),
+                columns: change.columns().map(|c| text(c.expect("column").0)).collect(),
+                oid: change.oid,
+                details: change.details().expect("details"),
+                gone: change.gone(),
+            });
+        }
+    }
+    found
+}
+
+#[test]
+fn what_no_change_follows_is_told_by_itself() {
+    let source = Source::set_up(
+        Cluster::shared(),
+        "silent",
+        "create type mood as enum ('sad', 'ok'); create table t(a int primary key, m mood); \
+         create table p(a int primary key) partition by range (a); \
+         create table p1 partition of p for values from (0) to (10); \
+         create table p2(a int primary key); insert into p2 values (15); \
+         create table \"\u{e9} % x\"(a int primary key)",
+    );
+    let mut silent = Silent::begin(source);
+    assert_eq!(told(&silent.source), [], "nothing was altered");
+    let added = silent.after("alter table t add b int default 7", |told| told.columns.len() == 3);
+    let details = added.details.expect("details");
+    assert_eq!(details.missing, [(b"b".to_vec(), b"7".to_vec())]);
+    let renamed = silent.after("alter type mood rename value 'ok' to 'fine'", |told| {
+        told.details.as_ref().is_some_and(|d| d.labels.iter().any(|(_, label)| label == b"fine"))
+    });
+    let labels = renamed.details.expect("details").labels;
+    assert_eq!(
+        labels.iter().map(|(id, _)| id).collect::<Vec<_>>(),
+        details.labels.iter().map(|(id, _)| id).collect::<Vec<_>>()
+    );
+    let attach = "alter table p attach partition p2 for values from (10) to (20)";
+    let attached = silent.after(attach, |told| told.name == "p");
+    let detached = silent.after("alter table p detach partition p2", |told| told.name == "p");
+    assert_ne!(
+        attached.details.expect("details").storage,
+        detached.details.expect("details").storage
+    );
+    let odd = silent.after("alter table \"\u{e9} % x\" rename to \"\u{e9}\ty\"", |told| {
+        told.name == "\u{e9}\ty"
+    });
+    let made = silent.after("create table u(a int primary key)", |told| told.name == "u");
+    assert!(made.details.is_some() && odd.details.is_some() && made.oid.is_some());
+    let gone = silent.after("drop table u", |told| told.name == "u" && told.gone.is_some());
+    assert_eq!((gone.gone, gone.oid, gone.columns.len()), (Some(Gone::Dropped), made.oid, 0));
+    // What a row's line fits is said once: what comes with changes is no other.
+    let before = told(&silent.source).len();
+    silent.source.execute("insert into t values (1, 'fine', 2); insert into p values (5)");
+    let end = silent.source.wal_lsn();
+    support::wait_until("all of it", || silent.capture.status().durable >= end);
+    wait_for_beats(&silent.capture);
+    assert_eq!(told(&silent.source).len(), before, "{:?}", &told(&silent.source)[before..]);
+    silent.capture.stop();
+    silent.capture.join().expect("capture");
+}
+
+#[test]
+fn what_is_altered_while_no_capture_runs_is_told_by_the_next_one() {
+    let source =
+        Source::set_up(Cluster::shared(), "meanwhile_ddl", "create table t(a int primary key)");
+    let mut silent = Silent::begin(source);
+    silent.capture.stop();
+    silent.capture.join().expect("capture");
+    silent.source.execute("alter table t add b int; drop table if exists none");
+    silent.capture = start(&silent.source);
+    support::wait_until("the line", || told(&silent.source).len() == 1);
+    assert_eq!(told(&silent.source)[0].columns, ["a", "b"]);
+    wait_for_beats(&silent.capture);
+    silent.capture.stop();
+    silent.capture.join().expect("capture");
+    let capture = start(&silent.source);
+    wait_for_beats(&capture);
+    assert_eq!(told(&silent.source).len(), 1, "not twice");
+}
+
+#[test]
+fn what_a_publication_takes_is_told() {
+    let mut source = Source::new(
+        Cluster::shared(),
+        "taken_out",
+        "create table t(a int primary key, b int); create table u(a int primary key)",
+    );
+    if source.text("select current_setting('server_version_num')").as_str() < "150000" {
+        return;
+    }
+    source.execute("create publication taken_out for table t, u");
+    let mut options = source.setup_options();
+    options.publication = Some("taken_out".to_owned());
+    pgsqlite::deltastream::setup(&options).expect("setup");
+    let mut silent = Silent::begin(source);
+    let filtered = "alter publication taken_out set table t where (a > 0), u";
+    let filter = |told: &Told| told.details.as_ref().and_then(|details| details.filter.clone());
+    let line = silent.after(filtered, |told| filter(told).is_some());
+    assert_eq!((line.name.as_str(), filter(&line)), ("t", Some(b"(a > 0)".to_vec())));
+    let listed = "alter publication taken_out set table t (a), u";
+    let line = silent.after(listed, |told| told.name == "t" && told.columns.len() == 1);
+    assert_eq!(filter(&line), None);
+    let line = silent.after("alter publication taken_out drop table u", |told| told.gone.is_some());
+    assert_eq!((line.name.as_str(), line.gone), ("u", Some(Gone::Unpublished)));
+    let line = silent.after("alter publication taken_out add table u", |told| told.name == "u");
+    assert_eq!((line.gone, line.columns.len()), (None, 1));
+}
+
+#[test]
+fn whoever_asks_for_a_look_gets_one_and_nobody_speaks_for_a_capture() {
+    let source = Source::set_up(Cluster::shared(), "asked", "create table t(a int primary key)");
+    let mut options = source.options();
+    options.heartbeat_ms = 3_600_000;
+    let capture = pgsqlite::deltastream::Capture::start(options, Box::new(|_| {})).expect("start");
+    support::stream::wait_streaming(&capture);
+    let mut silent = Silent { source, capture };
+    let file = silent.source.stream().join("catalog.tsv");
+    support::wait_until("the baseline", || file.exists());
+    let forged = "_table\tt\t_oid\t7\t_action\tschema\tz\ttext";
+    for id in ["", "0123456789abcdef"] {
+        let sql = "select pg_logical_emit_message(true, 'pgsqlite.schema', $1)::text";
+        let content = format!("id {id} slot asked\n{forged}");
+        silent.source.client.query(sql, &[&content]).expect("sent");
+    }
+    silent.source.execute("alter table t add b int");
+    let ask = "select pg_logical_emit_message(true, 'pgsqlite.schema', '')";
+    let line = silent.after(ask, |told| told.columns.len() == 2);
+    assert_eq!((line.name.as_str(), line.columns.len()), ("t", 2));
+    assert_eq!(told(&silent.source).len(), 1);
+}
+
+/// Nobody waits long for a capture, and a capture for nobody.
+#[test]
+fn a_table_that_is_being_altered_is_left_to_the_next_heartbeat() {
+    let source = Source::set_up(
+        Cluster::shared(),
+        "held",
+        "create table t(a int primary key); create table u(a int primary key)",
+    );
+    let mut silent = Silent::begin(source);
+    let mut other = silent.source.cluster.client("held");
+    silent.source.execute("alter table t add b int");
+    other.batch_execute("begin; alter table u add b int; lock table t").expect("locked");
+    wait_for_beats(&silent.capture);
+    other.batch_execute("alter table t add c int; commit").expect("altered");
+    support::wait_until("both", || {
+        let lines = told(&silent.source);
+        let last =
+            |name: &str| lines.iter().rfind(|told| told.name == name).map(|t| t.columns.len());
+        (last("t"), last("u")) == (Some(3), Some(2))
+    });
 }

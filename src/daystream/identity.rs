@@ -295,6 +295,14 @@ impl Fault {
     }
 }
 
+/// As [`replace`], of a file that a stream's user keeps beside it.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    replace(dir, name, bytes, &Storage::default())
+}
+
 /// Replaces the small file `name` in `dir` as a whole, durably.
 pub(super) fn replace(
     dir: &Path,

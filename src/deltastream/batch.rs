@@ -35,6 +35,13 @@ pub enum What {
         /// The definition.
         schema: Arc<Schema>,
     },
+    /// A definition that the capture found in the catalogs: its `schema` line goes here.
+    Schema {
+        /// The transaction.
+        xid: u32,
+        /// The definition.
+        schema: Arc<Schema>,
+    },
     /// The next line is a heartbeat of this capture.
     Beat(Beat),
     /// The transaction is complete.

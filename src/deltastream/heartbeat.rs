@@ -4,14 +4,21 @@
 //! does not answer, that is a word in the status, and is tried again.
 
 use super::Error;
+use super::catalog::{self, Meaning};
 use super::persistence::{FINGERPRINT, TABLES, Turned, Watch};
+use super::pgoutput::Schema;
 use super::shared::Shared;
 use super::side;
 use crate::daystream::Position;
 use crate::daystream::heartbeat::{self, Beat, Health};
 use crate::libpq::{Guarded, PgResult, wait};
-use crate::limits::{CLOCK_OFFSET_S, CLOCK_STEP_US};
+use crate::limits::{CLOCK_OFFSET_S, CLOCK_STEP_US, LOOK_MS};
+use deltaflood::Change;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Between two looks at the catalogs that somebody asks for.
+const LOOK_PAUSE: Duration = Duration::from_millis(LOOK_MS);
 
 /// Its commit must not wait for a standby: a heartbeat measures the way to this stream.
 const COMMIT: &str = "set local synchronous_commit = local";
@@ -95,6 +102,8 @@ pub struct Stamp {
     pub id: String,
     /// See [`Pulse::offset_us`].
     pub offset_us: i64,
+    /// Somebody has asked for a look at the catalogs.
+    pub look: bool,
 }
 
 /// What a logical message is.
@@ -109,12 +118,23 @@ pub enum Seen {
     Former,
     /// Ours, as far as it is known before its commit.
     Own(Beat),
+    /// Our own word of definitions that the catalogs have: [`Stamp::definitions`].
+    Definitions,
+    /// Somebody asks for a look at the catalogs.
+    Look,
 }
 
 impl Stamp {
     /// Looks at a message.
     #[must_use]
     pub fn look(&self, prefix: &[u8], content: &[u8]) -> Seen {
+        if prefix == catalog::PREFIX.as_bytes() {
+            return match catalog::meaning(content, &self.id, &self.slot) {
+                Meaning::Lines(_) => Seen::Definitions,
+                Meaning::Look => Seen::Look,
+                Meaning::Nothing => Seen::Other,
+            };
+        }
         if prefix != heartbeat::PREFIX.as_bytes() {
             return Seen::Message;
         }
@@ -129,6 +149,18 @@ impl Stamp {
         let (position, received_us) = (Position::MIN, heartbeat::now_us());
         let (every_ms, commit_us, offset_us) = (0, 0, self.offset_us);
         Seen::Own(Beat { position, every_ms, commit_us, received_us, offset_us })
+    }
+}
+
+impl Stamp {
+    /// The definitions in the content of a message that is [`Seen::Definitions`].
+    #[must_use]
+    pub fn definitions(&self, content: &[u8]) -> Vec<Arc<Schema>> {
+        let Meaning::Lines(lines) = catalog::meaning(content, &self.id, &self.slot) else {
+            return Vec::new();
+        };
+        let read = |line: &Vec<u8>| Some(Arc::new(Schema::of(&Change::parse(line).ok()?)?));
+        lines.iter().filter_map(read).collect()
     }
 }
 
@@ -172,12 +204,74 @@ pub(super) fn run(shared: &Shared) {
         status.pulse.sending = Sending::Waiting;
         status.pulse.every_ms = shared.options.heartbeat_ms;
     }
-    let mut conn = None;
-    let mut watch = Watch::default();
-    let mut due = every;
-    while !is_quit(shared, due) {
+    let mut heart =
+        Heart { conn: None, logged: Watch::default(), catalog: catalog::Watch::default() };
+    // What was altered while no capture ran.
+    if let Err(error) = heart.look(shared) {
+        shared.fail(error);
+        return;
+    }
+    let mut next = Instant::now() + every;
+    loop {
         let began = Instant::now();
-        let sent = beat(shared, &mut conn);
+        let beat = match pause(shared, next.saturating_duration_since(began)) {
+            Woken::Quit => return,
+            Woken::Look => false,
+            Woken::Due => true,
+        };
+        if beat {
+            next = Instant::now() + every;
+            heart.beat(shared);
+        }
+        // After the status: what the heartbeat says may be in the stream already.
+        if let Err(error) = heart.look(shared) {
+            shared.fail(error);
+            return;
+        }
+        if !beat {
+            // Who asks meanwhile is heard afterwards. A wait that fails only makes it come early.
+            let _ = wait(None, false, false, Some(&shared.quit), Some(LOOK_PAUSE));
+        }
+    }
+}
+
+/// What ended a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// The next heartbeat is due.
+    Due,
+    /// Somebody asks for a look.
+    Look,
+    /// The capture ends.
+    Quit,
+}
+
+/// Sleeps until a heartbeat is due, a look is asked for, or the capture ends.
+fn pause(shared: &Shared, sleep: Duration) -> Woken {
+    // A wait that fails only makes the next heartbeat come early.
+    let woken = wait(None, false, false, Some(&shared.heart), Some(sleep));
+    let quit = wait(None, false, false, Some(&shared.quit), Some(Duration::ZERO));
+    if shared.stopping() || shared.has_failed() || quit.is_ok_and(|ready| ready.woken) {
+        return Woken::Quit;
+    }
+    if woken.is_ok_and(|ready| ready.woken) {
+        shared.heart.clear();
+        return Woken::Look;
+    }
+    Woken::Due
+}
+
+/// The connection, and what was seen over it.
+struct Heart {
+    conn: Option<Guarded<'static>>,
+    logged: Watch,
+    catalog: catalog::Watch,
+}
+
+impl Heart {
+    /// Sends a heartbeat, and puts in the status whether the server took it.
+    fn beat(&mut self, shared: &Shared) {
+        let sent = beat(shared, &mut self.conn);
         let mut status = shared.status();
         let pulse = &mut status.pulse;
         if pulse.sending != Sending::On {
@@ -186,27 +280,44 @@ pub(super) fn run(shared: &Shared) {
         pulse.sending = match sent {
             Ok(()) => Sending::On,
             Err(error) => {
-                conn = None;
+                self.conn = None;
                 Sending::Refused(crate::error::Coded::report(&error))
             }
         };
-        drop(status);
-        // After the status: what the heartbeat says may be in the stream already.
-        let looked = conn.as_ref().map_or(Ok(()), |conn| look(shared, conn, &mut watch));
-        if let Err(error @ Error::Unlogged { .. }) = looked {
-            shared.fail(error);
-            return;
-        }
-        // NOTE: what else went wrong on the connection, the next heartbeat tells.
-        due = every.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
     }
-}
 
-/// Sleeps; true when the capture ends.
-fn is_quit(shared: &Shared, sleep: Duration) -> bool {
-    // A wait that fails only makes the next heartbeat come early.
-    let woken = wait(None, false, false, Some(&shared.quit), Some(sleep));
-    shared.stopping() || shared.has_failed() || woken.is_ok_and(|ready| ready.woken)
+    /// Looks for tables that went out of the WAL or came into it, and at what else was altered
+    /// without a word.
+    ///
+    /// # Errors
+    /// `STREAM UNLOGGED`. What else goes wrong costs the connection, and the next heartbeat tells.
+    fn look(&mut self, shared: &Shared) -> Result<(), Error> {
+        match self.try_look(shared) {
+            Err(error @ Error::Unlogged { .. }) => return Err(error),
+            Err(_) => self.conn = None,
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    fn try_look(&mut self, shared: &Shared) -> Result<(), Error> {
+        let conn = match &self.conn {
+            Some(conn) => conn,
+            None => self.conn.insert(side::connection(&shared.options, shared)?),
+        };
+        let question = catalog::Watch::question(shared, conn)?;
+        let Some(answer) = ask(shared, conn, &format!("{FINGERPRINT}, {question}"))? else {
+            return Ok(());
+        };
+        if let (Some(logged), Some(taken)) = (answer.text(0, 0), shared.taken())
+            && self.logged.is_new(&logged)
+            && let Some(tables) = ask(shared, conn, TABLES)?
+            && let Some(Turned { table, turned }) = self.logged.take(logged, &tables, taken)
+        {
+            return Err(Error::Unlogged { table, turned });
+        }
+        self.catalog.look(shared, conn, answer.text(0, 1))
+    }
 }
 
 /// Sends one. A connection that was lost since the last one (a server may end sessions that are
@@ -235,21 +346,6 @@ fn beat_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(),
     let sql =
         format!("{COMMIT}; select pg_catalog.pg_logical_emit_message(true, '{prefix}', {content})");
     ask(shared, conn, &sql).map(drop)
-}
-
-/// Looks for tables that went out of the WAL or came into it.
-fn look(shared: &Shared, conn: &Guarded<'_>, watch: &mut Watch) -> Result<(), Error> {
-    let Some(taken) = shared.taken() else { return Ok(()) };
-    let text = |answer: Option<PgResult>| answer.and_then(|answer| answer.text(0, 0));
-    let Some(fingerprint) = text(ask(shared, conn, FINGERPRINT)?) else { return Ok(()) };
-    if !watch.is_new(&fingerprint) {
-        return Ok(());
-    }
-    let Some(tables) = ask(shared, conn, TABLES)? else { return Ok(()) };
-    match watch.take(fingerprint, &tables, taken) {
-        Some(Turned { table, turned }) => Err(Error::Unlogged { table, turned }),
-        None => Ok(()),
-    }
 }
 
 /// Asks within the time that a connection may take.

@@ -8,7 +8,7 @@
 //! A table that was unlogged and logged again between two heartbeats looks as before, but its TOAST
 //! table is another one: `ALTER TABLE` writes rows into a new table with a TOAST table of its own,
 //! and the old one takes over both; `VACUUM FULL`, `CLUSTER` and `TRUNCATE` keep the TOAST table. A
-//! table of which `ALTER TABLE` changed columns or types has another definition, which is told by
+//! table of which `ALTER TABLE` altered columns has another definition, which is told by
 //! itself. What this cannot notice: a table without a TOAST table (of no column that can be long),
 //! and what happens while no capture runs.
 
@@ -17,16 +17,16 @@ use crate::libpq::{Oid, PgResult};
 use std::collections::HashMap;
 
 /// Tables that are in the WAL or not, and their TOAST tables, as one text: another one when
-/// anything has changed.
-pub(super) const FINGERPRINT: &str = "select pg_catalog.md5(pg_catalog.string_agg(\
+/// anything has changed. A `SELECT` that more may be added to.
+pub(super) const FINGERPRINT: &str = "select (select pg_catalog.md5(pg_catalog.string_agg(\
     pg_catalog.concat(c.oid, c.relpersistence, c.reltoastrelid), ',' order by c.oid)) \
-    from pg_catalog.pg_class c where c.relkind = 'r' and c.relpersistence in ('p', 'u')";
+    from pg_catalog.pg_class c where c.relkind = 'r' and c.relpersistence in ('p', 'u'))";
 
 /// Those tables themselves: object id, whether logged, schema, name, TOAST table, columns.
 pub(super) const TABLES: &str = "select c.oid, c.relpersistence = 'p', n.nspname, c.relname, \
     c.reltoastrelid, (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat(a.attnum, ' ', \
-    a.atttypid, ' ', a.atttypmod), ',' order by a.attnum)) from pg_catalog.pg_attribute a \
-    where a.attrelid = c.oid and a.attnum > 0) \
+    a.atttypid, ' ', a.atttypmod, ' ', a.xmin), ',' order by a.attnum)) \
+    from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0) \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where c.relkind = 'r' and c.relpersistence in ('p', 'u') and n.nspname !~ '^pg_' \
     and n.nspname <> 'information_schema'";

@@ -115,11 +115,29 @@ impl LineDecoder {
         Ok(Step::Committed { lsn, again })
     }
 
+    /// Takes the definitions of a message of our own.
+    fn define(&mut self, change: &Change<'_>, xid: u32, batch: &mut Batch) {
+        let content = change.columns().filter_map(Result::ok).nth(1);
+        let content = content.map(|(_, value)| value.decode()).unwrap_or_default();
+        for schema in self.stamp.definitions(&content) {
+            let known = self.tables.values_mut().find(|known| known.relation == schema.relation);
+            if let Some(known) = known.filter(|known| known.fits(&schema)) {
+                *known = Arc::clone(&schema);
+            }
+            batch.mark(What::Schema { xid, schema });
+        }
+        self.marked = None;
+    }
+
     fn line(&mut self, change: &Change<'_>, batch: &mut Batch) {
         self.lines += 1;
         let seen = self.look(change);
         if matches!(seen, Seen::Other | Seen::Former) {
             self.former |= seen == Seen::Former;
+            return;
+        }
+        if seen == Seen::Look {
+            self.stamp.look = true;
             return;
         }
         if !std::mem::replace(&mut self.in_transaction, true) {
@@ -137,6 +155,10 @@ impl LineDecoder {
             return;
         }
         let xid = change.xid.unwrap_or(0);
+        if seen == Seen::Definitions {
+            self.define(change, xid, batch);
+            return;
+        }
         let Some(fields) = table_fields(change) else {
             push(change, batch);
             return;

@@ -95,7 +95,7 @@ impl Receiver<'_> {
         let ended = receiver.connections();
         shared.queue.close();
         // NOTE: the wake stays raised: whatever waits for the server now gives up.
-        shared.quit.raise();
+        shared.quit();
         if let Some(heart) = receiver.heart.take() {
             let _ = heart.join();
         }
@@ -223,6 +223,7 @@ impl Receiver<'_> {
         let side = side::connection(options, self.shared)?;
         session.prepare(&side, &options.tables, &mut self.types)?;
         self.shared.set_taken(session.taken(&side)?);
+        self.shared.set_scope(session.scope());
         if let Some(position) = self.writer.as_ref().and_then(Writer::last_position) {
             self.warn_of_stamp(&side, position.clock)?;
         }

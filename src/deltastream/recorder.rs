@@ -128,6 +128,7 @@ impl Recorder {
     fn mark(&mut self, what: &What) -> Result<(), Error> {
         match what {
             What::Table { xid, schema } => self.describe(*xid, schema),
+            What::Schema { xid, schema } => self.define(*xid, schema),
             What::Beat(beat) => {
                 self.beat = Some(*beat);
                 Ok(())
@@ -161,6 +162,19 @@ impl Recorder {
         self.writer.line(&schema.line(xid))?;
         self.lines += 1;
         self.seen.insert(schema.relation, Arc::clone(schema));
+        Ok(())
+    }
+
+    /// Writes the `schema` line of a table that may be without changes.
+    ///
+    /// NOTE: always, so that its transaction has a line.
+    fn define(&mut self, xid: u32, schema: &Arc<Schema>) -> Result<(), Error> {
+        self.seen.remove(&schema.relation);
+        self.describe(xid, schema)?;
+        // One that is in the stream no more is described when it comes again.
+        if schema.is_gone() {
+            self.seen.remove(&schema.relation);
+        }
         Ok(())
     }
 

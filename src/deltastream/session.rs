@@ -1,6 +1,7 @@
 //! A connection made ready for streaming: who the server is, whether slot and stream fit together,
 //! settings that fix the text of values, names of types.
 
+use super::catalog::Scope;
 use super::invalid_text::TextRule;
 use super::options::Plugin;
 use super::persistence::Taken;
@@ -25,10 +26,11 @@ const WARNING_PUBLICATION: &str = "55000";
 
 /// Options of the plugin deltaflood that turn on the lines which pgoutput's messages become as
 /// well.
-const DELTAFLOOD_LINES: [&str; 5] = [
+const DELTAFLOOD_LINES: [&str; 6] = [
     "include-transaction",
     "include-truncate",
     "include-schema",
+    "include-details",
     "include-messages",
     // As our publications do.
     "publish-via-root",
@@ -239,6 +241,14 @@ impl Session {
             Some(question) => Ok(Taken::of(&side.query(&question)?)),
             None if self.tables.is_empty() => Ok(Taken::All),
             None => Ok(Taken::Tables(self.tables.clone())),
+        }
+    }
+
+    /// Which tables are captured.
+    pub(super) fn scope(&self) -> Scope {
+        match self.plugin {
+            Plugin::Pgoutput => Scope::Publication(self.publication.clone()),
+            Plugin::Deltaflood => Scope::Tables(self.tables.clone()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the threads of a capture share: stop, progress, status, the queue, and the way to be heard.
 
+use super::catalog::Scope;
 use super::persistence::Taken;
 use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
@@ -32,6 +33,9 @@ pub(super) struct Shared {
     id: OnceLock<String>,
     /// What is captured, once it is known.
     taken: OnceLock<Taken>,
+    scope: OnceLock<Scope>,
+    /// Ends the pause between heartbeats: somebody asks for a look at the catalogs, or it is over.
+    pub(super) heart: Wake,
     listener: Listener,
 }
 
@@ -50,6 +54,7 @@ impl Shared {
             options,
             wake: wake()?,
             quit: wake()?,
+            heart: wake()?,
             stop: AtomicBool::new(false),
             clock: HeldClock::default(),
             durable: AtomicU64::new(0),
@@ -58,6 +63,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             id: OnceLock::new(),
             taken: OnceLock::new(),
+            scope: OnceLock::new(),
             listener,
         })
     }
@@ -84,9 +90,25 @@ impl Shared {
         self.taken.get()
     }
 
+    /// Sets which tables are captured. Of several calls the first counts.
+    pub(super) fn set_scope(&self, scope: Scope) {
+        let _ = self.scope.set(scope);
+    }
+
+    /// Which tables are captured.
+    pub(super) fn scope(&self) -> Option<&Scope> {
+        self.scope.get()
+    }
+
+    /// Ends waits that have nothing to do with the queue.
+    pub(super) fn quit(&self) {
+        self.quit.raise();
+        self.heart.raise();
+    }
+
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
-        self.quit.raise();
+        self.quit();
         self.wake.raise();
     }
 
@@ -152,7 +174,7 @@ impl Shared {
     pub(super) fn fail(&self, error: Error) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         self.failed.store(true, Ordering::SeqCst);
-        self.quit.raise();
+        self.quit();
         self.wake.raise();
     }
 

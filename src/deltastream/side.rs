@@ -31,12 +31,13 @@ pub(super) fn ask(
 ) -> Result<Option<PgResult>, Error> {
     let began = Instant::now();
     conn.send_query(sql)?;
-    let mut last = None;
+    let mut last = Ok(None);
     loop {
         while !conn.is_busy() {
             match conn.get_result() {
-                Some(result) => last = Some(result.into_ok()?),
-                None => return Ok(last),
+                Some(result) => last = last.and_then(|_| Ok(Some(result.into_ok()?))),
+                // Only now may the connection be asked again.
+                None => return last,
             }
         }
         let left = limit.saturating_sub(began.elapsed());

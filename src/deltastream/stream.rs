@@ -290,6 +290,9 @@ impl<'a> Stream<'a> {
                 Err(super::decode::Stop::Error(error)) => return Err(error),
             }
         };
+        if std::mem::take(&mut self.decoder.stamp().look) {
+            self.shared.heart.raise();
+        }
         if let Step::Committed { lsn, again } = step {
             let proven = again.map_or(Ok(()), |again| self.proof.again(again));
             let proven = proven.and_then(|()| self.proof.passed(lsn));

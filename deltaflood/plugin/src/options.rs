@@ -4,7 +4,7 @@ use crate::names::{self, Name};
 use crate::style::{Escape, Style};
 
 /// All options; a switch that is given without a value is on.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 23] = [
     "include-xids",
     "include-oids",
     "include-lsn",
@@ -20,6 +20,7 @@ const KNOWN: [&str; 22] = [
     "include-transaction",
     "include-truncate",
     "include-schema",
+    "include-details",
     "include-messages",
     "include-unchanged",
     "include-timestamp",
@@ -59,6 +60,8 @@ pub struct Options {
     pub include_truncate: bool,
     /// `schema` lines.
     pub include_schema: bool,
+    /// Details on `schema` lines.
+    pub include_details: bool,
     /// `message` lines.
     pub include_messages: bool,
     /// `_unchanged`.
@@ -97,6 +100,7 @@ impl Default for Options {
             include_transaction: false,
             include_truncate: false,
             include_schema: false,
+            include_details: false,
             include_messages: false,
             include_unchanged: true,
             include_timestamp: true,
@@ -212,6 +216,7 @@ impl Options {
             "include-transaction" => &mut self.include_transaction,
             "include-truncate" => &mut self.include_truncate,
             "include-schema" => &mut self.include_schema,
+            "include-details" => &mut self.include_details,
             "include-messages" => &mut self.include_messages,
             "include-unchanged" => &mut self.include_unchanged,
             "include-timestamp" => &mut self.include_timestamp,

@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::style::Style;
-use change_line::{list, write};
+use change_line::{Details, list, write};
 
 /// A column as the server describes it.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Definition {
     pub full: bool,
     /// Columns in order, without those that are dropped, generated or skipped.
     pub columns: Vec<ColumnDefinition>,
+    /// What its `schema` line tells beyond names, where that is asked for.
+    pub details: Option<Details>,
 }
 
 /// A column of a line.
@@ -108,6 +110,10 @@ fn schema_tail(definition: &Definition, options: &Options) -> Vec<u8> {
     if !identity.is_empty() {
         style.key(&mut tail, "_key");
         style.field(&mut tail, &identity);
+    }
+    for (key, value) in definition.details.iter().flat_map(Details::fields) {
+        style.key(&mut tail, key);
+        style.field(&mut tail, &value);
     }
     style.key(&mut tail, "_action");
     tail.extend_from_slice(b"schema");

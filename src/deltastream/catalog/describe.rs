@@ -1,7 +1,8 @@
 //! Definitions of tables, with all that `schema` lines may tell of them.
 
 use crate::libpq::{Error, Oid, PgResult};
-use deltaflood::{Details, TypeId};
+use deltaflood::write::Line;
+use deltaflood::{Details, TypeId, Verb};
 use std::fmt::Write;
 
 /// A table as the catalogs describe it: what is sent of it.
@@ -92,7 +93,9 @@ pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) 
                  where y.oid = s.id and y.typrelid <> 0 and f.attnum > 0 and not f.attisdropped\
                ) x(id) where x.id >= {FIRST_OF_USERS}) \
              select pg_catalog.string_agg(pg_catalog.concat_ws(' ', e.oid, pg_catalog.encode(\
-               pg_catalog.convert_to(e.enumlabel::pg_catalog.text, 'UTF8'), 'hex')), ' ') \
+               pg_catalog.convert_to(e.enumlabel::pg_catalog.text, case \
+                 pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' \
+                 else 'UTF8' end), 'hex')), ' ') \
              from s join pg_catalog.pg_enum e on e.enumtypid = s.id) end \
          from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
          left join leaf on leaf.root = c.oid {join} \
@@ -173,6 +176,11 @@ pub(crate) fn answer(result: &PgResult) -> Result<Vec<Described>, Error> {
         let end = (row..result.ntuples()).find(|next| result.value(*next, at::OID) != oid);
         let rows = row..end.unwrap_or(result.ntuples());
         row = rows.end;
+        // Of a database that takes any bytes for text: such a name has no place in a line.
+        let is_text = |row| result.row(row).flatten().all(|v| std::str::from_utf8(v).is_ok());
+        if !rows.clone().all(is_text) {
+            continue;
+        }
         let got = || result.text(rows.start, at::OID).unwrap_or_default();
         let odd = || Error::Unexpected { wanted: "the definition of a table", got: got() };
         tables.push(table(result, rows.clone()).ok_or_else(odd)?);
@@ -275,6 +283,19 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 }
 
 impl Described {
+    /// The `schema` line, without a transaction.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let head = Line::begin(&mut out).table(self.name.as_bytes()).schema(self.schema.as_bytes());
+        let head = head.oid(self.oid).identity(self.identity()).details(&self.details);
+        let mut line = head.verb(Verb::Schema);
+        for column in &self.columns {
+            line.column(column.name.as_bytes(), column.type_name.as_bytes());
+        }
+        out
+    }
+
     /// The columns that are the identity, by name.
     pub fn identity(&self) -> impl Iterator<Item = &[u8]> {
         self.columns.iter().filter(|column| column.identity).map(|column| column.name.as_bytes())

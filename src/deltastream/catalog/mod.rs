@@ -1,11 +1,19 @@
 //! What the server's catalogs say of the tables of a capture, beside what its plugin says.
 //!
-//! [`describe`] reads definitions with all their details: for the `schema` lines of pgoutput's
-//! tables.
+//! [`Reader`] asks for the definition of one table, with all its details: for the `schema` lines of
+//! pgoutput's tables. [`Watch`] looks at all tables with each heartbeat, and tells the stream what
+//! was altered by statements that send nothing.
 
 mod describe;
+mod known;
+mod message;
 mod reader;
+mod scope;
+mod watch;
 
 pub use describe::{Column, Described};
 pub(crate) use describe::{answer, question};
+pub(super) use message::{Meaning, PREFIX, meaning};
 pub(super) use reader::Reader;
+pub(super) use scope::Scope;
+pub(super) use watch::Watch;

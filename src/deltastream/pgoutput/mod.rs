@@ -253,6 +253,25 @@ impl Decoder {
         Ok(())
     }
 
+    /// Takes the definitions of a message of our own.
+    fn define(&mut self, content: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+        let schemas = self.stamp.definitions(content);
+        if schemas.is_empty() {
+            return Ok(());
+        }
+        let Some(xid) = self.open(b'M')? else { return Ok(()) };
+        // Types may have other names now.
+        self.types.clear();
+        for schema in schemas {
+            if let Some(relation) = self.relations.get_mut(&schema.relation) {
+                relation.adopt(&schema);
+            }
+            batch.mark(What::Schema { xid, schema });
+        }
+        self.marked = None;
+        Ok(())
+    }
+
     fn begin(&mut self, mut wire: Wire<'_>) -> Result<(), DecodeError> {
         let commit_begins = Lsn(wire.u64()?);
         let _time = wire.i64()?;
@@ -340,6 +359,13 @@ impl Decoder {
         let seen = self.stamp.look(prefix, content);
         let skipped = self.transaction.is_some_and(|transaction| transaction.skip);
         if seen == Seen::Other || seen == Seen::Former && !skipped {
+            return Ok(Step::Within);
+        }
+        if matches!(seen, Seen::Look | Seen::Definitions) {
+            self.stamp.look |= seen == Seen::Look;
+            if seen == Seen::Definitions && transactional {
+                self.define(content, batch)?;
+            }
             return Ok(Step::Within);
         }
         let xid = if transactional {

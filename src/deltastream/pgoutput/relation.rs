@@ -6,7 +6,7 @@ use super::{DecodeError, TypeKey, TypeName, TypeNames};
 use crate::deltastream::catalog::{self, Described};
 use crate::libpq::Oid;
 use deltaflood::write::{Line, escape};
-use deltaflood::{Change, Details, Verb, pairs};
+use deltaflood::{Change, Details, Text, Verb, pairs};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ pub struct Schema {
     head: Vec<u8>,
     /// The line after `_xid`: `_oid`, `_key`, the details, the verb, the columns.
     tail: Vec<u8>,
+    gone: bool,
 }
 
 impl Schema {
@@ -54,7 +55,7 @@ impl Schema {
         for (name, kind) in columns {
             line.column(name, kind);
         }
-        Schema { relation, head, tail }
+        Schema { relation, head, tail, gone: false }
     }
 
     /// The table's name for people, its schema before a point where that is not `public`.
@@ -84,6 +85,44 @@ impl Schema {
         line
     }
 
+    /// The definition in a `schema` line that has an object id; `None` of another line.
+    #[must_use]
+    pub fn of(change: &Change<'_>) -> Option<Schema> {
+        let (Verb::Schema, Some(oid), Some(table)) = (change.verb, change.oid, change.table) else {
+            return None;
+        };
+        let mut head = Vec::new();
+        let line = Line::begin(&mut head).table(&table.decode());
+        // Dropping the unfinished line leaves what it wrote.
+        let _ = match change.schema {
+            Some(schema) => line.schema(&schema.decode()),
+            None => line,
+        };
+        Some(Schema::of_line(oid, head, change))
+    }
+
+    /// Whether it says that the table is in the stream no more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether lines of rows that fit the one fit the other: all is alike but details and names of
+    /// types.
+    pub(in crate::deltastream) fn fits(&self, other: &Schema) -> bool {
+        let (one, two) = (self.line(0), other.line(0));
+        let (Ok(one), Ok(two)) = (Change::parse(&one), Change::parse(&two)) else { return false };
+        let raw = |text: Option<Text<'_>>| text.map(|text| text.raw().to_vec());
+        let names = |change: &Change<'_>| -> Vec<Vec<u8>> {
+            change.columns().map_while(Result::ok).map(|(name, _)| name.raw().to_vec()).collect()
+        };
+        self.relation == other.relation
+            && self.head == other.head
+            && self.gone == other.gone
+            && raw(one.key) == raw(two.key)
+            && names(&one) == names(&two)
+    }
+
     /// The definition in a `schema` line that a plugin wrote; `head` are its table's fields.
     #[must_use]
     pub fn of_line(relation: Oid, head: Vec<u8>, change: &Change<'_>) -> Schema {
@@ -107,7 +146,7 @@ impl Schema {
             tail.push(b'\t');
             tail.extend_from_slice(columns);
         }
-        Schema { relation, head, tail }
+        Schema { relation, head, tail, gone: change.gone().is_some() }
     }
 }
 
@@ -195,6 +234,13 @@ impl Relation {
     #[cold]
     pub(super) fn invalid(&self, column: String) -> DecodeError {
         DecodeError::Text { table: self.schema.name(), column }
+    }
+
+    /// Takes over another definition, where its lines of rows are the same.
+    pub(super) fn adopt(&mut self, schema: &Arc<Schema>) {
+        if self.schema.fits(schema) {
+            self.schema = Arc::clone(schema);
+        }
     }
 
     /// The head of this table's lines in transaction `xid`, up to the verb.

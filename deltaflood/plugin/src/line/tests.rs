@@ -31,7 +31,10 @@ fn table(options: &Options, full: bool) -> Table {
     let columns = ["a", "b", "c"].map(column).to_vec();
     let (schema, name) = (b"public".to_vec(), b"t".to_vec());
     let qualified = b"public.t".to_vec();
-    Table::new(&Definition { oid: 7, schema, name, qualified, full, columns }, options)
+    Table::new(
+        &Definition { oid: 7, schema, name, qualified, full, columns, details: None },
+        options,
+    )
 }
 
 /// The line of a row, or the column that does not fit into `limit` bytes.

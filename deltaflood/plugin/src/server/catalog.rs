@@ -1,7 +1,7 @@
 //! What the catalogs say of a table, as they were when the change was made.
 
 use super::value::Output;
-use super::{error, settings};
+use super::{details, error, settings};
 use crate::options::Options;
 use crate::table::{ColumnDefinition, Definition, Table};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -112,9 +112,17 @@ pub unsafe fn publish(relation: pg_sys::Relation, options: &Options) -> Found {
 /// # Safety
 /// Within a transaction.
 unsafe fn ancestors_of(id: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // SAFETY: a list of object ids, or null, which is the empty one.
+    // SAFETY: see the caller.
+    unsafe { oids(pg_guard_ffi_boundary(|| get_partition_ancestors(id))) }
+}
+
+/// The members of a list of object ids.
+///
+/// # Safety
+/// Such a list, or null, which is the empty one.
+pub(super) unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+    // SAFETY: see the caller.
     unsafe {
-        let list = pg_guard_ffi_boundary(|| get_partition_ancestors(id));
         let count = if list.is_null() { 0 } else { (*list).length };
         (0..usize::try_from(count).unwrap_or_default())
             .map(|i| (*(*list).elements.add(i)).oid_value)
@@ -162,6 +170,7 @@ unsafe fn describe(
     let context = Context::new();
     let mut columns = Vec::new();
     let mut outputs = Vec::new();
+    let mut detailed = Vec::new();
     let mut rare = false;
     // SAFETY: open, see the caller.
     for attribute in unsafe { attributes(shown) } {
@@ -180,6 +189,10 @@ unsafe fn describe(
         let (output, depends) = unsafe { Output::new(attribute_of_stored, context.0) };
         outputs.push(output);
         rare |= depends;
+        if options.include_details {
+            // SAFETY: as above. Of a partition's column the other may have another number.
+            detailed.push((attribute, unsafe { Output::new(attribute, context.0) }.0));
+        }
         columns.push(ColumnDefinition {
             name: column.to_vec(),
             type_name: type_name(attribute),
@@ -191,7 +204,13 @@ unsafe fn describe(
     let oid = unsafe { (*shown).rd_id }.to_u32();
     // SAFETY: as above. It is the partition's own identity that the old row has.
     let full = unsafe { (*(*stored).rd_rel).relreplident } as u8 == pg_sys::REPLICA_IDENTITY_FULL;
-    let definition = Definition { oid, schema, name, qualified, full, columns };
+    let details = options.include_details.then(|| {
+        settings::fix_common();
+        settings::fix_rare();
+        // SAFETY: open, within a transaction.
+        unsafe { details::of(shown, &detailed, options.convert_bool) }
+    });
+    let definition = Definition { oid, schema, name, qualified, full, columns, details };
     Some(Published { table: Table::new(&definition, options), outputs, rare, _context: context })
 }
 
@@ -210,7 +229,7 @@ fn skipped_identity(table: &[u8], column: &[u8]) -> ! {
 ///
 /// # Safety
 /// The relation is open, and stays so.
-unsafe fn attributes<'r>(
+pub(super) unsafe fn attributes<'r>(
     relation: pg_sys::Relation,
 ) -> impl Iterator<Item = &'r pg_sys::FormData_pg_attribute> {
     // SAFETY: see the caller.
@@ -241,7 +260,7 @@ unsafe fn first_attribute(description: pg_sys::TupleDesc) -> *const pg_sys::Form
     unsafe { (*description).compact_attrs.as_ptr().add((*description).natts as usize).cast() }
 }
 
-fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> &[u8] {
+pub(super) fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> &[u8] {
     // SAFETY: a NameData ends with a NUL byte.
     unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes()
 }

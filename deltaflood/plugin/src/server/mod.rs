@@ -7,6 +7,7 @@
 
 mod callbacks;
 mod catalog;
+mod details;
 mod encoding;
 mod error;
 mod failpoint;
