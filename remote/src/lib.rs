@@ -6,6 +6,7 @@
 //!
 //! - [`serve`]: streams under a folder, by HTTP/1.1, with TLS and tokens.
 //! - [`fetch`]: a stream by its URL, transaction by transaction, through lost connections.
+//! - [`tables`]: how a request names tables.
 //! - [`wire`]: names and forms that both sides share.
 //!
 //! Limits: [`limits`].
@@ -16,4 +17,5 @@ pub mod limits;
 pub mod log;
 pub mod options;
 pub mod serve;
+pub mod tables;
 pub mod wire;

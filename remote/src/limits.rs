@@ -69,6 +69,8 @@ pub const HEARTBEAT_SECONDS: (u64, u64) = (1, 60);
 pub const STOP_TIME: Duration = Duration::from_secs(5);
 /// Tables that a request may name.
 pub const TABLES_MAX: usize = 1000;
+/// Bytes of their names, with what stands between them. In a request's head each may take three.
+pub const TABLES_BYTES_MAX: usize = 8 << 10;
 /// How often files of tokens and certificates are looked at for changes.
 pub const FILE_CHECK: Duration = Duration::from_secs(1);
 /// Largest file of tokens, in bytes.

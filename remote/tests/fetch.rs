@@ -264,3 +264,38 @@ fn no_room_for_a_large_transaction_is_told_with_the_folder() {
     assert!(told.contains("TMPDIR") && got.status.code() == Some(1), "{told}");
     assert_eq!(text(&got.stdout).lines().count(), 3);
 }
+
+#[test]
+fn a_table_of_any_name_can_be_asked_for_and_too_many_are_told() {
+    let (root, stream) = root();
+    let mut writer = open(&stream);
+    for table in ["x,y", "x", "y", "a.b"] {
+        let line = format!("_table\t{table}\t_xid\t7\t_action\tinsert\ta\t1");
+        writer.line(line.as_bytes()).unwrap();
+    }
+    writer.commit(Commit { xid: Some(7), ..Commit::default() }).unwrap();
+    writer.sync().unwrap();
+    let server = Server::start(root.path(), &[]);
+    let url = server.url("flights");
+    let tables = |list: &str| {
+        let got = fetch(&url, &["-tables", list]);
+        assert!(got.status.success(), "{}", text(&got.stderr));
+        let name = |line: &str| line.split('\t').nth(5).map(str::to_owned);
+        let lines = text(&got.stdout);
+        lines.lines().filter(|line| line.contains("_table")).filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(tables("x,y"), ["x", "y"]);
+    assert_eq!(tables("\"x,y\",\"a.b\""), ["x,y", "a.b"]);
+    // What a server would not take is said before it is asked.
+    let most = ["t,"; 999].concat() + &"x".repeat((8 << 10) - 1998);
+    assert_eq!(tables(&most), Vec::<String>::new());
+    for (list, says) in [
+        (most.clone() + "x", "at most 8192 bytes of names, not 8193; without names all lines come"),
+        (["t,"; 1001].concat(), "1 to 1000 names"),
+        ("\"x".to_owned(), "in double quotes, not \"x"),
+    ] {
+        let got = fetch(&url, &["-tables", &list]);
+        let said = text(&got.stderr);
+        assert!(got.status.code() == Some(2) && said.contains(says), "{said}");
+    }
+}

@@ -34,13 +34,12 @@ impl TableFilter {
             let (schema, table) = (std::str::from_utf8(schema), std::str::from_utf8(table));
             let (schema, table) = (schema.ok()?, table.ok()?);
             // NOTE: a NUL ends a word of a command line.
-            if schema.contains(['.', ',', '\0']) || table.contains([',', '\0']) || table.is_empty()
-            {
+            if [schema, table].iter().any(|name| name.contains('\0') || name.is_empty()) {
                 return None;
             }
             names.push(match schema {
-                "public" => table.to_owned(),
-                schema => format!("{schema}.{table}"),
+                "public" => quoted(table),
+                schema => format!("{}.{}", quoted(schema), quoted(table)),
             });
         }
         names.sort_unstable();
@@ -92,6 +91,14 @@ impl TableFilter {
     }
 }
 
+/// A name as a server takes it: in quotes where it would not be taken for one.
+fn quoted(name: &str) -> String {
+    if name.contains(['"', ',', '.']) {
+        return format!("\"{}\"", name.replace('"', "\"\""));
+    }
+    name.to_owned()
+}
+
 /// Whether a field is a name without escapes.
 fn plain(name: &[u8]) -> bool {
     !name.is_empty() && !name.contains(&b'\\') && !name.contains(&b'\n')
@@ -110,8 +117,10 @@ mod tests {
     #[test]
     fn what_a_server_is_asked_for() {
         let filter = TableFilter::new().with("public", "b.c").with("s", "b").with("public", "a");
-        assert_eq!(filter.clone().with("s", "b").query().as_deref(), Some("a,b.c,s.b"));
-        for (schema, table) in [("s.t", "a"), ("public", "a,b"), ("s,t", "a"), ("public", "")] {
+        assert_eq!(filter.clone().with("s", "b").query().as_deref(), Some("\"b.c\",a,s.b"));
+        let asked = |schema, table| TableFilter::new().with(schema, table).query();
+        assert_eq!(asked("s.t", "a,\"b").as_deref(), Some("\"s.t\".\"a,\"\"b\""));
+        for (schema, table) in [("public", "a\0"), ("s\0", "a"), ("public", ""), ("", "a")] {
             assert_eq!(filter.clone().with(schema, table).query(), None);
         }
         assert_eq!(TableFilter::new().query(), None);

@@ -148,7 +148,7 @@ fn config(options: &Options) -> Result<Config, Fault> {
         authorities: cacert.map(PathBuf::from),
         start: start(options)?,
         to: options.get("to").map(|text| position("to", text)).transpose()?,
-        tables: options.get("tables").map(str::to_owned),
+        tables: options.get("tables").map(tables).transpose()?,
         follow,
         beyond: flag("beyond")?,
         frames: frames || flag("info")?,
@@ -157,6 +157,13 @@ fn config(options: &Options) -> Result<Config, Fault> {
         wait_for_server: wait,
         log: (!frames).then_some(Log { form, program: PROGRAM }),
     })
+}
+
+/// A list of tables that a server takes.
+fn tables(list: &str) -> Result<String, Fault> {
+    let parsed = daystream_remote::tables::parse(list);
+    parsed.map_err(|why| usage_fault(format!("-tables: expected {why}")))?;
+    Ok(list.to_owned())
 }
 
 /// The token: never a word of the command line, which other users can read.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Position, Start, TableFilter, parse_chain};
+use pgsqlite::daystream::{Position, Start, parse_chain};
 
 use super::streams::is_name;
 use super::wanted::{Follow, Wanted};
-use crate::limits::{CLOCK_MAX, HEARTBEAT_SECONDS, TABLES_MAX, WAIT_SECONDS_MAX};
+use crate::limits::{CLOCK_MAX, HEARTBEAT_SECONDS, WAIT_SECONDS_MAX};
+use crate::tables;
 use crate::wire::{FROM_CHAIN, FROM_LSN, decode, parse_position};
 
 /// A thing that there is to ask for.
@@ -100,7 +101,9 @@ pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Wanted, Fault> {
             "heartbeat" => {
                 wanted.heartbeat = Some(seconds("heartbeat", &value, HEARTBEAT_SECONDS)?);
             }
-            "tables" => wanted.tables = Some(tables(&value)?),
+            "tables" => {
+                wanted.tables = Some(tables::parse(&value).map_err(|why| bad("tables", &why))?)
+            }
             other => return Err(bad("parameter", &format!("{KNOWN}, not {other:?}"))),
         }
         if seen.contains(&name) || (name == "at" && seen.iter().any(|name| name == "from")) {
@@ -168,18 +171,6 @@ fn seconds(name: &str, text: &str, (least, most): (u64, u64)) -> Result<Duration
     let number: u64 = text.parse().map_err(|_| expected())?;
     let inside = (least..=most).contains(&number);
     if inside { Ok(Duration::from_secs(number)) } else { Err(expected()) }
-}
-
-/// Names with commas between them, each of a table in `public`, or with its schema before a dot.
-fn tables(text: &str) -> Result<TableFilter, Fault> {
-    let names: Vec<_> = text.split(',').filter(|name| !name.is_empty()).collect();
-    if names.is_empty() || names.len() > TABLES_MAX {
-        return Err(bad("tables", &format!("1 to {TABLES_MAX} names")));
-    }
-    Ok(names.into_iter().fold(TableFilter::new(), |filter, name| match name.split_once('.') {
-        Some((schema, table)) => filter.with("public", name).with(schema, table),
-        None => filter.with("public", name),
-    }))
 }
 
 #[cfg(test)]
