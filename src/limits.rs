@@ -56,6 +56,11 @@ pub const REMOTE_RETRY_MS: u64 = 30_000;
 /// Milliseconds without a byte after which a client that has begun to hand over a transaction, of
 /// which it has all, is given up.
 pub const REMOTE_STALL_MS: u64 = 10_000;
+/// Fewer bytes than these in that time are none.
+pub const REMOTE_STALL_BYTES: usize = 4 << 10;
+
+/// Milliseconds between two looks whether to stop, of a reader that waits for such a client.
+pub const REMOTE_STOP_MS: u64 = 200;
 
 /// Tables of a reader, and bytes of their names, up to which the server of a stream on another host
 /// is asked for them alone; of more it sends all lines.

@@ -1,8 +1,8 @@
 //! The tables that a request names: `t1,schema.t2,"a,b",s."c.d"`.
 //!
-//! Names stand between commas, each of a table in `public` or with its schema before a dot. One that
-//! has a comma, a dot or a quote in it stands in double quotes, as in SQL, with each of its own
-//! quotes twice. Client and server read the same form, up to the same size.
+//! Names stand between commas, each of a table in `public` or with its schema before a dot. One
+//! that has a comma, a dot or a quote in it stands in double quotes, as in SQL, with each of its
+//! own quotes twice. Client and server read the same form, up to the same size.
 
 use pgsqlite::daystream::TableFilter;
 

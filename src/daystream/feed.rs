@@ -50,6 +50,17 @@ impl Feed {
         }
     }
 
+    /// As [`Feed::next`]; `stop`, set, ends a wait for a line that does not come.
+    ///
+    /// # Errors
+    /// Those of [`Feed::next`]; when it was stopped, one of them.
+    pub fn next_unless(&mut self, stop: &AtomicBool) -> Result<Option<Entry<'_>>, Error> {
+        match self {
+            Feed::Folder(reader) => reader.next(),
+            Feed::Url(reader) => reader.next_unless(Some(stop)),
+        }
+    }
+
     /// Whether [`Feed::next`] knows what comes next: a line, or that the stream ends here for now.
     /// False while that is still on its way from another host; then `next` says `None`.
     ///

@@ -283,7 +283,9 @@ impl<'db> Applier<'db> {
             return Ok(Step::Starved);
         }
         loop {
-            let Some(entry) = reader.next()? else { return Ok(Step::Ended(Ended::End)) };
+            let entry =
+                reader.next_unless(patience.stop).map_err(|error| stopped(error, patience))?;
+            let Some(entry) = entry else { return Ok(Step::Ended(Ended::End)) };
             let transaction = entry.transaction;
             if !self.open {
                 if until.is_some_and(|until| transaction.last > until) {
@@ -323,7 +325,8 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Step, Error> {
-        let Some(entry) = reader.next()? else { return Ok(Step::Ended(Ended::End)) };
+        let entry = reader.next_unless(patience.stop).map_err(|error| stopped(error, patience))?;
+        let Some(entry) = entry else { return Ok(Step::Ended(Ended::End)) };
         let transaction = entry.transaction;
         self.heart.ends(&entry);
         if self.has(&transaction) {
@@ -442,6 +445,15 @@ impl<'db> Applier<'db> {
             OnError::Stop | OnError::Keep => Err(error),
         }
     }
+}
+
+/// The error of a reader, which it may have given only because it was stopped.
+fn stopped(error: daystream::Error, patience: Patience<'_>) -> Error {
+    let asked = patience.stop.load(Ordering::Relaxed);
+    if asked && matches!(error, daystream::Error::Remote { .. }) {
+        return Error::Stopped;
+    }
+    error.into()
 }
 
 /// What a file says of its mirror.

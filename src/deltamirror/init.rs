@@ -424,7 +424,7 @@ impl Run<'_> {
         let mut begun = false;
         loop {
             reader.arrive()?;
-            let Some(entry) = reader.next()? else { break };
+            let Some(entry) = reader.next_unless(self.patience.stop)? else { break };
             if !begun {
                 if !stream.has(&entry.transaction) {
                     break;

@@ -15,7 +15,9 @@ use crate::daystream::{
     Entry, Error, Identity, Mark, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
     chain_text,
 };
-use crate::limits::{FOLLOW_POLL_MS, REMOTE_RETRY_MS, REMOTE_STALL_MS};
+use crate::limits::{
+    FOLLOW_POLL_MS, REMOTE_RETRY_MS, REMOTE_STALL_BYTES, REMOTE_STALL_MS, REMOTE_STOP_MS,
+};
 
 /// How the connection to another host is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,17 @@ impl RemoteReader {
     /// [`Error::Remote`], [`Error::Gap`].
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        self.next_unless(None)
+    }
+
+    /// As [`RemoteReader::next`], ended by `stop`.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], [`Error::Gap`].
+    pub(in crate::daystream) fn next_unless(
+        &mut self,
+        stop: Option<&AtomicBool>,
+    ) -> Result<Option<Entry<'_>>, Error> {
         let line = loop {
             if self.left == 0 {
                 let knows = self.knows_next()?;
@@ -130,7 +143,7 @@ impl RemoteReader {
                     return Ok(None);
                 }
             }
-            let line = self.line_in_hand()?;
+            let line = self.line_in_hand(stop)?;
             self.left -= 1;
             let change =
                 self.client.as_ref().map(|client| Change::parse(client.bytes(line.clone())));
@@ -353,7 +366,7 @@ impl RemoteReader {
 
     /// The next line of the transaction in hand. The client has written all of it, or is about to.
     /// One that hangs must not hold up a caller that wants to end.
-    fn line_in_hand(&mut self) -> Result<std::ops::Range<usize>, Error> {
+    fn line_in_hand(&mut self, stop: Option<&AtomicBool>) -> Result<std::ops::Range<usize>, Error> {
         let mut heard = (Instant::now(), 0);
         loop {
             let Some(client) = &mut self.client else {
@@ -365,15 +378,19 @@ impl RemoteReader {
                     let fault = Fault::new(Reason::Lost, "the client ended within a transaction");
                     return Err(self.error(fault));
                 }
+                Ok(None) if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) => {
+                    let why = "stopped in the middle of a transaction";
+                    return Err(self.error(Fault::new(Reason::Lost, why)));
+                }
                 Ok(None) => {
                     let there = client.there();
-                    if there != heard.1 {
+                    if there.abs_diff(heard.1) >= REMOTE_STALL_BYTES {
                         heard = (Instant::now(), there);
                     } else if heard.0.elapsed() >= Duration::from_millis(REMOTE_STALL_MS) {
                         let why = "the client hangs in the middle of a transaction";
                         return Err(self.error(Fault::new(Reason::Lost, why)));
                     }
-                    self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?
+                    self.sleep(Duration::from_millis(REMOTE_STOP_MS), None)?
                 }
                 Err(fault) => return Err(self.error(fault)),
             };

@@ -82,7 +82,7 @@ pub(super) fn since(
     let mut reader = source.after(Mark::at(begin), stop)?;
     loop {
         reader.arrive()?;
-        let Some(entry) = reader.next()? else { break };
+        let Some(entry) = reader.next_unless(stop)? else { break };
         if entry.transaction.last > end {
             break;
         }
