@@ -6,6 +6,7 @@ mod support;
 use mirror::live::Road;
 use mirror::reason;
 use pgsqlite::deltamirror::CompareOptions;
+use pgsqlite::deltastream::{Plugin, SetupOptions, setup};
 use pgsqlite::error::Coded;
 
 #[test]
@@ -64,4 +65,29 @@ fn a_value_that_the_server_cannot_print_is_told_with_its_table_and_row() {
         assert!(report.contains("t could not be copied: PostgreSQL cannot print"), "{report}");
         assert!(report.contains("a value of row 2: its text has more than 1 GB"), "{report}");
     }
+}
+
+#[test]
+fn a_key_by_expression_is_none() {
+    let sql = "create table e(a text); create unique index on e (lower(a));
+        create table f(a text, b int); create unique index on f (lower(a));
+        alter table f replica identity full; insert into f values ('A', 1), ('b', 2), (null, 3)";
+    let road = Road::new("keys_expression", sql, &["f"]);
+    let refused = setup(&SetupOptions {
+        conninfo: road.conninfo(),
+        slot: "keys_expression_e".to_owned(),
+        stream: Some(road.file("e")),
+        tables: vec!["e".to_owned()],
+        publication: None,
+        plugin: Plugin::Pgoutput,
+    });
+    let error = refused.expect_err("UPDATE and DELETE on it would fail");
+    assert_eq!(error.code().reason, "NOIDENTITY");
+    assert!(error.to_string().contains("no replica identity: e;"), "{error}");
+    // By whole rows it goes.
+    road.init("m.db", &["f"]).expect("init");
+    let follower = road.follow("m.db");
+    road.sql("update f set b = 7 where a = 'A'; delete from f where a is null");
+    road.assert_equal("m.db");
+    drop(follower);
 }
