@@ -323,3 +323,49 @@ fn compressed_segments_give_the_same_lines() {
     assert!(status == 200 && head.contains("content-type: application/zstd"), "{head}");
     assert!(all.starts_with(&zstd::decode_all(&body[..]).unwrap()));
 }
+
+#[test]
+fn a_token_that_is_taken_away_ends_a_follower_at_the_streams_end() {
+    let (root, stream) = root();
+    let mut writer = open(&stream);
+    write(&mut writer, 1, 10).unwrap();
+    writer.sync().unwrap();
+    let tokens = root.path().join("tokens");
+    let make = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_daystream-serve"));
+        command.args(["token", "-name", name, "-streams", "flights", "-tokens"]).arg(&tokens);
+        text(&command.output().unwrap().stdout).trim().to_owned()
+    };
+    let (taken, stays) = (make("taken"), make("stays"));
+    let server = Server::start(root.path(), &["-tokens", tokens.to_str().unwrap()]);
+    // Both are at the end, where one thread reads for all.
+    let mut sockets = [&taken, &stays].map(|token| {
+        let mut socket = server.connect();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        let head = "GET /flights?follow=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let request = format!("{head}Authorization: Bearer {token}\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut some) = (Vec::new(), [0; 4096]);
+        while !text(&answer).contains("_action\tcommit") {
+            let count = socket.read(&mut some).unwrap();
+            assert!(count > 0, "{}", text(&answer));
+            answer.extend_from_slice(&some[..count]);
+        }
+        socket
+    });
+    let lines = std::fs::read_to_string(&tokens).unwrap();
+    std::fs::write(&tokens, lines.split_inclusive('\n').nth(1).unwrap()).unwrap();
+    let bearer = format!("Authorization: Bearer {taken}\r\n");
+    until("the token's end", || server.get("/flights/", &bearer).0 == 401);
+    write(&mut writer, 2, 10).unwrap();
+    writer.sync().unwrap();
+    let mut rest = Vec::new();
+    let _ = sockets[0].read_to_end(&mut rest);
+    assert!(!text(&rest).contains("_xid\t2\t"), "{}", text(&rest));
+    let (mut answer, mut some) = (Vec::new(), [0; 4096]);
+    while !text(&answer).contains("_xid\t2\t") {
+        let count = sockets[1].read(&mut some).unwrap();
+        assert!(count > 0, "the other one goes on");
+        answer.extend_from_slice(&some[..count]);
+    }
+}

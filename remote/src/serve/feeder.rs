@@ -169,6 +169,8 @@ impl Feeder {
                 },
             };
             if let Some(part) = part.filter(|part| !part.is_empty()) {
+                // NOTE: it may have been waited for, and the token be gone since.
+                self.access.still(&self.stream.name)?;
                 return Ok(Some(part));
             }
         }
