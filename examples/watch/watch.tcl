@@ -67,7 +67,9 @@ proc ::watch::changes {db} {
             catch { set before [dict get $watched($db) touched $table] }
             if {$before ne [dict get $now $table]} { lappend changed $table }
         }
-        if {[llength $changed]} { uplevel #0 [linsert [dict get $watched($db) command] end $changed] }
+        if {[llength $changed]} {
+            uplevel #0 [linsert [dict get $watched($db) command] end $changed]
+        }
     }
     if {![info exists watched($db)]} return
     dict set watched($db) touched $now
