@@ -168,8 +168,9 @@ impl Session {
     /// [`Error::NotPublished`], [`Error::PartsPublished`], [`Error::KeyNotSent`],
     /// [`Error::NoTables`], [`Error::Schema`].
     pub(super) fn tables(&self, names: &[String]) -> Result<Vec<Published>, Error> {
-        let tables = self.sent(names)?;
+        let mut tables = self.sent(names)?;
         tables.iter().try_for_each(|published| check_key(&published.table))?;
+        self.describe(&mut tables)?;
         Ok(tables)
     }
 
@@ -241,7 +242,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Postgres`].
-    pub(super) fn describe(&self, tables: &mut [Published]) -> Result<(), Error> {
+    fn describe(&self, tables: &mut [Published]) -> Result<(), Error> {
         let oids: Vec<u32> = tables.iter().map(|published| published.table.oid).collect();
         let publication = self.publication.as_deref().map(|name| self.conn.escape_literal(name));
         let publication = publication.transpose()?;

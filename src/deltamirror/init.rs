@@ -75,8 +75,7 @@ pub fn init(
     snapshot.barrier = Session::prove(conninfo, source)?;
     // What is copied is what the snapshot shows, also of the definitions: read them again under it.
     let names: Vec<String> = wanted.iter().map(|p| quoted_name(&p.table.name)).collect();
-    let mut wanted = session.tables(&names)?;
-    session.describe(&mut wanted)?;
+    let wanted = session.tables(&names)?;
     let wanted = patience.retry(|| missing(db, &wanted, &state::tables(db)?, resync))?;
     let fill = options.fill;
     let mut run = Run {

@@ -32,8 +32,8 @@ pub(super) fn check_names(db: &Db, state: &TableState, now: &Definition) -> Resu
             let (table, column) = (quote_identifier(&state.name), quote_identifier(own));
             return Err(Trouble::Drift(format!(
                 "the table has a column \"{own}\" now, and in the file there is one of that name \
-                 that is not the mirror's: rename it (`ALTER TABLE {table} RENAME COLUMN \
-                 {column} TO ...`) and start again"
+                 that is not the mirror's: rename it by \
+                 `ALTER TABLE {table} RENAME COLUMN {column} TO ...`, and start again"
             )));
         }
     }
