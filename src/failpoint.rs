@@ -78,6 +78,23 @@ pub const MIRROR_COMMIT_BEFORE: &str = "mirror_commit_before";
 /// Changes and position are committed.
 pub const MIRROR_COMMIT_AFTER: &str = "mirror_commit_after";
 
+/// A reload is begun: its shadow is made, empty.
+pub const RELOAD_BEGUN: &str = "reload_begun";
+/// Rows of a copy are about to be committed to the shadow.
+pub const RELOAD_ROWS_BEFORE: &str = "reload_rows_before";
+/// Rows of a copy are committed to the shadow.
+pub const RELOAD_ROWS_AFTER: &str = "reload_rows_after";
+/// The shadow holds the whole copy.
+pub const RELOAD_COPIED: &str = "reload_copied";
+/// What the stream has brought since is in the shadow, not yet committed.
+pub const RELOAD_FED: &str = "reload_fed";
+/// The shadow is in the table's place, not yet committed.
+pub const RELOAD_SWAP_BEFORE: &str = "reload_swap_before";
+/// The shadow is in the table's place.
+pub const RELOAD_SWAP_AFTER: &str = "reload_swap_after";
+/// A part of what is no longer needed is removed.
+pub const RELOAD_SWEPT: &str = "reload_swept";
+
 /// Every failpoint's name; a crash test runs through this list.
 pub const ALL: &[&str] = &[
     LOG_LINE,
@@ -108,6 +125,14 @@ pub const ALL: &[&str] = &[
     MIRROR_POSITION_BEFORE,
     MIRROR_COMMIT_BEFORE,
     MIRROR_COMMIT_AFTER,
+    RELOAD_BEGUN,
+    RELOAD_ROWS_BEFORE,
+    RELOAD_ROWS_AFTER,
+    RELOAD_COPIED,
+    RELOAD_FED,
+    RELOAD_SWAP_BEFORE,
+    RELOAD_SWAP_AFTER,
+    RELOAD_SWEPT,
     STREAM_STARTED,
     STREAM_RECEIVED,
     STREAM_COMMIT,

@@ -287,3 +287,18 @@ pub const CAT_PENDING_BYTES_MAX: usize = 1 << 20;
 /// Milliseconds that `daystream cat`, asked to end, waits for such a channel to give away what it
 /// holds.
 pub const CAT_END_MS: u32 = 1_000;
+
+/// How long a follower is at a reload before it looks at the stream again, in milliseconds.
+pub const RELOAD_SLICE_MS: u64 = 40;
+
+/// Pieces of a copy (`IMPORT_BATCH_BYTES` each) that wait to be inserted.
+pub const RELOAD_PIECES_WAITING: usize = 4;
+
+/// Shortest and longest pause before a reload that was hindered is tried again, in milliseconds.
+pub const RELOAD_PAUSE_MS: [u64; 2] = [1_000, 60_000];
+
+/// How long the end of a copy is waited for that is not wanted any more, in milliseconds.
+pub const RELOAD_END_MS: u64 = 2_000;
+
+/// Rows that are deleted at a time of a table that is no longer needed.
+pub const RELOAD_SWEEP_ROWS: i64 = 2_000;

@@ -74,6 +74,8 @@ pub enum Ended {
     Stopped,
     /// The mirror is paused.
     Paused,
+    /// A batch is committed, and somebody else wants to use the connection; there is more.
+    GivesWay,
 }
 
 /// How long lines from another host are waited for before it is looked whether to stop.
@@ -129,6 +131,8 @@ pub(super) struct Applier<'db> {
     single_until: Option<Position>,
     /// A batch was given up: what is in memory of the tables may be ahead of the file.
     stale: bool,
+    /// After each commit somebody else gets the connection for a while.
+    pub(super) gives_way: bool,
     /// A transaction of the stream is begun, and not all of it is applied.
     open: bool,
     /// The line in hand.
@@ -177,6 +181,7 @@ impl<'db> Applier<'db> {
             batch: None,
             single_until: None,
             stale: false,
+            gives_way: false,
             open: false,
             failing: Position::MIN,
             mark: None,
@@ -229,7 +234,7 @@ impl<'db> Applier<'db> {
     }
 
     /// Applies transactions until there are no more, or the one that ends beyond `until`. The
-    /// reader can be used again only when there were no more.
+    /// reader can be used again only when there were no more, or when it gives way.
     ///
     /// # Errors
     /// Nothing of the transaction that failed is applied, everything before it is.
@@ -244,6 +249,9 @@ impl<'db> Applier<'db> {
         loop {
             let result = self.transaction(reader, until, patience, on_commit);
             let result = match result {
+                Ok(Step::Next) if self.gives_way && self.batch.is_none() => {
+                    return Ok(Ended::GivesWay);
+                }
                 Ok(Step::Next) => continue,
                 Ok(Step::Ended(ended)) => {
                     return self.commit(patience, on_commit).map(|()| ended);

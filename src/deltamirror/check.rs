@@ -48,6 +48,14 @@ pub(super) fn names(db: &Db, table: &str) -> Result<Vec<String>, Error> {
     Ok(there)
 }
 
+/// A name of the row number that no column of a table hides; `None` when columns hide all three.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(super) fn rowid_of(db: &Db, table: &str) -> Result<Option<&'static str>, Error> {
+    Ok(rowid(&names(db, table)?))
+}
+
 fn rowid(columns: &[String]) -> Option<&'static str> {
     let hidden = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
     ["rowid", "_rowid_", "oid"].into_iter().find(|name| !hidden(name))

@@ -18,12 +18,14 @@ use super::{Error, Progress};
 use crate::deltastream::catalog::{answer, question};
 use crate::libpq::{Conninfo, Guarded, system_id};
 use crate::limits;
+use crate::pg_sqlite::pieces::{self, Piece};
 use crate::pg_sqlite::{self, Columns, Import, Source, Target};
 use crate::schema::catalog::{self, Selection};
+use crate::schema::ddl;
 use crate::schema::publication::{self, Published};
 use crate::schema::value::Kind;
 use crate::schema::{self, Generated, Partition, Table, TableName};
-use crate::sqlite::Db;
+use crate::sqlite::{Db, quote_identifier};
 
 /// Locks that writers hold until their transaction ends. One that is prepared is known by the lock
 /// on its id: its virtual id has the number that it had in its session, which others may have, too.
@@ -345,12 +347,10 @@ impl Session {
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64, Error> {
         let sql = self.copy_sql(published)?;
-        let columns = published.table.columns.iter().map(|column| {
-            pg_sqlite::Column::new(column.name.clone(), Kind::from_oid(column.base_oid))
-        });
+        let columns = columns(&published.table);
         let target =
             pg_sqlite::TableName { schema: Some(into.0.to_owned()), table: into.1.to_owned() };
-        let columns = Columns::Given(columns.collect());
+        let columns = Columns::Given(columns);
         let mut import = Import::new(Target::Into(target), columns);
         let mut report = |rows| {
             progress(rows);
@@ -365,6 +365,23 @@ impl Session {
             Err(pg_sqlite::Error::Stopped { .. }) => Err(Error::Stopped),
             Err(source) => Err(Error::Copy { table: into.1.to_owned(), source }),
         }
+    }
+
+    /// Copies a table to the one who takes its rows, piece by piece, as long as `give` wants more;
+    /// false when it did not. `limit` is the longest value that is taken, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Copy`].
+    pub(super) fn read(
+        &self,
+        published: &Published,
+        limit: u64,
+        give: &mut dyn FnMut(Piece) -> bool,
+    ) -> Result<bool, Error> {
+        let sql = self.copy_sql(published)?;
+        pieces::read(&self.conn, &sql, &columns(&published.table), limit, give).map_err(|source| {
+            Error::Copy { table: ddl::sqlite_name(&published.table.name), source }
+        })
     }
 
     /// Ends the transaction.
@@ -404,6 +421,11 @@ impl Session {
     }
 }
 
+/// A name as [`TableName::parse`] reads it back.
+pub(super) fn quoted_name(name: &TableName) -> String {
+    format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.table))
+}
+
 /// A connection that prints values as the stream does, the system's identifier, the database.
 fn connect(conninfo: &Conninfo) -> Result<(Guarded<'static>, String, String), Error> {
     let mut conninfo = conninfo.clone();
@@ -423,6 +445,14 @@ fn connect(conninfo: &Conninfo) -> Result<(Guarded<'static>, String, String), Er
 /// A table that is sent whole.
 fn bare(table: Table) -> Published {
     Published { table, row_filter: None, details: None }
+}
+
+/// The columns of a copy.
+pub(super) fn columns(table: &Table) -> Vec<pg_sqlite::Column> {
+    let column = |column: &schema::Column| {
+        pg_sqlite::Column::new(column.name.clone(), Kind::from_oid(column.base_oid))
+    };
+    table.columns.iter().map(column).collect()
 }
 
 /// Refuses a table whose old rows the stream names by columns that it does not send.

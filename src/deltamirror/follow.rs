@@ -4,23 +4,26 @@
 //! reported and tried again, with growing pauses; any other ends the thread and is reported as its
 //! last event.
 
+mod events;
+
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deltaflood::Lsn;
 
+pub use self::events::{Event, OnEvent};
 use super::alone::{Claim, Others};
 use super::apply::{Applier, Committed, Ended, Options};
 use super::busy::Patience;
 use super::heart::Passed;
 use super::latency::Latency;
+use super::reload::{Next, Reloading, Reloads, Told};
 use super::status::{now_us, since_ms};
 use super::tables::Counts;
-use super::tally::Touched;
 use super::{Error, StreamSource, connection, kept, work};
 use crate::daystream::{Doing, Position, Woken, Work as Known};
 use crate::error::{Class, Coded};
@@ -105,60 +108,6 @@ impl FollowStatus {
     }
 }
 
-/// What a follower tells.
-#[derive(Debug)]
-pub enum Event {
-    /// Transactions became visible in SQLite.
-    Applied {
-        /// Where the mirror is now.
-        position: Position,
-        /// End of the last commit.
-        lsn: Lsn,
-        /// Transactions since the last such event.
-        transactions: u64,
-        /// Changes since the last such event.
-        changes: u64,
-        /// Rows kept as not applied since the last such event.
-        errors: u64,
-        /// The tables that were changed, and how.
-        tables: Vec<Touched>,
-    },
-    /// A failure that may pass; it is tried again after a pause.
-    Retrying {
-        /// The failure.
-        error: Error,
-        /// The pause, in milliseconds.
-        pause_ms: u64,
-    },
-    /// After [`Event::Retrying`], it goes on.
-    Resumed {
-        /// Where the mirror is now.
-        position: Position,
-        /// End of the last commit.
-        lsn: Lsn,
-    },
-    /// A table stands still from now on, the others go on.
-    Suspended {
-        /// Its name in SQLite.
-        table: String,
-        /// Why.
-        error: Arc<Error>,
-    },
-    /// Something that the user should know of; it goes on.
-    Warning {
-        /// In words.
-        message: String,
-    },
-    /// The thread has ended: stopped when asked to, or by an error.
-    Ended {
-        /// The error.
-        error: Option<Error>,
-    },
-}
-
-/// Hears events, on the follower's thread: it must be quick.
-pub type OnEvent = Box<dyn Fn(Event) + Send>;
-
 /// A running follower. Dropped, it stops, and waits for its thread.
 #[derive(Debug)]
 pub struct Follower {
@@ -194,6 +143,22 @@ impl Follower {
         options: Options,
         on_event: OnEvent,
     ) -> Result<Follower, Error> {
+        Follower::start_with(file, source, options, None, on_event)
+    }
+
+    /// As [`Follower::start`]; with `reloading` a table whose rows the stream does not tell any
+    /// more is copied again, while the others go on.
+    ///
+    /// # Errors
+    /// Those of [`Follower::start`].
+    pub fn start_with(
+        file: PathBuf,
+        source: StreamSource,
+        options: Options,
+        reloading: Option<Reloading>,
+        on_event: OnEvent,
+    ) -> Result<Follower, Error> {
+        let options = Options { reloads: reloading.is_some(), ..options };
         let io = |what| move |source| Error::Io { what, source };
         let status = FollowStatus {
             state: FollowState::Applying,
@@ -218,7 +183,8 @@ impl Follower {
         });
         let (ready, started) = mpsc::channel();
         let source = source.impatient();
-        let work = Work { shared: Arc::clone(&shared), source, options, on_event };
+        let shared_too = Arc::clone(&shared);
+        let work = Work { shared: shared_too, source, options, reloading, on_event };
         let thread = std::thread::Builder::new().name("deltamirror".to_owned());
         let thread = thread
             .spawn(move || {
@@ -274,6 +240,7 @@ struct Work {
     shared: Arc<Shared>,
     source: StreamSource,
     options: Options,
+    reloading: Option<Reloading>,
     on_event: OnEvent,
 }
 
@@ -305,7 +272,7 @@ impl Work {
             (self.on_event)(Event::Warning { message });
         }
         work::note(&db, &Known::now(Doing::Running));
-        let error = self.follow(&db).err();
+        let error = self.follow(&db, self.reloads(&db, others)).err();
         // NOTE: one of several that ends says nothing of the others.
         if others != Others::Some {
             // The end does not wait for a lock of somebody else's.
@@ -357,12 +324,20 @@ impl Work {
         Ok(())
     }
 
+    /// The reloads, which one of several that follow makes.
+    fn reloads<'db>(&self, db: &'db Db, others: Others) -> Option<Reloads<'db>> {
+        let with = self.reloading.clone().filter(|_| others != Others::Some)?;
+        let shared = Arc::clone(&self.shared);
+        let raise = Arc::new(move || shared.wake.raise());
+        Some(Reloads::new(db, with, self.source.clone(), raise, self.options.wal_bytes_max))
+    }
+
     /// Follows until stopped; tries again what may pass.
-    fn follow(&self, db: &Db) -> Result<(), Error> {
+    fn follow(&self, db: &Db, mut reloads: Option<Reloads<'_>>) -> Result<(), Error> {
         let mut pause = Duration::from_millis(100);
         loop {
             let began = self.shared.lock().0.position;
-            let error = match self.follow_once(db) {
+            let error = match self.follow_once(db, &mut reloads) {
                 Ok(()) | Err(Error::Stopped) => return Ok(()),
                 Err(error) if may_pass(&error) => error,
                 Err(error) => return Err(error),
@@ -389,16 +364,26 @@ impl Work {
 
     /// Sleeps, or until woken to stop; true when stopped.
     fn sleep(&self, pause: Duration) -> Result<bool, Error> {
-        crate::libpq::wait(None, false, false, Some(&self.shared.wake), Some(pause))?;
-        Ok(self.shared.stop.load(Ordering::Relaxed))
+        let until = Instant::now() + pause;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            crate::libpq::wait(None, false, false, Some(&self.shared.wake), Some(left))?;
+            // A copy raises it, too.
+            self.shared.wake.clear();
+            let stopped = self.shared.stop.load(Ordering::Relaxed);
+            if stopped || left.is_zero() {
+                return Ok(stopped);
+            }
+        }
     }
 
-    fn follow_once(&self, db: &Db) -> Result<(), Error> {
+    fn follow_once(&self, db: &Db, reloads: &mut Option<Reloads<'_>>) -> Result<(), Error> {
         let mut applier = Applier::open(db, self.options, self.patience())?;
         let mut reader = applier.reader(&self.source, &self.shared.stop)?;
         let mut told = *applier.counts();
         loop {
             self.shared.lock().0.state = FollowState::Applying;
+            applier.gives_way = reloads.as_ref().is_some_and(Reloads::is_busy);
             let mut on_commit = |committed: &Committed<'_>| self.publish(db, committed, &mut told);
             let patience = self.patience();
             let ended = applier.run(&self.source, &mut reader, None, patience, &mut on_commit)?;
@@ -407,15 +392,21 @@ impl Work {
             }
             self.is_back(db);
             let paused = ended == Ended::Paused;
+            let mut tell = |told: Told<'_>| (self.on_event)(Event::from(told));
+            let next = match reloads {
+                Some(reloads) if !paused => reloads.step(&self.shared.stop, &mut tell),
+                _ => Next::Later(None),
+            };
             {
                 let mut guard = self.shared.lock();
                 if paused {
                     guard.0.state = FollowState::Paused;
-                } else {
+                }
+                guard.0.tables = applier.tables();
+                if ended == Ended::End {
                     guard.0.state = FollowState::Waiting;
                     guard.0.lag_ms = 0;
                 }
-                guard.0.tables = applier.tables();
             }
             let look = Duration::from_millis(limits::MIRROR_LOOK_MS);
             if paused {
@@ -428,8 +419,10 @@ impl Work {
                 reader = applier.reader(&self.source, &self.shared.stop)?;
                 continue;
             }
+            let (Ended::End, Next::Later(pause)) = (ended, next) else { continue };
+            let pause = pause.unwrap_or(look).min(look);
             use std::os::fd::AsFd;
-            match reader.wait(Some(look), Some(self.shared.wake.as_fd()))? {
+            match reader.wait(Some(pause), Some(self.shared.wake.as_fd()))? {
                 Woken::Wake if self.shared.stop.load(Ordering::Relaxed) => return Ok(()),
                 Woken::Wake => self.shared.wake.clear(),
                 Woken::Timeout => applier.look(patience, &mut on_commit)?,

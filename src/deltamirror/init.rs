@@ -13,10 +13,11 @@ use std::sync::atomic::AtomicBool;
 
 use super::busy::{Patience, roll_back};
 use super::copied;
-use super::fill::Session;
+use super::fill::{Session, quoted_name};
 use super::filling::{Filled, InitOptions, Progress};
 use super::first_fill::{self, Unlogged};
 use super::own;
+use super::reload::due;
 use super::snapshot::Snapshot;
 use super::source::StreamSource;
 use super::state::{self, StreamState, TableState};
@@ -227,11 +228,6 @@ fn missing(
     Ok(wanted)
 }
 
-/// A name as [`schema::TableName::parse`] reads it back.
-fn quoted_name(name: &schema::TableName) -> String {
-    format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.table))
-}
-
 /// One run of filling tables, under one snapshot.
 struct Run<'a> {
     db: &'a Db,
@@ -385,6 +381,7 @@ impl Run<'_> {
         state::write_table(self.db, &state)?;
         state::has_new_rows(self.db, &name)?;
         wanted::filled(self.db, &state.source)?;
+        due::forget(self.db, &state.source)?;
         if self.changes_stream.is_some() {
             wanted::go_over(self.db, self.source.name())?;
         }

@@ -78,7 +78,7 @@ pub use heart::Passed;
 pub use init::init;
 pub use once::{Applied, apply};
 pub use policy::Policy;
-pub use reload::Due;
+pub use reload::{Due, Reloading, request as request_reload};
 pub use snapshot::Snapshot;
 pub use source::StreamSource;
 pub use state::TableStatus;

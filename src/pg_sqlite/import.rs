@@ -84,7 +84,7 @@ pub struct Imported {
 }
 
 /// The outcome of SQLite's side, with the number of the row it was at.
-fn at_row<B: Batches>(
+pub(super) fn at_row<B: Batches>(
     db: &Db,
     columns: &[Column],
     feed: &Feed<'_, B>,

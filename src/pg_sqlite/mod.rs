@@ -33,6 +33,7 @@ mod lines;
 mod max;
 mod parallel;
 mod pg_query;
+pub(crate) mod pieces;
 mod pump;
 mod raw_lines;
 mod source;

@@ -22,19 +22,19 @@ pub(super) trait Batches {
 }
 
 /// A reader's rows in batches; those before a bad one come first, then the error.
-struct Filler<R> {
+pub(super) struct Filler<R> {
     reader: R,
     failed: Option<Error>,
     more: bool,
 }
 
 impl<R: Reader> Filler<R> {
-    fn new(reader: R) -> Self {
+    pub(super) fn new(reader: R) -> Self {
         Filler { reader, failed: None, more: true }
     }
 
     /// The next batch, in the memory of `batch`; converted, unless that can be left to others.
-    fn next(&mut self, mut batch: Batch, convert: bool) -> Result<Option<Batch>> {
+    pub(super) fn next(&mut self, mut batch: Batch, convert: bool) -> Result<Option<Batch>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }

@@ -38,6 +38,24 @@ pub(super) enum Told {
         table: String,
         why: Report,
     },
+    Reloading {
+        table: String,
+        reason: String,
+    },
+    Copying {
+        table: String,
+        rows: u64,
+    },
+    Reloaded {
+        table: String,
+        rows: u64,
+        unfired: Vec<String>,
+    },
+    ReloadWaits {
+        table: String,
+        why: Report,
+        after_ms: u64,
+    },
     Ended,
     Failed {
         why: Report,
@@ -67,6 +85,12 @@ impl Fold for Told {
                 }
                 None
             }
+            (Told::Copying { table, rows }, Told::Copying { table: same, rows: more })
+                if *table == same =>
+            {
+                *rows = more;
+                None
+            }
             (_, next) => Some(next),
         }
     }
@@ -87,6 +111,12 @@ impl From<Event> for Told {
                 Told::Suspended { table, why: Report::of(&*error) }
             }
             Event::Warning { message } => Told::Warning { message },
+            Event::Reloading { table, reason } => Told::Reloading { table, reason },
+            Event::Copying { table, rows } => Told::Copying { table, rows },
+            Event::Reloaded { table, rows, unfired } => Told::Reloaded { table, rows, unfired },
+            Event::ReloadWaits { table, error, pause_ms } => {
+                Told::ReloadWaits { table, why: Report::of(&error), after_ms: pause_ms }
+            }
             Event::Ended { error: None } => Told::Ended,
             Event::Ended { error: Some(error) } => Told::Failed { why: Report::of(&error) },
         }
@@ -125,6 +155,28 @@ impl Told {
             }
             Told::Warning { message } => {
                 callback.tell(interp, "warning", &[("message", Obj::text(message))]);
+            }
+            Told::Reloading { table, reason } => {
+                let details = [("table", Obj::text(table)), ("reason", Obj::text(reason))];
+                callback.tell(interp, "reloading", &details);
+            }
+            Told::Copying { table, rows } => {
+                let details = [("table", Obj::text(table)), ("rows", Obj::unsigned(*rows))];
+                callback.tell(interp, "copying", &details);
+            }
+            Told::Reloaded { table, rows, unfired } => {
+                let details = [("table", Obj::text(table)), ("rows", Obj::unsigned(*rows))];
+                callback.tell(interp, "reloaded", &details);
+                if !unfired.is_empty() {
+                    let message = super::fill::unfired(table, unfired);
+                    callback.tell(interp, "warning", &[("message", Obj::text(&message))]);
+                }
+            }
+            Told::ReloadWaits { table, why, after_ms } => {
+                let mut details = vec![("table", Obj::text(table))];
+                details.extend(why.details());
+                details.push(("after_ms", Obj::unsigned(*after_ms)));
+                callback.tell(interp, "reload_waits", &details);
             }
             Told::Ended => {
                 let details = [
@@ -182,7 +234,7 @@ pub(super) fn applied_dict(applied: &Applied) -> Obj {
     let ended = match applied.ended {
         Ended::End => "end",
         Ended::Until => "until",
-        Ended::Stopped => "stopped",
+        Ended::Stopped | Ended::GivesWay => "stopped",
         Ended::Paused => "paused",
     };
     let StreamState { position, lsn, .. } = applied.stream;

@@ -2,7 +2,7 @@
 
 use crate::deltamirror::indexes::left_out;
 use crate::deltamirror::{
-    Error, Filled, InitOptions, Mode, Policy, Progress, StreamSource, connection, init,
+    Error, Filled, InitOptions, Mode, Policy, Progress, Reloading, StreamSource, connection, init,
 };
 use crate::libpq::Conninfo;
 use crate::schema::secondary::Indexes;
@@ -91,6 +91,13 @@ fn indexes(options: &Options) -> CmdResult<Option<Indexes>> {
         Some(indexes) => Ok(Some(indexes)),
         None => Err(Failure::bad_word("-indexes", &word, &Indexes::WORDS).into()),
     }
+}
+
+/// How a follower reloads tables, from `-conninfo` and `-fill`; `None` without `-conninfo`.
+pub(super) fn reloading(options: &Options) -> CmdResult<Option<Reloading>> {
+    let fill = fill(options)?;
+    let Some(conninfo) = options.text("-conninfo")? else { return Ok(None) };
+    Ok(Some(Reloading { conninfo: Conninfo::parse(&conninfo)?, fill }))
 }
 
 /// A progress that owns what it tells: a table and its rows, or what is waited for.

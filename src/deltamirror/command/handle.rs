@@ -4,7 +4,8 @@ use super::events::{Told, applied_dict, status_dict};
 use super::verbs::{self, On};
 use super::{applying, fill, source, until};
 use crate::deltamirror::{
-    Error, FollowStatus, Follower, Options as Applying, StreamSource, apply as apply_stream, status,
+    Error, FollowStatus, Follower, Options as Applying, Reloading, StreamSource,
+    apply as apply_stream, status,
 };
 use crate::tcl::callback::Callback;
 use crate::tcl::ensemble::{self, Handle, Method};
@@ -67,7 +68,7 @@ impl Following {
         interp: Interp,
         file: PathBuf,
         source: StreamSource,
-        applying: Applying,
+        (applying, reloading): (Applying, Option<Reloading>),
         heard: impl Fn(Interp, &Told, &FollowStatus) + 'static,
     ) -> CmdResult<()> {
         if self.running.borrow().is_some() {
@@ -82,7 +83,7 @@ impl Following {
             }
         });
         let tell = Box::new(move |event| sender.send(Told::from(event)));
-        let follower = Follower::start(file, source, applying, tell)?;
+        let follower = Follower::start_with(file, source, applying, reloading, tell)?;
         self.running.replace(Some((follower, mailbox)));
         Ok(())
     }
@@ -157,13 +158,14 @@ fn apply(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exc
 }
 
 fn start(mirror: &Rc<Mirror>, interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let options = Options::parse(words, &["-command"])?;
+    let options = Options::parse(words, &["-command", "-conninfo", "-fill"])?;
     let callback = Callback::new(options.get("-command"));
+    let with = (mirror.applying, fill::reloading(&options)?);
     let Some(file) = sqlite_host::recover(interp, &mirror.handle)?.db().file() else {
         return Err(Error::NoFile.into());
     };
     let source = mirror.source.clone();
-    mirror.follow.start(interp, file, source, mirror.applying, move |interp, told, status| {
+    mirror.follow.start(interp, file, source, with, move |interp, told, status| {
         told.tell(interp, &callback, status);
     })?;
     Ok(Obj::empty().into())

@@ -12,7 +12,7 @@ use crate::advice;
 use crate::daystream::Identity;
 use crate::daystream::command::{folder_named, position_value};
 use crate::deltamirror::{
-    Filled, InitOptions, Options as Applying, Progress, StreamSource, connection, init,
+    Filled, InitOptions, Options as Applying, Progress, Reloading, StreamSource, connection, init,
 };
 use crate::deltastream::command::{CaptureHandle, Told as Captured, set_up_and_tell};
 use crate::deltastream::{Options as Capturing, SetupOptions, Slot};
@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "-conninfo",
     "-db",
     "-tables",
@@ -39,6 +39,7 @@ const OPTIONS: [&str; 11] = [
     "-indexes",
     "-busy_ms",
     "-ddl",
+    "-fill",
 ];
 
 /// The longest part of a slot's name that comes from the file's, in characters; PostgreSQL takes 63
@@ -282,7 +283,9 @@ impl Live {
     fn start_following(&self, interp: Interp, source: StreamSource) -> CmdResult<()> {
         let (callback, parts) = (self.callback.clone(), Rc::downgrade(&self.parts));
         let following = &self.parts.following;
-        following.start(interp, self.file.clone(), source, self.applying, {
+        let reloading = Reloading { conninfo: self.conninfo.clone(), fill: self.filling.fill };
+        let with = (self.applying, Some(reloading));
+        following.start(interp, self.file.clone(), source, with, {
             move |interp, told, status| {
                 if let (Told::Failed { why }, Some(parts)) = (told, parts.upgrade()) {
                     parts.stood.replace(Some(why.clone()));

@@ -2,25 +2,31 @@
 
 use super::events::{Told, applied_dict, followed_dict};
 use super::handle::Following;
-use super::{applying, file, source, until};
-use crate::deltamirror::{Options as Applying, StreamSource, apply, connection};
+use super::{applying, file, fill, source, until};
+use crate::deltamirror::{Options as Applying, Reloading, StreamSource, apply, connection};
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::serve::{self, Ended};
-use crate::tcl::{CmdResult, Exception, Flow, Interp, Obj, Options, exit, job};
+use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, exit, job};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) fn run(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let known = ["-db", "-stream", "-until", "-command", "-on_error", "-busy_ms"];
+    let known =
+        ["-db", "-stream", "-until", "-command", "-on_error", "-busy_ms", "-conninfo", "-fill"];
     let options = Options::parse(words, &known)?;
     let source = source(&options)?;
     let applying = applying(interp, &options)?;
+    let reloading = fill::reloading(&options)?;
     let file = file(interp, &options)?;
+    if reloading.is_some() && options.get("-until").is_some() {
+        let message = "-conninfo is for a mirror that follows: leave out -until";
+        return Err(Failure::new(message, &["PGSQLITE", "USAGE", "UNTIL"]).into());
+    }
     if options.get("-until").is_none() {
         let callback = Callback::new(options.get("-command"));
-        return Ok(follow(interp, file, source, applying, callback)?.into());
+        return Ok(follow(interp, file, source, (applying, reloading), callback)?.into());
     }
     let until = until(&options)?;
     let applied = job::run(
@@ -40,7 +46,7 @@ fn follow(
     interp: Interp,
     file: PathBuf,
     source: StreamSource,
-    applying: Applying,
+    with: (Applying, Option<Reloading>),
     callback: Callback,
 ) -> CmdResult {
     let following: Rc<Following> = Rc::default();
@@ -52,7 +58,7 @@ fn follow(
             following.close();
         }
     });
-    following.start(interp, file, source, applying, move |interp, told, status| {
+    following.start(interp, file, source, with, move |interp, told, status| {
         if let Told::Failed { why } = told {
             failing.replace(Some(why.clone()));
         }

@@ -62,15 +62,12 @@ pub(in crate::deltamirror) fn ask(db: &Db, table: &TableName, reason: &str) -> R
 }
 
 /// Asks for a table to be copied again, or added, though nothing is wrong with what is there: as
-/// [`ask`], but others may follow it as before.
+/// when the stream gives a reason, but others may follow it as before. In the caller's transaction,
+/// if there is one; the follower takes it up within its next look at the stream.
 ///
 /// # Errors
 /// [`Error::Sqlite`].
-pub(in crate::deltamirror) fn request(
-    db: &Db,
-    table: &TableName,
-    reason: &str,
-) -> Result<(), Error> {
+pub fn request(db: &Db, table: &TableName, reason: &str) -> Result<(), Error> {
     note(db, table, reason, false)
 }
 

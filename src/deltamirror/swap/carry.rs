@@ -19,6 +19,8 @@ pub(super) fn carry(db: &Db, old: &TableState, into: &str) -> Result<(), Error> 
     let own: Vec<&str> = columns
         .iter()
         .filter(|column| is_own(old, &column.name) && !column.is_generated)
+        // Those that the source had once hold nothing of the user's.
+        .filter(|column| !old.kept.contains(&column.name))
         .map(|column| column.name.as_str())
         .collect();
     let [first, ..] = &*own else { return Ok(()) };

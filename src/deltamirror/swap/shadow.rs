@@ -186,6 +186,10 @@ fn composed(
     }
     for column in had.iter().filter(|column| is_own(old, &column.name)) {
         if fresh.iter().any(|c| c.name.eq_ignore_ascii_case(&column.name)) {
+            // A column that the source had once, and has again.
+            if old.kept.contains(&column.name) {
+                continue;
+            }
             let detail = "the source has a column of that name now";
             return Err(Refused::new(&old.name, Kind::Column, &column.name, detail).into());
         }
