@@ -13,8 +13,8 @@
 
 namespace eval ::road {
     # Everything that deltastream asks the plugin for when it reads the slot itself.
-    variable whole {include-transaction on include-schema on include-truncate on
-        include-messages on publish-via-root on}
+    variable whole {include-transaction on include-schema on include-details on
+        include-truncate on include-messages on publish-via-root on}
 }
 
 # The words that run pg_recvlogical, writing into FILE (`-`: standard output).
