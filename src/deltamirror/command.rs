@@ -64,6 +64,10 @@
 //! | `resumed` | `position lsn`: it goes on after `retrying` |
 //! | `suspended` | `table message code class`: a table stands still, the others go on |
 //! | `warning` | `message`: as that another process follows into the file |
+//! | `reloading` | `table reason`: a table is copied again while the mirror goes on |
+//! | `copying` | `table rows`: rows of it so far |
+//! | `reloaded` | `table rows`: the new copy is in place |
+//! | `reload_waits` | `table message code class after_ms`: tried again after a pause |
 //! | `end` | `position lsn transactions changes`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
 //!
