@@ -254,6 +254,11 @@ fn pause(shared: &Shared, sleep: Duration) -> Woken {
     if shared.stopping() || shared.has_failed() || quit.is_ok_and(|ready| ready.woken) {
         return Woken::Quit;
     }
+    // NOTE: any role may ask for looks, as often as it likes: that must keep no heartbeat from
+    // being sent. Who asked is heard afterwards.
+    if sleep.is_zero() {
+        return Woken::Due;
+    }
     if woken.is_ok_and(|ready| ready.woken) {
         shared.heart.clear();
         return Woken::Look;

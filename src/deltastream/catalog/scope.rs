@@ -91,7 +91,7 @@ impl Scope {
     }
 
     /// The statement that gives each table that is sent: object id, schema, name, whether this role
-    /// may read it, fingerprint. By object id.
+    /// may lock it, fingerprint. By object id.
     pub(super) fn tables(&self, conn: &Guarded<'_>) -> Result<String, Error> {
         let rel = match self {
             Scope::Publication(_) => {
@@ -106,7 +106,8 @@ impl Scope {
                pg_catalog.concat_ws(':', e.oid, e.xmin), ',' order by e.oid)) \
                from pg_catalog.pg_enum e) \
              select c.oid, n.nspname, c.relname, \
-               pg_catalog.has_table_privilege(c.oid, 'select'), \
+               pg_catalog.has_table_privilege(c.oid, 'select') \
+                 and pg_catalog.has_schema_privilege(n.oid, 'usage'), \
                pg_catalog.md5(pg_catalog.concat_ws(';', n.nspname, c.relname, c.relfilenode, \
                  c.relnatts, c.relreplident, c.relkind, (select stamp from p), {rel}, a.stamps, \
                  i.stamps, t.stamps, case when t.stamps is not null then \

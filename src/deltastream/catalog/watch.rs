@@ -151,23 +151,60 @@ fn tell(
     let gone: Vec<Oid> = known.keys().copied().filter(|oid| !there.contains(oid)).collect();
     let mut all = true;
     for some in new.chunks(limits::DESCRIBED_AT_ONCE) {
-        let mut after = known.clone();
-        match in_transaction(shared, conn, |conn| {
-            let described = hold(shared, conn, scope, some)?;
-            let some: Vec<Found> = some.iter().map(|table| table.clone_of()).collect();
-            Ok(take(&some, &described, &mut after))
-        }) {
-            Ok(()) => *known = after,
-            Err(error) if conn.is_lost() => return Err(error),
-            // Somebody alters it, or it is gone already.
-            Err(_) => all = false,
+        if describe(shared, conn, scope, (some, Lock::Waits), known)? {
+            continue;
         }
+        // NOTE: somebody alters one of them, or it is gone already: the others are not to wait.
+        let alone = some.chunks(1).filter(|_| some.len() > 1);
+        let mut told = 0;
+        for one in alone {
+            told += usize::from(describe(shared, conn, scope, (one, Lock::Now), known)?);
+        }
+        all &= told == some.len();
     }
     if !gone.is_empty() {
         in_transaction(shared, conn, |conn| leave(shared, conn, &gone, known))?;
         known.retain(|oid, _| there.contains(oid));
     }
     Ok(all)
+}
+
+/// How long to wait for who alters a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// A little.
+    Waits,
+    /// Not at all.
+    Now,
+}
+
+/// Describes some tables, and tells the stream what is new of them. False: one of them could not be
+/// held, and nothing is told.
+fn describe(
+    shared: &Shared,
+    conn: &Guarded<'_>,
+    scope: &Scope,
+    (tables, lock): (&[&Found], Lock),
+    known: &mut Known,
+) -> Result<bool, Error> {
+    let before =
+        tables.iter().filter_map(|table| Some((table.oid, known.get(&table.oid)?.clone())));
+    let mut after: Known = before.collect();
+    let sent = in_transaction(shared, conn, |conn| {
+        let described = hold(shared, conn, scope, tables, lock)?;
+        let tables: Vec<Found> = tables.iter().map(|table| table.clone_of()).collect();
+        Ok(take(&tables, &described, &mut after))
+    });
+    match sent {
+        Ok(()) => {
+            known.extend(after);
+            Ok(true)
+        }
+        // The connection is in the middle of something, and holds what it holds until it is closed.
+        Err(error @ Error::Stalled { .. }) => Err(error),
+        Err(error) if conn.is_lost() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 impl Found {
@@ -184,11 +221,13 @@ fn hold(
     conn: &Guarded<'_>,
     scope: &Scope,
     tables: &[&Found],
+    lock: Lock,
 ) -> Result<Vec<Described>, Error> {
     let names: Vec<&str> = tables.iter().filter_map(|table| table.lockable.as_deref()).collect();
     if !names.is_empty() {
         let names = names.join(", ");
-        ask(shared, conn, &format!("lock table only {names} in access share mode"))?;
+        let wait = if lock == Lock::Now { " nowait" } else { "" };
+        ask(shared, conn, &format!("lock table only {names} in access share mode{wait}"))?;
     }
     let ids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
     let publication = scope.publication(conn)?;

@@ -1,0 +1,102 @@
+//! What other roles of a database can have a capture do, and what a capture with few rights can.
+
+mod support;
+
+use deltaflood::Verb;
+use pgsqlite::daystream::{Reader, ReaderOptions, Start};
+use pgsqlite::deltastream::Capture;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::Cluster;
+use support::stream::{Source, wait_streaming};
+
+fn start(source: &Source, conninfo: &str) -> Capture {
+    let mut options = source.options();
+    conninfo.clone_into(&mut options.conninfo);
+    options.heartbeat_ms = 100;
+    let capture = Capture::start(options, Box::new(|_| {})).expect("start");
+    wait_streaming(&capture);
+    capture
+}
+
+/// Two more heartbeats have come: what was there before the first was looked at.
+fn wait_for_beats(capture: &Capture) {
+    for _ in 0..2 {
+        let last = capture.status().pulse.last;
+        support::wait_until("a heartbeat", || {
+            let status = capture.status();
+            assert!(status.error.is_empty(), "{}", status.error);
+            status.pulse.last != last
+        });
+    }
+}
+
+/// The `schema` lines: names of the table and of its columns.
+fn schemas(source: &Source) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let options = ReaderOptions::default();
+    let mut reader = Reader::open(source.stream(), Start::Begin, options).expect("reader");
+    while let Some(entry) = reader.next().expect("line") {
+        let text = |text: deltaflood::Text<'_>| {
+            String::from_utf8(text.decode().into_owned()).expect("UTF-8")
+        };
+        if entry.change.verb == Verb::Schema {
+            let table = text(entry.change.table.expect("a table"));
+            let columns = entry.change.columns().map(|column| text(column.expect("column").0));
+            found.push(std::iter::once(table).chain(columns).collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn who_asks_for_looks_without_end_stops_no_heartbeat() {
+    let source =
+        Source::set_up(Cluster::shared(), "many_looks", "create table t(a int primary key)");
+    let capture = start(&source, &source.conninfo());
+    wait_for_beats(&capture);
+    let (over, asked) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let mut client = source.cluster.client("many_looks");
+        let (over, asked) = (&over, &asked);
+        scope.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                let sql = "select pg_logical_emit_message(true, 'pgsqlite.schema', '')";
+                client.batch_execute(sql).expect("asked");
+                asked.store(true, Ordering::SeqCst);
+            }
+        });
+        support::wait_until("the first", || asked.load(Ordering::SeqCst));
+        let beats = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..3 {
+                wait_for_beats(&capture);
+            }
+        }));
+        over.store(true, Ordering::SeqCst);
+        beats.expect("heartbeats");
+    });
+}
+
+#[test]
+fn a_table_that_cannot_be_held_keeps_no_other_from_being_told() {
+    let mut source = Source::set_up(
+        Cluster::shared(),
+        "few_rights",
+        "create role few_rights login replication; create schema closed; \
+         create table closed.t(a int primary key); grant select on closed.t to few_rights; \
+         create table u(a int primary key); \
+         create type mood as enum ('sad'); create table v(a int primary key, m mood); \
+         grant select on u, v to few_rights",
+    );
+    let capture = start(&source, &format!("{} user=few_rights", source.conninfo()));
+    wait_for_beats(&capture);
+    let mut other = source.cluster.client("few_rights");
+    other.batch_execute("begin; lock table v").expect("locked");
+    // It is new, and somebody holds it.
+    let rename = "alter type mood rename value 'sad' to 'blue'";
+    source.execute(&format!("alter table closed.t add b int; alter table u add b int; {rename}"));
+    let is_told = |wanted: &[&str]| schemas(&source).iter().any(|schema| schema == wanted);
+    support::wait_until("both", || is_told(&["u", "a", "b"]) && is_told(&["t", "a", "b"]));
+    assert!(!is_told(&["v", "a", "m"]));
+    other.batch_execute("commit").expect("let go");
+    support::wait_until("the third", || is_told(&["v", "a", "m"]));
+}
