@@ -15,10 +15,19 @@ pub(super) struct Claim {
     _held: Option<UnixListener>,
 }
 
+/// What is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// To follow into the file.
+    Follows,
+    /// To reload its tables, as one who follows with a connection to PostgreSQL.
+    Reloads,
+}
+
 impl Claim {
     /// Says so.
-    pub(super) fn of(file: &Path) -> (Claim, Others) {
-        let Some(name) = name(file) else { return (Claim { _held: None }, Others::Unknown) };
+    pub(super) fn of(file: &Path, role: Role) -> (Claim, Others) {
+        let Some(name) = name(file, role) else { return (Claim { _held: None }, Others::Unknown) };
         let bound = SocketAddr::from_abstract_name(name)
             .and_then(|address| UnixListener::bind_addr(&address));
         match bound {
@@ -31,8 +40,8 @@ impl Claim {
     }
 
     /// Whether somebody says so, without saying it: one who begins meanwhile is not told of this.
-    pub(super) fn seen(file: &Path) -> Others {
-        let (Some(name), Ok(sockets)) = (name(file), std::fs::read("/proc/net/unix")) else {
+    pub(super) fn seen(file: &Path, role: Role) -> Others {
+        let (Some(name), Ok(sockets)) = (name(file, role), std::fs::read("/proc/net/unix")) else {
             return Others::Unknown;
         };
         let name = format!(" @{name}");
@@ -42,9 +51,13 @@ impl Claim {
 }
 
 /// The socket's name for a file.
-fn name(file: &Path) -> Option<String> {
+fn name(file: &Path, role: Role) -> Option<String> {
     let of = file.metadata().ok()?;
-    Some(format!("pgsqlite-deltamirror-{:x}-{:x}", of.dev(), of.ino()))
+    let role = match role {
+        Role::Follows => "",
+        Role::Reloads => "-reloads",
+    };
+    Some(format!("pgsqlite-deltamirror-{:x}-{:x}{role}", of.dev(), of.ino()))
 }
 
 /// Whether there are others.
@@ -65,13 +78,16 @@ mod tests {
     #[test]
     fn the_second_one_is_told_and_the_next_after_the_first_is_not() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let (first, others) = Claim::of(file.path());
+        let (first, others) = Claim::of(file.path(), Role::Follows);
         assert_eq!(others, Others::None);
-        assert_eq!(Claim::of(file.path()).1, Others::Some);
-        assert_eq!(Claim::seen(file.path()), Others::Some);
+        assert_eq!(Claim::of(file.path(), Role::Follows).1, Others::Some);
+        assert_eq!(Claim::seen(file.path(), Role::Follows), Others::Some);
+        // Another claim is another one's.
+        assert_eq!(Claim::seen(file.path(), Role::Reloads), Others::None);
+        assert_eq!(Claim::of(file.path(), Role::Reloads).1, Others::None);
         drop(first);
-        assert_eq!(Claim::seen(file.path()), Others::None);
-        assert_eq!(Claim::of(file.path()).1, Others::None);
-        assert_eq!(Claim::of(Path::new("/nowhere/at/all")).1, Others::Unknown);
+        assert_eq!(Claim::seen(file.path(), Role::Follows), Others::None);
+        assert_eq!(Claim::of(file.path(), Role::Follows).1, Others::None);
+        assert_eq!(Claim::of(Path::new("/nowhere/at/all"), Role::Follows).1, Others::Unknown);
     }
 }

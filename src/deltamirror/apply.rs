@@ -486,6 +486,8 @@ fn load<'db>(db: &'db Db, options: Options) -> Result<Loaded<'db>, Error> {
     let mut states = state::tables(db)?;
     states.retain(|state| standing.iter().all(|suspended| suspended.table != state.name));
     let mut tables = Tables::new(db, states, options.on_error)?;
+    // For one who cannot reload, a table that is asked for is one as the others.
+    let due: Vec<_> = due.into_iter().filter(|due| due.is_stale || options.reloads).collect();
     tables.set_due(&due);
     tables.reloads = options.reloads;
     Ok(Loaded { schema, stream, tables, paused: verbs::is_paused(db)? })

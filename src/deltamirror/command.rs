@@ -18,6 +18,8 @@
 //! deltamirror errors  -db FILE ?-tables {...} | -ids {...}? ?-limit N?
 //! deltamirror discard -db FILE -tables {...} | -ids {...} | -all 1
 //! deltamirror retry   -db FILE ?-tables {...} | -ids {...}? ?-stream SOURCE?
+//! deltamirror resync  -db FILE -tables {...} | -all 1 ?-fill replace|difference?
+//!                     ?-conninfo C ?-stream SOURCE? ?-progress cb? ?-warning cb? ?-writers_ms N??
 //! deltamirror pause   -db FILE
 //! deltamirror resume  -db FILE
 //! deltamirror wait    -db FILE ?-lsn L? ?-position {CLOCK SEQ}? ?-table T ?-state live??
@@ -36,7 +38,8 @@
 //! $mirror start ?-command cb?      follows, in a thread with a connection of its own
 //! $mirror stop                     asks it to end; `end` is told when it has
 //! $mirror status                   a dict, see below
-//! $mirror remove | tables | missing | errors | discard | retry | pause | resume | wait ...
+//! $mirror remove | tables | missing | errors | discard | retry | resync ...
+//! $mirror pause | resume | wait ...
 //! $mirror close
 //! ```
 //! `init` makes the tables from the PostgreSQL schema (without `-tables` all of the stream's
@@ -103,6 +106,7 @@ mod events;
 mod fill;
 mod handle;
 mod live;
+mod resync;
 mod run;
 mod verbs;
 
@@ -127,6 +131,7 @@ const SUBS: &[(&str, Sub)] = &[
     ("missing", |interp, words| verbs::missing(&On::File, interp, words)),
     ("errors", |interp, words| verbs::errors(&On::File, interp, words)),
     ("discard", |interp, words| verbs::discard(&On::File, interp, words)),
+    ("resync", |interp, words| resync::resync(&On::File, interp, words)),
     ("retry", |interp, words| verbs::retry(&On::File, interp, words)),
     ("pause", |interp, words| verbs::pause(&On::File, interp, words)),
     ("resume", |interp, words| verbs::resume(&On::File, interp, words)),

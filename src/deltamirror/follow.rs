@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use deltaflood::Lsn;
 
 pub use self::events::{Event, OnEvent};
-use super::alone::{Claim, Others};
+use super::alone::{Claim, Others, Role};
 use super::apply::{Applier, Committed, Ended, Options};
 use super::busy::Patience;
 use super::heart::Passed;
@@ -262,7 +262,7 @@ impl Work {
         };
         // Who started it may be gone already; then it is stopped, too.
         let _ = ready.send(Ok(()));
-        let (claim, others) = Claim::of(file);
+        let (claim, others) = Claim::of(file, Role::Follows);
         if others == Others::Some {
             let message = format!(
                 "another process follows into {} already: both stay right, and neither gets ahead \
@@ -272,7 +272,11 @@ impl Work {
             (self.on_event)(Event::Warning { message });
         }
         work::note(&db, &Known::now(Doing::Running));
-        let error = self.follow(&db, self.reloads(&db, others)).err();
+        // Of several that follow one reloads.
+        let reloads = self.reloading.is_some().then(|| Claim::of(file, Role::Reloads));
+        let reloads_too = !matches!(reloads, None | Some((_, Others::Some)));
+        let error = self.follow(&db, reloads_too.then(|| self.reloads(&db)).flatten()).err();
+        drop(reloads);
         // NOTE: one of several that ends says nothing of the others.
         if others != Others::Some {
             // The end does not wait for a lock of somebody else's.
@@ -324,9 +328,9 @@ impl Work {
         Ok(())
     }
 
-    /// The reloads, which one of several that follow makes.
-    fn reloads<'db>(&self, db: &'db Db, others: Others) -> Option<Reloads<'db>> {
-        let with = self.reloading.clone().filter(|_| others != Others::Some)?;
+    /// The reloads, for one who makes them.
+    fn reloads<'db>(&self, db: &'db Db) -> Option<Reloads<'db>> {
+        let with = self.reloading.clone()?;
         let shared = Arc::clone(&self.shared);
         let raise = Arc::new(move || shared.wake.raise());
         Some(Reloads::new(db, with, self.source.clone(), raise, self.options.wal_bytes_max))

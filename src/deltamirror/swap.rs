@@ -45,6 +45,26 @@ pub enum Mode {
     Difference,
 }
 
+impl Mode {
+    /// Their words.
+    pub const WORDS: [&str; 2] = ["replace", "difference"];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Replace => "replace",
+            Mode::Difference => "difference",
+        }
+    }
+
+    /// The one that a word stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Mode> {
+        [Mode::Replace, Mode::Difference].into_iter().find(|mode| mode.word() == word)
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Put {

@@ -6,6 +6,7 @@
 //! whether anybody follows or not, and has happened when it returns.
 //!
 //! - [`remove`]: tables leave the mirror;
+//! - [`resync()`]: tables are copied again, or come into the mirror;
 //! - [`tables`], [`missing`], [`errors`]: what is there, what is still to come, what was kept;
 //! - [`retry`], [`discard`]: kept rows and tables that stand still;
 //! - [`pause`], [`resume`]: nothing is applied in between;
@@ -18,6 +19,7 @@ mod list;
 mod named;
 mod pause;
 mod remove;
+mod resync;
 mod retry;
 mod wait;
 
@@ -28,6 +30,7 @@ pub(super) use named::choose;
 pub(super) use pause::is_paused;
 pub use pause::{pause, resume};
 pub use remove::remove;
+pub use resync::{Asked, Maker, Purpose, resync, to_resync};
 pub use retry::{Retried, retry};
 pub use wait::{Awaited, wait, written};
 

@@ -1,7 +1,7 @@
 //! Who follows into a file, and how the last one ended: a note in the file, held against whether a
 //! process is there ([`super::alone`]).
 
-use super::alone::{Claim, Others};
+use super::alone::{Claim, Others, Role};
 use super::{Error, format};
 use crate::daystream::{Doing, Work};
 use crate::sqlite::{Db, Value};
@@ -75,7 +75,7 @@ fn said(db: &Db) -> Result<Option<Work>, Error> {
 /// # Errors
 /// [`Error::Sqlite`].
 pub(super) fn of(db: &Db) -> Result<Work, Error> {
-    let there = match db.file().map(|file| Claim::seen(&file)) {
+    let there = match db.file().map(|file| Claim::seen(&file, Role::Follows)) {
         Some(Others::Some) => Some(true),
         Some(Others::None) => Some(false),
         _ => None,

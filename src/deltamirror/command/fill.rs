@@ -10,6 +10,7 @@ use crate::tcl::mailbox::Fold;
 use crate::tcl::sqlite_host::{self, Held};
 use crate::tcl::{CmdResult, Exception, Failure, Flow, Interp, Obj, Options, job};
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,12 +76,11 @@ impl Filling {
 }
 
 /// How rows come into a table that is there, from `-fill`.
-fn fill(options: &Options) -> CmdResult<Option<Mode>> {
-    match options.text("-fill")?.as_deref() {
-        None => Ok(None),
-        Some("replace") => Ok(Some(Mode::Replace)),
-        Some("difference") => Ok(Some(Mode::Difference)),
-        Some(word) => Err(Failure::bad_word("-fill", word, &["replace", "difference"]).into()),
+pub(super) fn fill(options: &Options) -> CmdResult<Option<Mode>> {
+    let Some(word) = options.text("-fill")? else { return Ok(None) };
+    match Mode::from_word(&word) {
+        Some(mode) => Ok(Some(mode)),
+        None => Err(Failure::bad_word("-fill", &word, &Mode::WORDS).into()),
     }
 }
 
@@ -185,6 +185,16 @@ pub(super) fn init_handle(
     words: &[Obj],
 ) -> CmdResult {
     let filling = Filling::new(interp, &Options::parse(words, &OPTIONS)?)?;
+    Ok(filled_dict(&on_handle(interp, handle, source, &filling)?))
+}
+
+/// The same, of what is known already.
+pub(super) fn on_handle(
+    interp: Interp,
+    handle: &Obj,
+    source: &StreamSource,
+    filling: &Filling,
+) -> CmdResult<Vec<Filled>> {
     let held = sqlite_host::recover(interp, handle)?;
     let stop = AtomicBool::new(false);
     let raised: RefCell<Option<Exception>> = RefCell::new(None);
@@ -200,7 +210,7 @@ pub(super) fn init_handle(
     let options = &filling.options;
     let filled = init(held.db(), &filling.conninfo, source, options, &stop, &mut progress);
     match (filled, raised.take()) {
-        (Ok(filled), None) if !held.is_closed() => Ok(filled_dict(&filled)),
+        (Ok(filled), None) if !held.is_closed() => Ok(filled),
         (Ok(_), raised) => Err(why(Error::Stopped, raised, &held, handle)),
         (Err(error), raised) => Err(why(error, raised, &held, handle)),
     }
@@ -222,9 +232,19 @@ pub(super) fn init_file(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
     let filling = Filling::new(interp, &options)?;
     let source = super::source(&options)?;
     let file = super::file(interp, &options)?;
+    Ok(filled_dict(&on_file(interp, file, source, filling)?).into())
+}
+
+/// The same, of what is known already.
+pub(super) fn on_file(
+    interp: Interp,
+    file: PathBuf,
+    source: StreamSource,
+    filling: Filling,
+) -> CmdResult<Vec<Filled>> {
     let callbacks = filling.callbacks;
     let (conninfo, options) = (filling.conninfo, filling.options);
-    let filled = job::run(
+    job::run(
         interp,
         Arc::default(),
         move |stop, teller| {
@@ -233,6 +253,5 @@ pub(super) fn init_file(interp: Interp, words: &[Obj]) -> Result<Flow, Exception
             Ok(init(&db, &conninfo, &source, &options, stop, &mut tell)?)
         },
         move |interp, step| call(interp, &callbacks, &step),
-    )?;
-    Ok(filled_dict(&filled).into())
+    )
 }

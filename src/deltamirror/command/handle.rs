@@ -2,7 +2,7 @@
 
 use super::events::{Told, applied_dict, status_dict};
 use super::verbs::{self, On};
-use super::{applying, fill, source, until};
+use super::{applying, fill, resync, source, until};
 use crate::deltamirror::{
     Error, FollowStatus, Follower, Options as Applying, Reloading, StreamSource,
     apply as apply_stream, status,
@@ -26,6 +26,7 @@ const METHODS: &[(&str, Method<Mirror>)] = &[
     ("missing", |mirror, interp, words| verbs::missing(&mirror.on(), interp, words)),
     ("errors", |mirror, interp, words| verbs::errors(&mirror.on(), interp, words)),
     ("discard", |mirror, interp, words| verbs::discard(&mirror.on(), interp, words)),
+    ("resync", |mirror, interp, words| resync::resync(&mirror.on(), interp, words)),
     ("retry", |mirror, interp, words| verbs::retry(&mirror.on(), interp, words)),
     ("pause", |mirror, interp, words| verbs::pause(&mirror.on(), interp, words)),
     ("resume", |mirror, interp, words| verbs::resume(&mirror.on(), interp, words)),

@@ -27,11 +27,11 @@ pub(super) enum On<'a> {
     Handle(&'a Obj, &'a StreamSource),
 }
 
-type Done = Result<Flow, Exception>;
+pub(super) type Done = Result<Flow, Exception>;
 
 impl On<'_> {
     /// The options of a verb, with those that say where.
-    fn options(&self, words: &[Obj], more: &[&'static str]) -> CmdResult<Options> {
+    pub(super) fn options(&self, words: &[Obj], more: &[&'static str]) -> CmdResult<Options> {
         let place: &[&'static str] = match self {
             On::File => &["-db", "-busy_ms"],
             On::Handle(..) => &["-busy_ms"],
@@ -40,7 +40,7 @@ impl On<'_> {
     }
 
     /// Runs the verb on a connection that writes.
-    fn run<T: Send + 'static>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         interp: Interp,
         options: &Options,
@@ -64,7 +64,7 @@ impl On<'_> {
     }
 
     /// Runs the verb on a connection that reads.
-    fn look<T: Send + 'static>(
+    pub(super) fn look<T: Send + 'static>(
         &self,
         interp: Interp,
         options: &Options,
@@ -80,7 +80,7 @@ impl On<'_> {
     }
 
     /// The file, also of a handle.
-    fn file(&self, interp: Interp, options: &Options) -> CmdResult<PathBuf> {
+    pub(super) fn file(&self, interp: Interp, options: &Options) -> CmdResult<PathBuf> {
         match self {
             On::File => super::file(interp, options),
             On::Handle(handle, _) => {

@@ -6,6 +6,7 @@
 //! makes it. Asked for again meanwhile, the mark goes, and the reload begins again.
 
 use crate::deltamirror::status::now_us;
+use crate::deltamirror::swap::Mode;
 use crate::deltamirror::{Error, format};
 use crate::error::{Class, Code, Coded};
 use crate::schema::TableName;
@@ -30,6 +31,8 @@ pub struct Due {
     pub asked_us: i64,
     /// The rows that are there are not followed rightly any more.
     pub is_stale: bool,
+    /// How the rows are to come into the table, where that was asked for.
+    pub fill: Option<Mode>,
     /// Somebody is at it.
     pub is_begun: bool,
     /// Rows copied so far.
@@ -58,7 +61,7 @@ impl Due {
 /// # Errors
 /// [`Error::Sqlite`].
 pub(in crate::deltamirror) fn ask(db: &Db, table: &TableName, reason: &str) -> Result<(), Error> {
-    note(db, table, reason, true)
+    note(db, table, reason, true, None)
 }
 
 /// Asks for a table to be copied again, or added, though nothing is wrong with what is there: as
@@ -68,20 +71,41 @@ pub(in crate::deltamirror) fn ask(db: &Db, table: &TableName, reason: &str) -> R
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn request(db: &Db, table: &TableName, reason: &str) -> Result<(), Error> {
-    note(db, table, reason, false)
+    request_by(db, table, reason, None)
 }
 
-fn note(db: &Db, table: &TableName, reason: &str, is_stale: bool) -> Result<(), Error> {
+/// As [`request`]; `fill` says how the rows come into the table.
+///
+/// # Errors
+/// [`Error::Sqlite`].
+pub(in crate::deltamirror) fn request_by(
+    db: &Db,
+    table: &TableName,
+    reason: &str,
+    fill: Option<Mode>,
+) -> Result<(), Error> {
+    note(db, table, reason, false, fill)
+}
+
+fn note(
+    db: &Db,
+    table: &TableName,
+    reason: &str,
+    is_stale: bool,
+    fill: Option<Mode>,
+) -> Result<(), Error> {
     db.execute(
         "INSERT INTO main._deltamirror_reload (source_schema, source_table, reason, asked_at, \
-         stale) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (source_schema, source_table) DO UPDATE \
-         SET reason = ?3, asked_at = ?4, stale = max(stale, ?5), maker = NULL, rows = 0",
+         stale, fill) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (source_schema, source_table) DO UPDATE SET reason = ?3, asked_at = ?4, \
+         stale = max(stale, ?5), fill = coalesce(?6, fill), maker = NULL, rows = 0",
         &[
             table.schema.as_str().into(),
             table.table.as_str().into(),
             reason.into(),
             now_us().into(),
             i64::from(is_stale).into(),
+            fill.map_or(Value::Null, |fill| fill.word().into()),
         ],
     )?;
     Ok(())
@@ -95,10 +119,11 @@ pub(in crate::deltamirror) fn list(db: &Db) -> Result<Vec<Due>, Error> {
     if format::version(db)? < Some(5) {
         return Ok(Vec::new());
     }
-    let mut stmt = db.prepare(
+    let fill = if format::version(db)? < Some(8) { "NULL" } else { "fill" };
+    let mut stmt = db.prepare(&format!(
         "SELECT source_schema, source_table, reason, asked_at, stale, maker IS NOT NULL, rows, \
-         passed_over, code, message FROM main._deltamirror_reload ORDER BY asked_at, 1, 2",
-    )?;
+         passed_over, code, message, {fill} FROM main._deltamirror_reload ORDER BY asked_at, 1, 2"
+    ))?;
     let mut due = Vec::new();
     while stmt.step()? {
         let text = |column| stmt.column(column).as_str().unwrap_or_default().to_owned();
@@ -108,6 +133,7 @@ pub(in crate::deltamirror) fn list(db: &Db) -> Result<Vec<Due>, Error> {
             reason: text(2),
             asked_us: int(3),
             is_stale: int(4) != 0,
+            fill: Mode::from_word(&text(10)),
             is_begun: int(5) != 0,
             rows: int(6),
             passed_over: int(7),

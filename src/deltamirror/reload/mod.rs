@@ -100,10 +100,18 @@ pub(super) struct Reloads<'db> {
     /// Where SQLite keeps a WAL, and the size past which it is waited for.
     wal: Option<(PathBuf, u64)>,
     current: Option<Current<'db>>,
-    /// Tables that were hindered: when to try again, and the pause after that.
-    pauses: HashMap<TableName, (Instant, Duration)>,
+    /// Tables that were hindered.
+    pauses: HashMap<TableName, Pause>,
     /// There may be something to remove.
     sweeps: bool,
+}
+
+/// A table that was hindered, until it is tried again, or asked for again.
+struct Pause {
+    until: Instant,
+    length: Duration,
+    /// When what was hindered was asked for.
+    asked_us: i64,
 }
 
 /// The one that goes on.
@@ -113,6 +121,8 @@ struct Current<'db> {
     name: String,
     /// Used once.
     maker: String,
+    asked_us: i64,
+    fill: Option<Mode>,
     rows: u64,
     told: u64,
     stage: Stage<'db>,
@@ -231,9 +241,11 @@ impl<'db> Reloads<'db> {
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<Slice, Error> {
         let due = due::list(self.db)?;
-        self.pauses.retain(|table, _| due.iter().any(|due| due.source == *table));
+        self.pauses.retain(|table, pause| {
+            due.iter().any(|due| due.source == *table && due.asked_us == pause.asked_us)
+        });
         let now = Instant::now();
-        let waits = |due: &Due| self.pauses.get(&due.source).map(|(until, _)| *until);
+        let waits = |due: &Due| self.pauses.get(&due.source).map(|pause| pause.until);
         let Some(next) = due.iter().find(|due| waits(due).is_none_or(|until| until <= now)) else {
             let soonest = due.iter().filter_map(waits).min();
             return Ok(Slice::Go(Next::Later(soonest.map(|until| until - now))));
@@ -253,7 +265,8 @@ impl<'db> Reloads<'db> {
             Ok(copy) => (Stage::Copying { copy, made: None, pending: None }, Ok(())),
             Err(error) => (Stage::Over, Err(error)),
         };
-        self.current = Some(Current { source, name, maker, rows, told, stage });
+        let (asked_us, fill) = (next.asked_us, next.fill.or(self.with.fill));
+        self.current = Some(Current { source, name, maker, asked_us, fill, rows, told, stage });
         started.map(|()| Slice::Go(Next::Later(None)))
     }
 
@@ -264,7 +277,7 @@ impl<'db> Reloads<'db> {
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<Slice, Error> {
         let db = self.db;
-        let Some(Current { source, name, maker, rows, told, stage }) = &mut self.current else {
+        let Some(Current { source, name, maker, rows, told, stage, .. }) = &mut self.current else {
             return Ok(Slice::GivenUp);
         };
         let Stage::Copying { copy, made, pending } = stage else { return Ok(Slice::GivenUp) };
@@ -383,7 +396,7 @@ impl<'db> Reloads<'db> {
             return Ok(Slice::GivenUp);
         };
         let name = current.name.clone();
-        let unfired = place::put(self.db, &current.source, &name, *feeding, self.with.fill)?;
+        let unfired = place::put(self.db, &current.source, &name, *feeding, current.fill)?;
         failpoint::pass(failpoint::RELOAD_SWAP_BEFORE);
         commit(self.db, patience)?;
         failpoint::pass(failpoint::RELOAD_SWAP_AFTER);
@@ -403,11 +416,12 @@ impl<'db> Reloads<'db> {
     ) -> Next {
         let [least, most] = limits::RELOAD_PAUSE_MS.map(Duration::from_millis);
         self.sweeps = true;
-        let Some(Current { source, name, .. }) = self.current.take() else {
+        let Some(Current { source, name, asked_us, .. }) = self.current.take() else {
             return Next::Later(Some(least));
         };
-        let pause = self.pauses.get(&source).map_or(least, |(_, pause)| (*pause * 2).min(most));
-        self.pauses.insert(source.clone(), (Instant::now() + pause, pause));
+        let pause = self.pauses.get(&source).map_or(least, |last| (last.length * 2).min(most));
+        let until = Instant::now() + pause;
+        self.pauses.insert(source.clone(), Pause { until, length: pause, asked_us });
         let noted = patience.begin(self.db).and_then(|()| {
             due::hindered(self.db, &source, &error)?;
             commit(self.db, patience)

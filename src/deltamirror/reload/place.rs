@@ -3,7 +3,7 @@
 use super::copy::Begun;
 use super::due;
 use super::feed::Feeding;
-use crate::deltamirror::state::{self, TableState};
+use crate::deltamirror::state::{self, TableState, TableStatus};
 use crate::deltamirror::swap::{self, Mode, Shadow};
 use crate::deltamirror::{Error, copied, fill, wanted};
 use crate::pg_sqlite::{self, TableName as Into};
@@ -67,6 +67,12 @@ pub(super) fn put(
 ) -> Result<Vec<String>, Error> {
     let gone = || Error::Defect { what: "a shadow without a table".to_owned() };
     let mut new = feeding.into_state(name).ok_or_else(gone)?;
+    // NOTE: where nothing is written any more, no transaction comes that would tell so.
+    let snapshot = &new.snapshot;
+    let is_past = state::stream(db)?.is_some_and(|stream| snapshot.lsn < stream.lsn);
+    if snapshot.barrier.is_none() && is_past {
+        new.status = TableStatus::Live;
+    }
     let old = there(db, source, name)?;
     if let Some(old) = &old {
         copied::inherit(&mut new, old);

@@ -1,5 +1,6 @@
 //! The tables of a mirror: how far each is, and what changed in it.
 
+use super::resync::added;
 use super::{choose, mirror};
 use crate::daystream::Position;
 use crate::deltamirror::state::{self, TableStatus};
@@ -75,13 +76,17 @@ pub fn tables(db: &Db, names: &[String]) -> Result<Vec<Listed>, Error> {
     Ok(list)
 }
 
-/// The tables that are wanted and not filled yet, as PostgreSQL calls them.
+/// The tables that are wanted, or were added, and are not filled yet, as PostgreSQL calls them.
 ///
 /// # Errors
 /// [`Error::NotInitialised`], [`Error::Sqlite`].
 pub fn missing(db: &Db) -> Result<Vec<String>, Error> {
     mirror(db)?;
-    Ok(wanted::missing(db)?.iter().map(ToString::to_string).collect())
+    let mut missing = wanted::missing(db)?;
+    missing.extend(added(db)?);
+    missing.sort();
+    missing.dedup();
+    Ok(missing.iter().map(ToString::to_string).collect())
 }
 
 /// A position of two columns.

@@ -10,6 +10,7 @@ use super::{Declined, change, mirror, named};
 use crate::daystream::Position;
 use crate::deltamirror::busy::Patience;
 use crate::deltamirror::fill::Session;
+use crate::deltamirror::reload::due;
 use crate::deltamirror::request::{self, Watch};
 use crate::deltamirror::state::{self, TableStatus};
 use crate::deltamirror::status::now_us;
@@ -32,8 +33,8 @@ pub struct Awaited {
     pub lsn: Option<Lsn>,
     /// Everything up to this position of the stream.
     pub position: Option<Position>,
-    /// This table, as users write it, is live: the stream has passed its copy, and it does not
-    /// stand still.
+    /// This table, as users write it, is live: the stream has passed its copy, no other copy is to
+    /// be made, and it does not stand still.
     pub table: Option<String>,
     /// How long at most; `None`: for ever.
     pub timeout: Option<Duration>,
@@ -137,7 +138,8 @@ fn is_live(db: &Db, name: &str) -> Result<bool, Error> {
         let refused = Declined::Suspended { table, position, message: standing.message, file };
         return Err(refused.into());
     }
-    Ok(state.status == TableStatus::Live)
+    let is_due = due::list(db)?.iter().any(|due| due.source == state.source);
+    Ok(state.status == TableStatus::Live && !is_due)
 }
 
 fn late(db: &Db, awaited: &Awaited, waited: Duration) -> Result<Error, Error> {
