@@ -13,8 +13,8 @@ use deltaflood::{Change, Details, Verb, list, write};
 
 use crate::schema::Table;
 
-/// In place of `_storage`: lines without details came since, so that the rows may have been written
-/// again.
+/// Before what `_storage` was: lines without details came since, whose columns may be others of the
+/// same names.
 const UNSURE: &[u8] = b"?";
 
 /// Columns with their types, in order, and the columns that name an old row.
@@ -94,12 +94,15 @@ impl Definition {
     }
 
     /// The definition that comes after this one, when `now` was told and takes nothing from it.
-    /// What `now` does not tell stays known, but for whether the rows were written again.
+    /// What `now` does not tell stays known, but not that its columns are the same.
     #[must_use]
     pub fn followed_by(&self, now: Definition) -> Definition {
         let details = now.details.or_else(|| {
-            let known = self.details.clone()?;
-            Some(Details { storage: UNSURE.to_vec(), ..known })
+            let mut known = self.details.clone()?;
+            if !known.storage.starts_with(UNSURE) {
+                known.storage.splice(0..0, UNSURE.iter().copied());
+            }
+            Some(known)
         });
         Definition { oid: now.oid.or(self.oid), details, ..now }
     }

@@ -3,7 +3,7 @@
 use crate::support::{Cluster, wait_for};
 use pgsqlite::deltamirror::{
     CompareOptions, Comparison, Error, Event, Filled, FollowStatus, Follower, InitOptions, Options,
-    StreamSource, compare, connection, init, state,
+    StreamSource, compare, connection, init, state, status,
 };
 use pgsqlite::deltastream::{self, Capture, Plugin, SetupOptions};
 use pgsqlite::libpq::Conninfo;
@@ -152,8 +152,12 @@ impl Road {
         );
         let wanted: u64 = row.expect("message").get::<_, String>(0).parse().expect("number");
         let db = self.db(name);
+        let began = std::time::Instant::now();
         wait_for("the mirror to settle", Duration::from_secs(60), || {
             let stream = state::stream(&db).expect("state").expect("mirror");
+            if began.elapsed() > Duration::from_secs(30) {
+                panic!("the mirror does not settle: {:?}", status(&db, None).expect("status").work);
+            }
             (stream.lsn.0 > wanted).then_some(())
         });
     }

@@ -86,16 +86,22 @@ impl<'a> Detailed<'a> {
             steps.push(Step::Retype { column, was: from, now: to });
         }
         steps.extend(self.added(now)?);
-        let partitions = now.details.kind == b'p' && self.details.storage != UNSURE;
+        let partitions = now.details.kind == b'p' && !self.is_unsure();
         if steps.is_empty() && partitions && !self.stored_as(now) {
             return Err(Reason::Partitions);
         }
         Ok(steps)
     }
 
+    /// Whether lines without details came since.
+    fn is_unsure(self) -> bool {
+        self.details.storage.starts_with(UNSURE)
+    }
+
     /// Whether no statement has written the rows again.
     fn stored_as(self, now: Detailed<'_>) -> bool {
-        self.details.storage == now.details.storage
+        let storage = &*self.details.storage;
+        storage.strip_prefix(UNSURE).unwrap_or(storage) == now.details.storage
     }
 
     /// Columns that stayed have the values that they had.
@@ -148,7 +154,7 @@ impl<'a> Detailed<'a> {
             // NOTE: a partitioned table has no rows of its own, and does not tell what those of
             // its partitions lack.
             let known = value.is_some() || self.stored_as(now) && is.kind == b'r';
-            if !known || was.storage == UNSURE {
+            if !known || self.is_unsure() {
                 return Err(unknown(column));
             }
             let (column, kind) = (column.name.to_owned(), column.kind.to_owned());
@@ -309,6 +315,13 @@ mod tests {
         assert_eq!(unsure.followed_by(two()), two());
         let again = table(&[("a", 1, 23, 5), ("b", 3, 25, 6)], |d| missing(d, "b", "x"));
         assert!(matches!(unsure.diff(&again), SchemaDiff::Reload(_)));
+        // Nothing that stays in its place is taken for written again by that.
+        let altered = |storage: &'static [u8]| {
+            table(&[("a", 1, 23, 6), ("b", 2, 25, 5)], |d| d.storage = storage.to_vec())
+        };
+        assert_eq!(unsure.followed_by(bare.clone()), unsure);
+        assert_eq!(unsure.diff(&altered(b"1")), SchemaDiff::Same);
+        assert!(text(&unsure, &altered(b"2")).contains("Rewritten"));
         // Where nothing is known, the first details are taken.
         assert_eq!(bare.followed_by(two()), two());
         let line = unsure.line("s", "t");
