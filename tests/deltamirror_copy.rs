@@ -187,10 +187,12 @@ fn changes_of_definition_are_followed_or_stop_the_table_and_resync_goes_on() {
         road.assert_equal("m.db");
     }
     // Another key, the same columns: no drift.
+    let follower = road.follow("m.db");
     road.sql("delete from t");
+    // The capture is to ask for the details before they are others.
+    road.settle("m.db");
     road.sql("alter table t alter aa set not null");
     road.sql("alter table t drop constraint t_pkey; alter table t add primary key (aa)");
-    let follower = road.follow("m.db");
     road.sql("insert into t (id, aa, b) values (1, 'one', 1), (2, 'two', 2)");
     road.sql("update t set b = 10 where aa = 'one'; delete from t where aa = 'two'");
     road.settle("m.db");

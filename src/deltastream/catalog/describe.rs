@@ -18,6 +18,10 @@ pub struct Described {
     pub columns: Vec<Column>,
     /// The rest.
     pub details: Details,
+    /// Which transactions dropped columns of it.
+    pub dropped: Vec<u32>,
+    /// The transaction that was the next to begin when the catalogs were asked.
+    pub next: u32,
 }
 
 /// A column that is sent.
@@ -96,7 +100,11 @@ pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) 
                pg_catalog.convert_to(e.enumlabel::pg_catalog.text, case \
                  pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' \
                  else 'UTF8' end), 'hex')), ' ') \
-             from s join pg_catalog.pg_enum e on e.enumtypid = s.id) end \
+             from s join pg_catalog.pg_enum e on e.enumtypid = s.id) end, \
+           (select pg_catalog.string_agg(g.xmin::pg_catalog.text, ' ') \
+             from pg_catalog.pg_attribute g \
+             where g.attrelid = c.oid and g.attnum > 0 and g.attisdropped), \
+           pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295 \
          from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
          left join leaf on leaf.root = c.oid {join} \
          left join pg_catalog.pg_index k on k.indrelid = c.oid and k.indisprimary \
@@ -162,6 +170,8 @@ mod at {
     pub(super) const IN_PRIMARY: usize = 19;
     pub(super) const MISSING: usize = 20;
     pub(super) const LABELS: usize = 21;
+    pub(super) const DROPPED: usize = 22;
+    pub(super) const NEXT: usize = 23;
 }
 
 /// The definitions in an answer to [`question`], by object id.
@@ -226,7 +236,11 @@ fn table(result: &PgResult, rows: std::ops::Range<usize>) -> Option<Described> {
     details.labels.sort();
     details.labels.dedup();
     let oid = text(at::OID)?.parse().ok()?;
-    Some(Described { oid, schema: text(at::SCHEMA)?, name: text(at::NAME)?, columns, details })
+    let dropped = text(at::DROPPED).unwrap_or_default();
+    let dropped = dropped.split_whitespace().map(|xid| xid.parse().ok()).collect::<Option<_>>()?;
+    let next = text(at::NEXT)?.parse().ok()?;
+    let (schema, name) = (text(at::SCHEMA)?, text(at::NAME)?);
+    Some(Described { oid, schema, name, columns, details, dropped, next })
 }
 
 /// The column of a row; its part of the details goes to the others.
@@ -294,6 +308,19 @@ impl Described {
             line.column(column.name.as_bytes(), column.type_name.as_bytes());
         }
         out
+    }
+
+    /// Whether a column may have taken the place of one of its name and type since transaction
+    /// `xid`: of that nothing else here tells. A transaction that began later has dropped a column,
+    /// and one has made or altered one.
+    ///
+    /// NOTE: one that began earlier and altered the table later is not seen.
+    #[must_use]
+    pub fn may_be_ahead_of(&self, xid: u32) -> bool {
+        // Of stamps that are older than numbers go round, few fall between the two.
+        let until = self.next.wrapping_sub(xid);
+        let later = |stamp: &u32| (1..until).contains(&stamp.wrapping_sub(xid));
+        self.dropped.iter().any(later) && self.details.stamps.iter().any(later)
     }
 
     /// The columns that are the identity, by name.

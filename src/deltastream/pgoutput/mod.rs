@@ -240,7 +240,10 @@ impl Decoder {
             return Err(DecodeError::Details(told.oid));
         }
         let described = self.described.as_ref().and_then(|(_, described)| described.as_ref());
-        let described = described.filter(|described| told.is(described));
+        let xid = self.transaction.map(|transaction| transaction.xid);
+        let described = described.filter(|described| {
+            told.is(described) && !xid.is_some_and(|xid| described.may_be_ahead_of(xid))
+        });
         if let Some(described) = described {
             told.learn(described, &mut self.types);
         }
