@@ -73,7 +73,7 @@ proc ::crash::install {to} {
 proc ::crash::failpoints {} {
     variable stage
     lassign [glob $stage/lib/pgsqlite*/libpgsqlite*.so] so
-    exec [info nameofexecutable] << "load $so Pgsqlite; puts \[pgsqlite::failpoints\]"
+    exec [info nameofexecutable] << "[list load $so Pgsqlite]; puts \[pgsqlite::failpoints\]"
 }
 
 # --- processes ----------------------------------------------------------------------------------

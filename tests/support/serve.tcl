@@ -74,7 +74,7 @@ proc ::serve::start {root args} {
     set pid [exec setpriv --pdeathsig KILL -- {*}$before [program daystream] serve \
         -root $root {*}$words < /dev/null 2>> $log &]
     lappend running $pid
-    wait::until {[regexp {listening address=(\S+) scheme=(\S+)} [support::text $log] \
+    wait::until {[regexp {listening address="?(.+?)"? scheme=(\S+)} [support::text $log] \
         - address scheme] || ![cluster::alive $pid]} 10000 "daystream serve"
     if {![info exists address]} { error "daystream serve: [support::text $log]" }
     dict create pid $pid address $address scheme $scheme log $log
