@@ -7,8 +7,10 @@ mod support;
 use deltaflood::write::Line;
 use deltaflood::{Details, TypeId, Verb};
 use mirror::*;
-use pgsqlite::deltamirror::{Policy, state};
+use pgsqlite::deltamirror::verbs::{self, Retried, Which};
+use pgsqlite::deltamirror::{OnError, Options, Patience, Policy, state};
 use pgsqlite::sqlite::Db;
+use std::sync::atomic::AtomicBool;
 
 /// The definition of a table at a moment, of which the stream has a line.
 #[derive(Clone)]
@@ -324,6 +326,73 @@ fn a_table_goes_by_its_new_name_with_all_that_hangs_on_it() {
     bed.transaction(6, &[&case.with(|t| t.table = ("public", "Mine")).line()]);
     let error = bed.apply(&db).expect_err("it is there");
     assert!(reason(&error) == "DRIFT" && error.to_string().contains("\"Mine\" is in"), "{error}");
+}
+
+#[test]
+fn a_table_that_stands_still_has_another_name_when_it_goes_on() {
+    let (mut bed, db, at) = with_two();
+    let suspend = Options { on_error: OnError::Suspend, ..Options::default() };
+    bed.transaction(2, &["_table|t|_action|update|id|77|a|nobody|b|"]);
+    let renamed = at.with(|t| t.table = ("public", "u"));
+    bed.transaction(3, &[&renamed.line(), "_table|u|_action|insert|id|3|a|three"]);
+    bed.apply_with(&db, suspend).expect("apply");
+    db.exec("insert into t (id) values (77)").expect("mended");
+    let never = AtomicBool::new(false);
+    let patience = Patience { budget: ms(60_000), stop: &never };
+    let source = bed.source();
+    let retry = || verbs::retry(&db, Some(&source), &Which::All, patience).expect("retry");
+    assert_eq!(retry().live, ["u"]);
+    // It is where the mirror is: nothing of it comes twice.
+    assert_eq!(rows(&db, "select count(*) from _deltamirror_suspended"), ["0"]);
+    assert_eq!(retry(), Retried::default());
+    bed.transaction(4, &["_table|u|_action|insert|id|4|a|four"]);
+    bed.apply_with(&db, suspend).expect("apply");
+    let all = "select id, a from u order by id";
+    assert_eq!(rows(&db, all), ["1 'one'", "2 'two'", "3 'three'", "4 'four'", "77 'nobody'"]);
+}
+
+#[test]
+fn a_table_that_is_due_is_due_by_its_new_name() {
+    let (mut bed, db, at) = with_two();
+    let reloads = Options { reloads: true, ..Options::default() };
+    let due = || rows(&db, "select source_table, maker, rows from _deltamirror_reload");
+    let retyped = at.with(|t| t.columns[2].2 = 23);
+    bed.transaction(2, &[&retyped.line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert_eq!(due(), ["'t' NULL 0"]);
+    // Somebody is at it, and has to begin again.
+    db.exec("update _deltamirror_reload set maker = 'm', rows = 7").expect("begun");
+    let renamed = retyped.with(|t| t.table = ("public", "u"));
+    bed.transaction(3, &[&renamed.line(), "_table|u|_action|insert|id|3|a|three"]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert_eq!((due(), rows(&db, "select id from u")), (vec!["'u' NULL 0".into()], ids(3)));
+    // A name that the file cannot give it: it waits under the one that it has.
+    db.exec("create table mine (x)").expect("user");
+    bed.transaction(4, &[&renamed.with(|t| t.table = ("public", "mine")).line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert_eq!(due(), ["'u' NULL 0"]);
+    // Another table has its name: that one is to be copied, wherever the first one goes.
+    let another = renamed.with(|t| t.oid = 9);
+    let away = renamed.with(|t| t.table = ("public", "was"));
+    bed.transaction(5, &[&another.line(), &away.line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert_eq!((due(), rows(&db, "select id from u")), (vec!["'u' NULL 0".into()], ids(3)));
+}
+
+#[test]
+fn a_table_that_another_one_replaced_is_not_followed_to_its_new_name() {
+    let (mut bed, db, at) = with_two();
+    let reloads = Options { reloads: true, ..Options::default() };
+    bed.transaction(2, &[&at.with(|t| t.oid = 9).line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    bed.transaction(3, &[&at.with(|t| t.table = ("public", "was")).line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert_eq!(rows(&db, "select source_table from _deltamirror_reload"), ["'t'"]);
+    assert_eq!(rows(&db, "select id from t"), ids(2));
+}
+
+fn ids(last: i32) -> Vec<String> {
+    (1..=last).map(|id| id.to_string()).collect()
 }
 
 #[test]

@@ -5,11 +5,12 @@ mod support;
 
 use mirror::live::{Road, wait_status};
 use mirror::*;
+use pgsqlite::daystream::{Reader, ReaderOptions, Source, Start};
 use pgsqlite::deltamirror::verbs::{self, Awaited, Which};
 use pgsqlite::deltamirror::{
-    Error, Event, FollowState, Follower, InitOptions, Options, Patience, status,
+    Error, Event, FollowState, Follower, InitOptions, Options, Patience, StreamSource, status,
 };
-use pgsqlite::sqlite::Db;
+use pgsqlite::sqlite::{Access, Db};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use support::{wait_for, wait_until};
@@ -333,6 +334,97 @@ fn a_table_that_stands_still_comes_as_far_as_it_can() {
     let done = verbs::retry(&db, Some(&source), &Which::All, patience()).expect("retry");
     assert_eq!((done.live.len(), done.suspended.len()), (1, 0));
     assert_eq!(rows(&db, "select count(*), max(id) from t"), ["41 42"]);
+}
+
+/// A client that tells of another host's stream first as it was once, then as it is.
+const LATE: &str = r#"#!/bin/sh
+folder=${0%/*}
+cat "$folder/hello"
+[ ! -e "$folder/asked" ] || cat "$folder/lines"
+case "$* " in *"-from $(cat "$folder/from") "*) : > "$folder/asked" ;; esac
+printf '_frame\tend\n'
+"#;
+
+/// The end of a stream on another host is told at some moment, and the mirror goes on: a table that
+/// stood still has not come to where the mirror is when it has come to that end.
+#[test]
+fn a_table_goes_on_only_where_the_mirror_is() {
+    const FOLDER: &str = "PGSQLITE_TEST_LATE";
+    let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else {
+        let folder = tempfile::tempdir().expect("folder");
+        let fetch = folder.path().join("fetch");
+        std::fs::write(&fetch, LATE).expect("client");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&fetch, mode).expect("client");
+        let again = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "a_table_goes_on_only_where_the_mirror_is", "--nocapture"])
+            .env("PGSQLITE_FETCH", &fetch)
+            .env(FOLDER, folder.path())
+            .output()
+            .expect("this program");
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        return;
+    };
+    let (mut bed, db) = bed();
+    let suspend =
+        Options { on_error: pgsqlite::deltamirror::OnError::Suspend, ..Options::default() };
+    let lines = ["_table|t|_action|insert|id|2|a|two", "_table|t|_action|delete|id|70"];
+    let last = bed.transaction(2, &lines);
+    bed.apply_with(&db, suspend).expect("apply");
+    db.exec("insert into t (id) values (70)").expect("mended");
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect(name);
+    let from = rows(&db, "select clock || '.' || seq from _deltamirror_suspended");
+    write("from", from[0].trim_matches('\'').to_owned());
+    write("hello", "_frame\tstream\tsegments\t1\tcompressed\t0\tbytes\t9\n".to_owned());
+    let stream = bed.dir.path().join("stream");
+    let mut reader = Reader::open(&stream, Start::Begin, ReaderOptions::default()).expect("reader");
+    let (mut all, mut lines) = (String::new(), 0);
+    while let Some(entry) = reader.next().expect("line") {
+        if entry.transaction.last == last {
+            all.push_str(std::str::from_utf8(entry.change.line()).expect("text"));
+            all.push('\n');
+            lines += 1;
+        }
+    }
+    let end = bed.lsn();
+    let begin = format!("_frame\ttransaction\tlast\t{last}\tlsn\t{end}\tlines\t{lines}\n");
+    write("lines", begin + &all);
+    let source = StreamSource::open(Source::parse("http://127.0.0.1:1/stream")).expect("stream");
+    let done = verbs::retry(&db, Some(&source), &Which::All, patience()).expect("retry");
+    assert_eq!((done.live.as_slice(), done.suspended.len()), (&["t".to_owned()][..], 0));
+    assert_eq!(rows(&db, "select id from t"), ["1", "2"]);
+}
+
+/// Whoever follows looks at the tables while others take them out.
+#[test]
+fn tables_that_go_meanwhile_end_nobody() {
+    let (bed, db) = bed();
+    bed.apply(&db).expect("apply");
+    // Many, so that looking at them takes its time; `t` comes last.
+    let columns = [("x", "integer", INT.1)];
+    for n in 0..200 {
+        add_table(&db, ("public", &format!("a{n}")), &columns, &["x"], &["x"], None);
+    }
+    let file = bed.file();
+    std::thread::scope(|scope| {
+        let going = scope.spawn(|| {
+            let other = Db::open(&file, Access::Create).expect("open");
+            other.busy_timeout(Duration::from_secs(60));
+            other.exec("pragma synchronous = off").expect("no crash is played here");
+            for _ in 0..600 {
+                other.exec("begin immediate").expect("begin");
+                other
+                    .exec("drop table t; delete from _deltamirror_table where name = 't'")
+                    .expect("gone");
+                other.exec("commit; begin immediate").expect("gone");
+                keyed(&other);
+                other.exec("commit").expect("there");
+            }
+        });
+        while !going.is_finished() {
+            bed.apply(&db).expect("apply");
+        }
+    });
 }
 
 #[test]

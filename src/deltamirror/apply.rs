@@ -11,6 +11,7 @@
 //! change of the file's schema, as of a column that somebody adds: tables are looked at again.
 
 mod batch;
+mod load;
 mod look;
 
 use std::path::PathBuf;
@@ -21,14 +22,14 @@ use std::time::Duration;
 use deltaflood::Lsn;
 
 use self::batch::Batch;
+use self::load::{Loaded, load};
 use super::busy::Patience;
 use super::heart::{Heart, Passed};
-use super::reload::due;
 use super::request::Watch;
-use super::state::{self, StreamState};
+use super::state::StreamState;
 use super::tables::{Counts, OnError, Tables};
 use super::tally::Touched;
-use super::{Error, StreamSource, check, format, suspended, verbs, wanted};
+use super::{Error, StreamSource, format};
 use crate::daystream::{self, Feed, Position, Transaction};
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
@@ -462,33 +463,4 @@ fn stopped(error: daystream::Error, patience: Patience<'_>) -> Error {
         return Error::Stopped;
     }
     error.into()
-}
-
-/// What a file says of its mirror.
-struct Loaded<'db> {
-    schema: i64,
-    stream: StreamState,
-    tables: Tables<'db>,
-    paused: bool,
-}
-
-fn load<'db>(db: &'db Db, options: Options) -> Result<Loaded<'db>, Error> {
-    // Before the tables are looked at: what changes meanwhile is seen at the next transaction.
-    let schema = check::schema_version(db)?;
-    let stream = verbs::mirror(db)?;
-    wanted::check(db, &stream.stream)?;
-    let due = due::list(db)?;
-    // NOTE: with `suspend` one table holds up no other, whatever it waits for.
-    if !options.reloads && options.on_error != OnError::Suspend {
-        due::check(&due)?;
-    }
-    let standing = suspended::list(db)?;
-    let mut states = state::tables(db)?;
-    states.retain(|state| standing.iter().all(|suspended| suspended.table != state.name));
-    let mut tables = Tables::new(db, states, options.on_error)?;
-    // For one who cannot reload, a table that is asked for is one as the others.
-    let due: Vec<_> = due.into_iter().filter(|due| due.is_stale || options.reloads).collect();
-    tables.set_due(&due);
-    tables.reloads = options.reloads;
-    Ok(Loaded { schema, stream, tables, paused: verbs::is_paused(db)? })
 }

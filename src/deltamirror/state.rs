@@ -78,6 +78,14 @@ impl StreamState {
         }
     }
 
+    /// Whether all that the mirror has comes up to `mark`: by LSN where both are known.
+    pub(super) fn is_up_to(&self, mark: Mark) -> bool {
+        match mark.lsn {
+            Some(lsn) if self.lsn.0 > 0 => self.lsn <= lsn,
+            _ => self.position <= mark.position,
+        }
+    }
+
     /// The mirror has what comes up to `mark`.
     pub(super) fn move_to(&mut self, mark: Mark) {
         self.position = mark.position;
@@ -369,12 +377,15 @@ pub fn write_shape(db: &Db, table: &TableState) -> Result<(), Error> {
 /// [`Error::Sqlite`].
 pub fn rename_table(db: &Db, old: &str, table: &TableState) -> Result<(), Error> {
     let TableName { schema, table: source } = &table.source;
-    db.execute(
-        "UPDATE OR REPLACE main._deltamirror_indexes SET source_schema = ?2, source_table = ?3 \
-         WHERE (source_schema, source_table) = (SELECT source_schema, source_table \
-         FROM main._deltamirror_table WHERE name = ?1)",
-        &[old.into(), schema.as_str().into(), source.as_str().into()],
-    )?;
+    // What goes by the name at the source; a reload that goes on begins again.
+    for set in ["indexes SET", "reload SET maker = NULL, rows = 0,"] {
+        let sql = format!(
+            "UPDATE OR REPLACE main._deltamirror_{set} source_schema = ?2, source_table = ?3 \
+             WHERE (source_schema, source_table) = (SELECT source_schema, source_table \
+             FROM main._deltamirror_table WHERE name = ?1)"
+        );
+        db.execute(&sql, &[old.into(), schema.as_str().into(), source.as_str().into()])?;
+    }
     db.execute(
         "UPDATE main._deltamirror_table SET name = ?2, source_schema = ?3, source_table = ?4 \
          WHERE name = ?1",

@@ -315,7 +315,7 @@ impl<'db> Tables<'db> {
     /// A table that is not in the mirror by this name may be one of it under a new name.
     fn renamed(&mut self, place: Place, change: &Change<'_>) -> Result<(), Error> {
         let Some(oid) = change.oid.filter(|_| change.gone().is_none()) else { return Ok(()) };
-        let is_it = |t: &Target<'_>| t.state.definition.oid == Some(oid) && !t.is_due;
+        let is_it = |t: &Target<'_>| t.state.definition.oid == Some(oid);
         let Some(at) = self.targets.iter().position(is_it) else { return Ok(()) };
         let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
         if target.holds(self.number, change.xid, self.lsn) {
@@ -328,6 +328,7 @@ impl<'db> Tables<'db> {
         });
         match renamed {
             Ok(()) => {}
+            Err(Trouble::Drift(_)) if target.is_due => return Ok(()),
             Err(Trouble::Drift(detail)) => {
                 return Err(Error::Drift { table: target.state.name.clone(), place, detail });
             }

@@ -4,6 +4,7 @@ use deltaflood::{Change, Lsn, Text, list};
 
 use super::definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 use super::error::Reason;
+use super::policy::Policy;
 use super::row::{Row, describe};
 use super::snapshot::Snapshot;
 use super::sql::Shape;
@@ -140,14 +141,25 @@ impl<'db> Target<'db> {
     /// Takes a `schema` line that the table's copy does not hold; true when the file's schema is
     /// another one now. `reloads`: what the stream does not tell can be had otherwise.
     pub(super) fn define(&mut self, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
-        if self.is_due || change.gone().is_some() {
+        if change.gone().is_some() {
             return Ok(false);
+        }
+        if self.is_due {
+            let is_another = |oid: &u32| change.oid.is_some_and(|now| now != *oid);
+            return match self.state.definition.oid.filter(is_another) {
+                Some(_) => self.forget_oid().map(|()| false),
+                None => Ok(false),
+            };
         }
         let Some(now) = Definition::from_change(change) else {
             return Err(Trouble::Drift("its definition cannot be read".to_owned()));
         };
         let was = &self.state.definition;
         let diff = was.diff(&now);
+        if diff == SchemaDiff::Replaced && reloads && self.state.policy == Policy::Follow {
+            self.forget_oid()?;
+            return Err(Trouble::Drift(diff.text().unwrap_or_default()));
+        }
         let steps = match &diff {
             // NOTE: what came with a partition, or went with one, the stream does not tell.
             SchemaDiff::Reload(ReloadReason::Partitions) if !reloads => &[],
@@ -177,6 +189,13 @@ impl<'db> Target<'db> {
             self.db.exec("RELEASE _deltamirror_alter")?;
         }
         altered.map(|()| true)
+    }
+
+    /// It is going to be copied from another table of its name: where the one of before goes does
+    /// not matter any more.
+    fn forget_oid(&mut self) -> Result<(), Trouble> {
+        self.state.definition.oid = None;
+        state::write_shape(self.db, &self.state).map_err(Trouble::of)
     }
 
     /// Whether the key that the table has in SQLite is not the source's any more.

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Applier, Committed, Loaded, load};
+use super::load::{Loaded, load};
+use super::{Applier, Committed};
 use crate::daystream::Position;
 use crate::deltamirror::busy::{Patience, roll_back};
 use crate::deltamirror::state::{StreamState, chain_value};

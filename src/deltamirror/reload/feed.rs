@@ -85,7 +85,15 @@ impl<'db> Feeding<'db> {
             if !reader.knows_next()? {
                 return Ok(Reached::Starved);
             }
-            let Some(entry) = reader.next()? else { break };
+            let Some(entry) = reader.next()? else {
+                // NOTE: the end of a stream on another host is that of the moment when it was told:
+                // the mirror may be past it.
+                if stream.is_up_to(self.mark) {
+                    break;
+                }
+                self.reader = None;
+                return Ok(Reached::Starved);
+            };
             if !self.open {
                 // NOTE: the reader has passed its beginning: it is read again from where the mirror
                 // is now.
@@ -97,7 +105,9 @@ impl<'db> Feeding<'db> {
             self.tables.line(entry.position, &entry.change)?;
             self.open = !entry.end;
             if entry.end {
-                self.tables.end(entry.transaction.last)?;
+                let mark = entry.transaction.mark();
+                self.mark = Mark { lsn: mark.lsn.or(self.mark.lsn), ..mark };
+                self.tables.end(mark.position)?;
             }
             lines = lines.wrapping_add(1);
             // Nobody reads the shadow: it may stand in the middle of a transaction.

@@ -8,26 +8,28 @@ use crate::deltamirror::busy::{Patience, roll_back};
 use crate::deltamirror::state::{self, StreamState, TableState};
 use crate::deltamirror::suspended::{self, Suspended};
 use crate::deltamirror::tables::{OnError, Tables};
+use crate::deltamirror::target::Target;
 use crate::deltamirror::{Error, StreamSource};
-use crate::limits::MIRROR_SLICE_MS;
+use crate::limits::{MIRROR_GAP_MS, MIRROR_SLICE_MS};
 use crate::sqlite::Db;
 
 /// One table on its way.
 pub(super) struct Behind<'a> {
     db: &'a Db,
     source: &'a StreamSource,
-    table: String,
+    /// Its name in SQLite.
+    pub(super) table: String,
     patience: Patience<'a>,
     /// Transactions of the stream at most, in the next slice.
     room: u64,
 }
 
 /// What one transaction of SQLite brought.
-enum Slice {
+struct Slice {
     /// The table is where the mirror is, and is one of it again.
-    There,
-    /// It has come on.
-    On,
+    is_there: bool,
+    /// Its name now.
+    table: String,
 }
 
 impl<'a> Behind<'a> {
@@ -41,14 +43,16 @@ impl<'a> Behind<'a> {
         Behind { db, source, table, patience, room: u64::MAX }
     }
 
-    /// Brings the table to where the mirror is.
+    /// Brings the table to where the mirror is; false when the stream, for as long as a lock is
+    /// waited for, does not have all that the mirror has.
     ///
     /// # Errors
     /// That of the first transaction that cannot be applied: the table stands still before it.
-    pub(super) fn catch_up(&mut self) -> Result<(), Error> {
+    pub(super) fn catch_up(&mut self) -> Result<bool, Error> {
+        let mut came_on = Instant::now();
         loop {
             // NOTE: the feed is opened outside of the transaction: it may take a network.
-            let Some(from) = self.place()? else { return Ok(()) };
+            let Some(from) = self.place()? else { return Ok(true) };
             let mut feed = self.source.after(from.mark, self.patience.stop)?;
             feed.arrive()?;
             let mut done = 0;
@@ -57,8 +61,9 @@ impl<'a> Behind<'a> {
                 Ok(slice) => {
                     self.patience.commit(self.db)?;
                     self.room = u64::MAX;
-                    if let Slice::There = slice {
-                        return Ok(());
+                    self.table = slice.table;
+                    if slice.is_there {
+                        return Ok(true);
                     }
                 }
                 // What is before the transaction that failed can be applied.
@@ -66,6 +71,13 @@ impl<'a> Behind<'a> {
                     self.room = done;
                 }
                 Err(error) => return Err(error),
+            }
+            if done > 0 {
+                came_on = Instant::now();
+            } else if came_on.elapsed() >= self.patience.budget {
+                return Ok(false);
+            } else {
+                std::thread::sleep(Duration::from_millis(MIRROR_GAP_MS));
             }
         }
     }
@@ -80,22 +92,25 @@ impl<'a> Behind<'a> {
     fn slice(&self, feed: &mut Feed, from: &Suspended, done: &mut u64) -> Result<Slice, Error> {
         let mirror = super::mirror(self.db)?;
         // Others may have been faster.
-        let Some(now) = self.place()? else { return Ok(Slice::There) };
-        let Some(table) = self.state()? else { return Ok(Slice::There) };
+        let slice = |is_there, table: &str| Ok(Slice { is_there, table: table.to_owned() });
+        let (now, table) = (self.place()?, self.state()?);
+        let (Some(now), Some(table)) = (now, table) else { return slice(true, &self.table) };
         if now.mark != from.mark {
-            return Ok(Slice::On);
+            return slice(false, &self.table);
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
         let mut mark = from.mark;
         let there = self.feed(feed, &mirror, &mut tables, &mut mark, done)?;
         tables.write_counts()?;
+        let target = tables.targets.pop().map(Target::into_state);
+        let name = target.map_or_else(|| self.table.clone(), |state| state.name);
         if there {
-            suspended::lift(self.db, &self.table)?;
+            suspended::lift(self.db, &name)?;
             state::raise_generation(self.db)?;
-            return Ok(Slice::There);
+        } else {
+            suspended::move_to(self.db, &name, mark)?;
         }
-        suspended::move_to(self.db, &self.table, mark)?;
-        Ok(Slice::On)
+        slice(there, &name)
     }
 
     fn state(&self) -> Result<Option<TableState>, Error> {
@@ -103,7 +118,8 @@ impl<'a> Behind<'a> {
         Ok(states.into_iter().find(|state| state.name == self.table))
     }
 
-    /// Applies what comes next; true when there is nothing more that the mirror has.
+    /// Applies what comes next; true when there is nothing more that the mirror has. The end of a
+    /// stream on another host is that of the moment when it was told: the mirror may be past it.
     fn feed(
         &self,
         feed: &mut Feed,
@@ -116,7 +132,7 @@ impl<'a> Behind<'a> {
         let mut begun = false;
         loop {
             feed.arrive()?;
-            let Some(entry) = feed.next()? else { return Ok(true) };
+            let Some(entry) = feed.next()? else { return Ok(mirror.is_up_to(*mark)) };
             let transaction = entry.transaction;
             if !begun {
                 if !mirror.has(&transaction) {

@@ -63,10 +63,15 @@ pub fn retry(
         };
         source.check_same_stream(&stream)?;
         for table in standing {
-            match Behind::new(db, source, table.clone(), patience).catch_up() {
-                Ok(()) => retried.live.push(table),
+            let mut behind = Behind::new(db, source, table, patience);
+            match behind.catch_up() {
+                Ok(true) => retried.live.push(behind.table),
+                Ok(false) => {
+                    let standing = suspended::list(db)?.into_iter();
+                    retried.suspended.extend(standing.filter(|s| s.table == behind.table));
+                }
                 Err(error @ (Error::Row(_) | Error::Drift { .. } | Error::Line { .. })) => {
-                    retried.suspended.extend(still(db, &table, &error, patience)?);
+                    retried.suspended.extend(still(db, &behind.table, &error, patience)?);
                 }
                 Err(error) => return Err(error),
             }
