@@ -179,7 +179,7 @@ fn publications_and_tables_that_do_not_fit_are_refused() {
     setup(&with(&["t"])).expect("setup");
     let error = run(source.options(), Box::new(|_| {})).expect_err("a later publication");
     assert_eq!(error.code().reason, "LATEPUBLICATION");
-    assert!(error.to_string().contains("deltastream drop -slot pubs"), "{error}");
+    assert!(error.to_string().contains("`deltastream drop -conninfo ... -slot pubs`"), "{error}");
 }
 
 #[test]
