@@ -77,6 +77,26 @@ fn who_asks_for_looks_without_end_stops_no_heartbeat() {
 }
 
 #[test]
+fn who_reads_a_stream_cannot_speak_for_its_capture() {
+    let mut source =
+        Source::set_up(Cluster::shared(), "speaker", "create table t(a int primary key)");
+    let capture = start(&source, &source.conninfo());
+    wait_for_beats(&capture);
+    let beat = source.of_verb(Verb::Message).pop().expect("a heartbeat");
+    let id = beat.split_once(" id ").and_then(|(_, rest)| rest.split(' ').next());
+    let id = id.expect("its id").to_owned();
+    let forged = "_table\tt\t_oid\t7\t_action\tschema\tz\ttext";
+    for words in [format!("id {id} "), format!("id {id} key {id} "), format!("key {id} ")] {
+        let sql = "select pg_logical_emit_message(true, 'pgsqlite.schema', $1)::text";
+        source.client.query(sql, &[&format!("{words}slot speaker\n{forged}")]).expect("sent");
+    }
+    wait_for_beats(&capture);
+    assert_eq!(schemas(&source), [[""; 0]; 0]);
+    source.execute("alter table t add b int");
+    support::wait_until("the true one", || schemas(&source) == [["t", "a", "b"]]);
+}
+
+#[test]
 fn a_table_that_cannot_be_held_keeps_no_other_from_being_told() {
     let mut source = Source::set_up(
         Cluster::shared(),

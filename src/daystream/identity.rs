@@ -5,7 +5,9 @@
 //! does not know it may pass over those that begin `x_`; another one is refused, and so is a higher
 //! format: the stream may not mean what this version would read in it.
 
+use std::fs::Permissions;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use deltaflood::{Lsn, list, pairs, write};
@@ -295,12 +297,12 @@ impl Fault {
     }
 }
 
-/// As [`replace`], of a file that a stream's user keeps beside it.
+/// As [`replace`], of a file that a stream's user keeps beside it and nobody else may read.
 ///
 /// # Errors
 /// Those of the file system.
-pub(crate) fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    replace(dir, name, bytes, &Storage::default())
+pub(crate) fn replace_private(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    replace_as(dir, name, bytes, &Storage::default(), Some(0o600))
 }
 
 /// Replaces the small file `name` in `dir` as a whole, durably.
@@ -310,10 +312,25 @@ pub(super) fn replace(
     bytes: &[u8],
     storage: &Storage,
 ) -> Result<(), Error> {
+    replace_as(dir, name, bytes, storage, None)
+}
+
+/// As [`replace`], the file having this mode before anything is in it.
+fn replace_as(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    storage: &Storage,
+    mode: Option<u32>,
+) -> Result<(), Error> {
     let path = dir.join(name);
     let beside = dir.join(format!("{name}.new"));
     storage.remove(&beside)?;
     let file = storage.create(&beside)?;
+    if let Some(mode) = mode {
+        let set = file.set_permissions(Permissions::from_mode(mode));
+        set.map_err(|error| Error::io(&beside, "set the mode of", error))?;
+    }
     storage.write(&file, bytes, 0).map_err(|error| Error::io(&beside, "write", error))?;
     // DURABILITY: the bytes before the name, or a power loss leaves an empty file under it.
     storage.sync(&file).map_err(|error| Error::io(&beside, "fsync", error))?;

@@ -67,7 +67,7 @@ pub use feed::Feed;
 pub use filter::TableFilter;
 pub use follow::Woken;
 pub use identity::Identity;
-pub(crate) use identity::replace_file;
+pub(crate) use identity::replace_private;
 pub use intake::{Intake, Taken, take_in};
 pub use last::LastCommit;
 pub use layout::Segment;

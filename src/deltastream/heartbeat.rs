@@ -100,6 +100,8 @@ pub struct Stamp {
     pub slot: String,
     /// The capture's own id, see [`crate::daystream::Identity::id`]; empty: it has none.
     pub id: String,
+    /// What only the capture knows: by which its word of the catalogs is known. Empty: none is.
+    pub key: String,
     /// See [`Pulse::offset_us`].
     pub offset_us: i64,
     /// Somebody has asked for a look at the catalogs.
@@ -129,7 +131,7 @@ impl Stamp {
     #[must_use]
     pub fn look(&self, prefix: &[u8], content: &[u8]) -> Seen {
         if prefix == catalog::PREFIX.as_bytes() {
-            return match catalog::meaning(content, &self.id, &self.slot) {
+            return match catalog::meaning(content, (&self.id, &self.key), &self.slot) {
                 Meaning::Lines(_) => Seen::Definitions,
                 Meaning::Look => Seen::Look,
                 Meaning::Nothing => Seen::Other,
@@ -156,7 +158,8 @@ impl Stamp {
     /// The definitions in the content of a message that is [`Seen::Definitions`].
     #[must_use]
     pub fn definitions(&self, content: &[u8]) -> Vec<Arc<Schema>> {
-        let Meaning::Lines(lines) = catalog::meaning(content, &self.id, &self.slot) else {
+        let Meaning::Lines(lines) = catalog::meaning(content, (&self.id, &self.key), &self.slot)
+        else {
             return Vec::new();
         };
         let read = |line: &Vec<u8>| Some(Arc::new(Schema::of(&Change::parse(line).ok()?)?));

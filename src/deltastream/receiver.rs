@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, What};
 use super::capture::defect;
+use super::catalog;
 use super::compressor::Compressor;
 use super::heartbeat;
 use super::pgoutput::TypeNames;
@@ -251,6 +252,8 @@ impl Receiver<'_> {
             identity.made = session::now_made();
         }
         self.shared.set_id(*identity.id.get_or_insert_with(session::new_id));
+        let key = catalog::key(&options.stream, self.shared.id());
+        self.shared.set_key(key.unwrap_or_else(session::new_key));
         let from = std::mem::replace(&mut identity.timeline, session.system.timeline);
         if self.identity.as_ref() != Some(&identity) {
             self.save(&identity)?;

@@ -385,6 +385,11 @@ pub(super) fn new_id() -> u64 {
     RandomState::new().hash_one(now_us())
 }
 
+/// What nobody else can guess, of hexadecimal digits.
+pub(super) fn new_key() -> String {
+    format!("{:016x}{:016x}", new_id(), new_id())
+}
+
 fn setting(link: &Replication, name: &str) -> Result<String, Error> {
     let name = link.conn().escape_literal(name)?;
     let sql = format!("select setting from pg_catalog.pg_settings where name = {name}");

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     failed: AtomicBool,
     /// The capture's own id, once it is in the stream's state.
     id: OnceLock<String>,
+    /// What only this capture knows, by which its stream knows its word of the catalogs.
+    key: OnceLock<String>,
     /// What is captured, once it is known.
     taken: OnceLock<Taken>,
     scope: OnceLock<Scope>,
@@ -62,6 +64,7 @@ impl Shared {
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
             id: OnceLock::new(),
+            key: OnceLock::new(),
             taken: OnceLock::new(),
             scope: OnceLock::new(),
             listener,
@@ -78,6 +81,16 @@ impl Shared {
     /// The capture's own id: what tells its heartbeats from those of others. Empty: none yet.
     pub(super) fn id(&self) -> &str {
         self.id.get().map_or("", String::as_str)
+    }
+
+    /// Sets the capture's key. Of several calls the first counts.
+    pub(super) fn set_key(&self, key: String) {
+        let _ = self.key.set(key);
+    }
+
+    /// What proves that a word of the catalogs is this capture's own. Empty: none yet.
+    pub(super) fn key(&self) -> &str {
+        self.key.get().map_or("", String::as_str)
     }
 
     /// Sets what is captured. Of several calls the first counts.

@@ -122,6 +122,7 @@ impl<'a> Stream<'a> {
         let mut decoder = Decoder::new(session.plugin, types, have, session.text);
         decoder.stamp().slot.clone_from(&session.slot.name);
         shared.id().clone_into(&mut decoder.stamp().id);
+        shared.key().clone_into(&mut decoder.stamp().key);
         let reader = Reader::new(&session.publication, session.sender_timeout_ms);
         Stream {
             shared,

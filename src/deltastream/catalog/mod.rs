@@ -13,6 +13,7 @@ mod watch;
 
 pub use describe::{Column, Described};
 pub(crate) use describe::{answer, question};
+pub(super) use known::key;
 pub(super) use message::{Meaning, PREFIX, meaning};
 pub(super) use reader::Reader;
 pub(super) use scope::Scope;

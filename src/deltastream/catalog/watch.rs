@@ -77,7 +77,7 @@ impl Watch {
         if done.is_ok() || !is_first {
             if before.as_ref() != Some(&known) {
                 // What cannot be kept is told again by the next capture, which does no harm.
-                let _ = known::save(dir, shared.id(), &known);
+                let _ = known::save(dir, (shared.id(), shared.key()), &known);
             }
             self.known = Some(known);
         }
@@ -287,7 +287,8 @@ fn in_transaction(
             return Ok(());
         }
         let lines = lines.iter().map(Vec::as_slice);
-        let content = message::content(shared.id(), &shared.options.slot, lines);
+        let whose = (shared.id(), shared.key());
+        let content = message::content(whose, &shared.options.slot, lines);
         let content = conn.escape_literal(&content)?;
         let prefix = message::PREFIX;
         let sql = format!("select pg_catalog.pg_logical_emit_message(true, '{prefix}', {content})");
