@@ -80,10 +80,19 @@ impl<R: Reader> Batches for Here<R> {
     }
 }
 
+/// A batch whose rows are written, for its memory.
+struct Spent {
+    batch: Batch,
+    /// It came as a huge one, whatever it has now: lines that are converted change their room.
+    huge: bool,
+}
+
 /// Receives what other threads have read.
 pub(super) struct Ahead<'s> {
     full: Receiver<Result<Batch>>,
-    spent: std::sync::mpsc::Sender<Batch>,
+    spent: std::sync::mpsc::Sender<Spent>,
+    /// The batch handed out last came as a huge one.
+    huge: bool,
     /// Batches in `full`.
     waiting: &'s AtomicUsize,
     /// For batches that come as lines.
@@ -98,11 +107,13 @@ impl Batches for Ahead<'_> {
             return Err(error);
         }
         // The reader may have ended; then nobody needs the memory.
-        let _ = self.spent.send(spent);
+        let huge = std::mem::take(&mut self.huge);
+        let _ = self.spent.send(Spent { batch: spent, huge });
         // A reader that ended without a word came to the end.
         let Ok(received) = self.full.recv() else { return Ok(None) };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         let mut batch = received?;
+        self.huge = batch.is_huge();
         let converted = self.converter.as_mut().map_or(Ok(()), |c| c.convert(&mut batch));
         if let Err(error) = converted {
             batch.drop_partial_row();
@@ -155,7 +166,7 @@ where
         // Gone before the threads are waited for, whatever happens: without a receiver a reader's
         // next batch is its last.
         let waiting = &waiting;
-        let mut ahead = Ahead { full, spent, waiting, converter, failed: None };
+        let mut ahead = Ahead { full, spent, huge: false, waiting, converter, failed: None };
         let mut reading = Vec::with_capacity(makers.len());
         for (make, cancel) in makers {
             let full = Full { sender: full_sender.clone(), waiting, lines };
@@ -215,26 +226,23 @@ impl Full<'_> {
     }
 }
 
-fn pump(mut filler: Filler<impl Reader>, full: &Full<'_>, spent: &Mutex<Receiver<Batch>>) {
-    let given = || spent.try_lock().ok().and_then(|spent| spent.try_recv().ok());
+fn pump(mut filler: Filler<impl Reader>, full: &Full<'_>, spent: &Mutex<Receiver<Spent>>) {
+    let given = || Some(spent.try_lock().ok()?.try_recv().ok()?.batch);
     let mut room = None;
     while let Some(next) =
         filler.next(room.take().or_else(given).unwrap_or_default(), full.has_enough()).transpose()
     {
-        let huge = next.as_ref().is_ok_and(Batch::is_huge);
         let failed = next.is_err();
+        // NOTE: held from before it is sent, so that no other reader takes what comes back.
+        let waits = next
+            .as_ref()
+            .is_ok_and(Batch::is_huge)
+            .then(|| spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         if !full.send(next) || failed {
             return;
         }
-        if huge {
-            room = huge_room(spent);
-        }
+        // Until the huge row is in SQLite, so that there is one of them in memory for each reader;
+        // then its room. Where nobody wants more, there is none.
+        room = waits.and_then(|spent| Some(spent.iter().find(|spent| spent.huge)?.batch));
     }
-}
-
-/// Waits until a huge row is in SQLite, so that there is one of them in memory for each reader; its
-/// room. `None`: nobody wants more.
-fn huge_room(spent: &Mutex<Receiver<Batch>>) -> Option<Batch> {
-    let spent = spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    spent.iter().find(Batch::is_huge)
 }

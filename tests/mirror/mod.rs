@@ -180,8 +180,10 @@ pub fn to_version_0(db: &Db) {
             db.exec(&sql).expect(column);
         }
     }
-    for table in ["meta", "wanted", "suspended", "removed", "paused", "request", "reload"] {
-        db.exec(&format!("DROP TABLE _deltamirror_{table}")).expect(table);
+    let later = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB '_deltamirror_*' \
+                 AND substr(name, 14) NOT IN ('stream', 'table', 'error')";
+    for table in rows(db, later) {
+        db.exec(&format!("DROP TABLE {}", table.replace('\'', "\""))).expect(&table);
     }
 }
 

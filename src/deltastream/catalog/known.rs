@@ -1,8 +1,8 @@
 //! What a capture knows of the catalogs, kept beside its stream: so that what is done while none
 //! runs is noticed as well.
 //!
-//! The file `catalog.tsv` in the stream's folder. Its first line says whose it is: `id I key K`, the
-//! capture's own id and what only it knows ([`super::message`]). Each other line is of a table:
+//! The file `catalog.tsv` in the stream's folder. Its first line says whose it is: `id I key K`,
+//! the capture's own id and what only it knows ([`super::message`]). Each other line is of a table:
 //! `fingerprint F line L`, where L is its `schema` line. A file that is not of this form, or of
 //! another capture, is as good as none. Nobody but its owner may read it.
 
