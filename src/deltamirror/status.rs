@@ -1,5 +1,9 @@
 //! How a mirror is, read from its file.
 
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::busy::Patience;
 use super::reload::due::{self, Due};
 use super::state::{self, StreamState, TableState};
 use super::suspended::{self, Suspended};
@@ -141,12 +145,18 @@ impl MirrorStatus {
     }
 }
 
-/// Reads the status; `source` is the stream, or `None` to look where the mirror last read it.
+/// Reads the status; `source` is the stream, or `None` to look where the mirror last read it. In a
+/// file without a WAL a follower may hold the lock for a moment, which is waited for.
 ///
 /// # Errors
-/// [`Error::NotInitialised`], [`Error::State`], [`Error::Sqlite`]; with a `source` also those of
-/// the stream, and [`Error::OtherServer`].
+/// [`Error::NotInitialised`], [`Error::State`], [`Error::Busy`], [`Error::Sqlite`]; with a `source`
+/// also those of the stream, and [`Error::OtherServer`].
 pub fn status(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Error> {
+    let budget = Duration::from_millis(limits::MIRROR_BUSY_MS);
+    Patience { budget, stop: &AtomicBool::new(false) }.retry(|| read(db, source))
+}
+
+fn read(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Error> {
     let stream = verbs::mirror(db)?;
     let opened;
     let (source, end) = match source {

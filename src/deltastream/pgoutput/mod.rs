@@ -427,6 +427,9 @@ fn mark_table(marked: &mut Option<Arc<Schema>>, schema: &Arc<Schema>, xid: u32, 
     *marked = Some(Arc::clone(schema));
 }
 
+/// Bytes from which on a text gets room of its own length in a batch.
+const LONG_TEXT: usize = 16 << 20;
+
 /// Renders one row as a line.
 fn row(
     relation: &mut Relation,
@@ -452,6 +455,10 @@ fn row(
             Value::Unchanged => unchanged.push(&column.name),
             Value::Text(text) => {
                 out.extend_from_slice(&column.key);
+                if text.len() >= LONG_TEXT {
+                    // Not twice as much for the few bytes behind it.
+                    out.reserve_exact(text.len().saturating_add(1 << 20));
+                }
                 match (column.form, text) {
                     (Form::Plain, _) => out.extend_from_slice(text),
                     (Form::Boolean, b"t") => out.push(b'1'),
