@@ -86,7 +86,7 @@ pub struct Details {
     /// `_labels`: labels of the enum types that the columns are made of, each with its object id,
     /// by rising id.
     pub labels: Vec<(u32, Vec<u8>)>,
-    /// `_storage`: equal means that no statement has written the rows anew. Not empty.
+    /// `_storage`: equal means that no statement has written the rows again. Not empty.
     pub storage: Vec<u8>,
     /// `_kind`: `r` for an ordinary table, `p` for a partitioned one.
     pub kind: u8,

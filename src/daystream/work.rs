@@ -166,7 +166,7 @@ impl Notes {
         Notes { dir: dir.to_owned(), folder: folder_mark(dir) }
     }
 
-    /// Says it. What hinders it is no reason to do anything else: whoever asks learns less.
+    /// Says it. What hinders it is no reason to do anything else: who asks learns less.
     pub fn say(&self, work: &Work) {
         // NOTE: another stream in the place of this one has a capture of its own.
         if self.folder.is_some() && folder_mark(&self.dir) == self.folder {

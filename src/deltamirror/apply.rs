@@ -45,7 +45,7 @@ pub struct Options {
     pub batch_changes: u64,
     /// Time after which it is.
     pub batch_time: Duration,
-    /// Whoever applies can reload a table from PostgreSQL.
+    /// Who applies can reload a table from PostgreSQL.
     pub reloads: bool,
     /// Size of SQLite's WAL, in bytes, past which it must begin anew before more is written.
     pub wal_bytes_max: u64,
@@ -405,7 +405,7 @@ impl<'db> Applier<'db> {
             None => {}
             Some(gap) => {
                 self.commit(patience, on_commit)?;
-                // NOTE: whoever waits for the file would sleep through a moment that is shorter.
+                // NOTE: who waits for the file would sleep through a moment that is shorter.
                 std::thread::sleep(gap);
             }
         }

@@ -32,7 +32,7 @@ pub(super) fn columns(db: &Db, state: &TableState) -> Result<Option<&'static str
     }
 }
 
-/// The names of a table's columns in the file, whoever made them; none when it is not there.
+/// The names of a table's columns in the file, no matter who made them; none when it is not there.
 ///
 /// # Errors
 /// [`Error::Sqlite`].

@@ -190,7 +190,7 @@ impl Follower {
             .spawn(move || {
                 let run = AssertUnwindSafe(|| work.run(&file, ready));
                 if std::panic::catch_unwind(run).is_err() {
-                    // NOTE: whoever waits for the end must hear of it, whatever ended it.
+                    // NOTE: who waits for the end must hear of it, whatever ended it.
                     work.end(Some(Error::Defect { what: "a panic while following".to_owned() }));
                 }
             })

@@ -10,7 +10,7 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS main._deltamirror_work (
   state TEXT NOT NULL, since_us INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL)";
 
 /// Notes what is done with the file. What hinders it (a lock, a full disk) is no reason to do
-/// anything else: whoever asks learns less.
+/// anything else: who asks learns less.
 pub(super) fn note(db: &Db, work: &Work) {
     if !db.in_transaction() && write(db, work).is_err() {
         super::busy::roll_back(db);

@@ -24,7 +24,7 @@ impl Applier<'_> {
     }
 
     /// Looks, with nothing to apply, whether others have changed the file: tables and pauses are
-    /// read anew, and a place that is waited for is written down.
+    /// read again, and a place that is waited for is written down.
     ///
     /// # Errors
     /// Those of [`Applier::run`].

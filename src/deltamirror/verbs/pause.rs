@@ -7,7 +7,7 @@ use crate::deltamirror::status::now_us;
 use crate::deltamirror::{Error, format, state};
 use crate::sqlite::{Db, Value};
 
-/// From now on nothing is applied, by whoever follows or will, until [`resume`]. What comes
+/// From now on nothing is applied, by those who follow or will, until [`resume`]. What comes
 /// meanwhile stays in the stream. Returns false when the mirror was paused already.
 ///
 /// # Errors
