@@ -52,7 +52,7 @@
 //! `until`. A
 //! database without a file can be applied to, but not followed.
 //!
-//! The verbs from `remove` on work beside whoever follows (`verbs`); each takes `-busy_ms` too.
+//! The verbs from `remove` on work beside a follower (`verbs`); each takes `-busy_ms` too.
 //!
 //! Apply options: `-on_error stop|keep|suspend` (a row that cannot be applied ends it, is kept in
 //! `_deltamirror_error`, or its table stands still; default stop), `-busy_ms N` (how long to wait

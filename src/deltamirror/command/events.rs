@@ -257,7 +257,7 @@ fn latency_value(status: &FollowStatus) -> Obj {
     }
 }
 
-/// The tables that are to be reloaded, by name.
+/// The tables whose reload is due, by name.
 fn due_dict(due: &[Due]) -> Obj {
     Obj::dict(due.iter().map(|due| {
         let state = if due.is_begun { "copying" } else { "waiting" };

@@ -18,7 +18,7 @@ const INHERITS_BY_PARENT: u32 = 2187;
 const INHERITS_PARENT: pg_sys::AttrNumber = 2;
 const INHERITS: u32 = 2611;
 
-/// Details of a table, of which these columns are shown, each with how its values are read.
+/// Details of a table. These columns are shown, each with how its values are read.
 ///
 /// # Safety
 /// The relation is open, within a transaction, with the settings that texts depend on.
