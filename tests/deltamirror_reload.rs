@@ -194,6 +194,29 @@ fn a_change_of_definition_is_followed_by_a_reload() {
     road.assert_equal("m.db");
 }
 
+/// The details of a `schema` line are read from the catalog when the line is written: in the middle
+/// of what a copy holds may stand what became of the table after it, and no line says it again.
+#[test]
+fn what_a_line_before_the_copy_tells_of_later_is_not_lost() {
+    let road = Road::new(
+        "reload_held",
+        "create type mood as enum ('sad', 'glad'); create table t (id int primary key, m mood);
+         create table o (id int primary key); insert into t values (1, 'sad'), (2, 'glad')",
+        &[],
+    );
+    road.stop_capture();
+    road.sql("insert into t values (3, 'sad')");
+    road.init("m.db", &[]).expect("init");
+    road.sql("alter type mood rename value 'sad' to 'blue'");
+    road.capture();
+    let (_follower, heard) = follow(&road, &road.info());
+    road.sql("insert into o values (1)");
+    hear(&heard, "reloading t");
+    hear(&heard, "reloaded t 3");
+    road.assert_equal("m.db");
+    assert_eq!(rows(&road.db("m.db"), "select count(*) from t where m = 'blue'"), ["2"]);
+}
+
 /// A table that is not in the mirror yet comes by the same road.
 #[test]
 fn a_table_is_added_while_the_mirror_goes_on() {

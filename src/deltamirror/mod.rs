@@ -37,6 +37,7 @@ mod first_fill;
 mod follow;
 pub mod format;
 mod heart;
+mod held;
 mod indexes;
 mod init;
 mod kept;

@@ -106,6 +106,8 @@ pub(super) struct Tables<'db> {
     pub(super) altered: bool,
     /// What the stream does not tell of a table can be copied again.
     pub(super) reloads: bool,
+    /// The table is the shadow of a reload, which begins again where the shadow is of no use.
+    pub(super) is_shadow: bool,
     pub(super) counts: Counts,
 }
 
@@ -148,6 +150,7 @@ impl<'db> Tables<'db> {
             counter: Counter::default(),
             altered: false,
             reloads: false,
+            is_shadow: false,
             counts: Counts::default(),
         })
     }
@@ -260,9 +263,17 @@ impl<'db> Tables<'db> {
         }
         let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
         if target.holds(self.number, change.xid, self.lsn) {
-            // NOTE: what the copy was made from is newer than a definition, too.
-            self.counts.held += u64::from(change.verb != Verb::Schema);
-            return Ok(());
+            if change.verb != Verb::Schema {
+                self.counts.held += 1;
+                return Ok(());
+            }
+            // NOTE: what the copy was made from is newer than the columns, not than all details.
+            let news = (self.reloads && (self.is_shadow || target.state.policy == Policy::Follow))
+                .then(|| target.news(change));
+            return match news.flatten() {
+                Some(news) => self.trouble(Trouble::Drift(news), at, place, false, change.line()),
+                None => Ok(()),
+            };
         }
         let had_old = target.has_old();
         match apply(target, change, self.reloads) {

@@ -12,7 +12,7 @@ use super::state::{self, TableState, TableStatus};
 use super::statement::{Prepared, Updates};
 use super::tally::Pending;
 use super::trouble::Trouble;
-use super::{Error, alter, check};
+use super::{Error, alter, check, held};
 use crate::advice;
 use crate::schema::TableName;
 use crate::schema::ddl::Lookup;
@@ -136,6 +136,12 @@ impl<'db> Target<'db> {
                 held
             }
         }
+    }
+
+    /// What a `schema` line that the table's copy holds tells beyond it.
+    pub(super) fn news(&self, change: &Change<'_>) -> Option<String> {
+        let snapshot = self.snapshot.as_ref().filter(|_| !self.is_due)?;
+        held::news(&self.state.definition, snapshot, &Definition::from_change(change)?)
     }
 
     /// Takes a `schema` line that the table's copy does not hold; true when the file's schema is

@@ -54,7 +54,7 @@ impl<'db> Feeding<'db> {
         // Altered meanwhile, it is of no use: the reload begins again.
         state.policy = Policy::Stop;
         let mut tables = Tables::new(db, vec![state], OnError::Stop)?;
-        tables.reloads = true;
+        (tables.reloads, tables.is_shadow) = (true, true);
         Ok(Feeding { tables, reader: None, mark: begun.begin, open: false, has_barrier })
     }
 
