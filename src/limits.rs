@@ -41,6 +41,10 @@ pub const LOG_READER_BUFFER_BYTES: usize = 1 << 20;
 /// most 1 GiB of text, which escapes can double, and names.
 pub const LINE_BYTES_MAX: usize = 3 << 30;
 
+/// Bytes within which the head of a line must be, where the line is too long for a reader that
+/// takes only so much into memory. One with a longer head is read as a whole.
+pub const LINE_HEAD_BYTES: usize = 64 << 10;
+
 /// Milliseconds between two looks at a followed daystream when the kernel reports no change (as on
 /// network file systems).
 pub const FOLLOW_POLL_MS: u64 = 1_000;

@@ -9,11 +9,9 @@ pub const ZSTD_SLICE_BYTES: usize = 256 << 10;
 /// Compression level: the least, since each part is compressed while somebody waits for it.
 pub const ZSTD_LEVEL: i32 = 1;
 
-/// A longer line is not taken into memory to be sent: it goes out in pieces of this, from its file.
+/// A longer line is not taken into memory: it is checked and goes out in pieces of this, from its
+/// file.
 pub const PIECE_BYTES: usize = 128 << 10;
-/// Longest line, in bytes, that any number of answers check at once. Longer ones are checked one by
-/// one, in twice their length of memory.
-pub const LINE_BYTES_SHARED: usize = 2 << 20;
 
 /// Bytes of the newest transactions of a stream that its followers share.
 pub const RING_BYTES: usize = 4 << 20;

@@ -82,6 +82,35 @@ fn many_slow_readers_of_a_long_line_take_its_memory_once() {
 }
 
 #[test]
+fn readers_that_take_nothing_hold_no_line() {
+    let (bytes, readers) = (10 << 20, 30);
+    let root = log::folder();
+    drop(stream(&root.path().join("flights"), bytes));
+    let server = Server::start(root.path(), &[]);
+    let idle = server.memory("RssAnon");
+    let sockets: Vec<TcpStream> = (0..readers).map(|_| ask(&server, "")).collect();
+    let still: Vec<TcpStream> = std::thread::scope(|scope| {
+        let begun = sockets.into_iter().map(|mut socket| {
+            scope.spawn(move || {
+                let patience = std::time::Duration::from_secs(300);
+                socket.set_read_timeout(Some(patience)).unwrap();
+                socket.read_exact(&mut vec![0; 256 << 10]).unwrap();
+                socket
+            })
+        });
+        let begun: Vec<_> = begun.collect();
+        begun.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    // Each is in the middle of the line, and takes no more.
+    let held = server.memory("RssAnon").saturating_sub(idle);
+    let most = server.memory("VmHWM").saturating_sub(server.memory("VmRSS")) + held;
+    println!("{readers} readers of a line of {bytes} bytes: {held} held, {most} at most");
+    let bound = readers as u64 * (400 << 10) + (16 << 20);
+    assert!(most < bound, "{held} and at most {most}, not {bound}");
+    drop(still);
+}
+
+#[test]
 fn a_long_line_is_the_same_in_pieces() {
     let root = log::folder();
     let dir = root.path().join("flights");

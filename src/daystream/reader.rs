@@ -13,6 +13,7 @@
 //! the machine of the stream goes down in between, readers elsewhere have seen a transaction that
 //! the stream will get again, at a later position: know it by its LSN.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use super::ahead::Cursor;
 use super::error::Damage;
 use super::filter::TableFilter;
 use super::follow::Watch;
+use super::long::{self, Cut, Step, Walk};
 use super::origin::Origin;
 use super::scan::Found;
 use super::window::Line;
@@ -77,9 +79,10 @@ pub struct ReaderOptions {
     pub tables: Option<TableFilter>,
     /// Bytes read ahead.
     pub buffer_bytes: usize,
-    /// Longest line that is taken into memory, in bytes. What has a longer one cannot be read:
-    /// [`Error::Io`] with the kind `FileTooLarge`, after which [`Reader::resume`] with a larger
-    /// number goes on.
+    /// Longest line that is taken into memory, in bytes. Of a longer one only the head is given out
+    /// ([`Entry::cut`]), and [`Reader::text`] reads the rest. One whose head has more than 64 KiB
+    /// cannot be read: [`Error::Io`] with the kind `FileTooLarge`, after which [`Reader::resume`]
+    /// with a larger number goes on.
     pub line_bytes: usize,
     /// In a stream without commit lines: after this time without growth the last transaction counts
     /// as whole. `None`: only when the next one begins.
@@ -104,6 +107,9 @@ pub struct Entry<'r> {
     pub position: Position,
     /// The line, its head read.
     pub change: Change<'r>,
+    /// Set where only the line's head is in memory: it is longer than
+    /// [`ReaderOptions::line_bytes`].
+    pub cut: Option<Cut>,
     /// Whether the transaction ends with this line: it is the commit line, or, in a stream without
     /// commit lines, the last one of the transaction that the reader gives out.
     pub end: bool,
@@ -177,6 +183,17 @@ pub struct Reader {
     pub(super) listed_at: Instant,
     /// The day folders to watch may have changed.
     pub(super) rewatch: bool,
+    /// Head of the line given out last, when that was a long one.
+    pub(super) head: Vec<u8>,
+}
+
+/// A line to give out: where it is in the window (or in `head`, where it is cut), and whether it is
+/// the last one.
+struct Given {
+    range: Range<usize>,
+    cut: Option<Cut>,
+    position: Position,
+    end: bool,
 }
 
 impl Reader {
@@ -220,6 +237,7 @@ impl Reader {
             look: true,
             listed_at: Instant::now(),
             rewatch: true,
+            head: Vec::new(),
         })
     }
 
@@ -271,17 +289,18 @@ impl Reader {
     /// anew or removed since it was opened, and those of the file system.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
-        let Some((range, position, end)) = self.advance()? else {
+        let Some(Given { range, cut, position, end }) = self.advance()? else {
             return Ok(None);
         };
         let Some(cursor) = &self.cursor else {
             return Ok(None);
         };
-        let line = cursor.window.bytes(range);
+        let line = if cut.is_some() { &self.head } else { cursor.window.bytes(range) };
+        let transaction = self.transaction;
         match Change::parse(line) {
-            Ok(change) => Ok(Some(Entry { position, change, end, transaction: self.transaction })),
+            Ok(change) => Ok(Some(Entry { position, change, cut, end, transaction })),
             Err(error) => {
-                let (length, kind) = (line.len(), error.kind);
+                let (length, kind) = (cut.map_or(line.len(), |cut| cut.length), error.kind);
                 Err(self.corrupt_line(length, error.byte, Damage::Line(kind)))
             }
         }
@@ -296,8 +315,8 @@ impl Reader {
         cursor.corrupt(next.saturating_sub(length as u64 + 1) + byte as u64, damage)
     }
 
-    /// Goes on to the next line to give out: where it is in the window, and whether it is the last.
-    fn advance(&mut self) -> Result<Option<(Range<usize>, Position, bool)>, Error> {
+    /// Goes on to the next line to give out.
+    fn advance(&mut self) -> Result<Option<Given>, Error> {
         loop {
             if self.ready.is_none() {
                 let Some(found) = self.look_ahead()? else {
@@ -309,18 +328,25 @@ impl Reader {
                 continue;
             };
             let offset = ready.at;
-            let line = cursor.window.line(offset);
-            let Line::Whole(range) = line.map_err(|error| cursor.io(&self.dir, error))? else {
-                return Err(cursor.corrupt(offset, Damage::Shorter));
+            let whole = look_at(cursor, offset, &mut self.head);
+            let whole = whole.map_err(|error| cursor.io(&self.dir, error))?;
+            let (range, cut) = whole.ok_or_else(|| cursor.corrupt(offset, Damage::Shorter))?;
+            let line = match cut {
+                None => cursor.window.bytes(range.clone()),
+                Some(_) => &self.head,
             };
-            let line = cursor.window.bytes(range.clone());
             let (position, behind) = stamp::read(line)
                 .map_err(|byte| cursor.corrupt(offset + byte as u64, Damage::Stamp))?;
-            ready.at += line.len() as u64 + 1;
+            let with_feed = cut.map_or(line.len(), |cut| cut.length) + 1;
+            ready.at += with_feed as u64;
             let mut end = ready.at >= ready.found.end;
             if ready.again && !(end && ready.found.commit) {
-                let with_feed = cursor.window.bytes(range.start..range.end + 1);
-                ready.crc = crc32c::crc32c_append(ready.crc, with_feed);
+                ready.crc = if let Some(cut) = cut {
+                    crc32c::crc32c_combine(ready.crc, cut.crc, with_feed)
+                } else {
+                    let bytes = cursor.window.bytes(range.start..range.end + 1);
+                    crc32c::crc32c_append(ready.crc, bytes)
+                };
             }
             if ready.again && end && ready.crc != ready.found.crc {
                 return Err(cursor.corrupt(ready.found.start, Damage::Crc));
@@ -341,7 +367,7 @@ impl Reader {
                 self.passed(last);
             }
             if wanted {
-                return Ok(Some((range, position, end)));
+                return Ok(Some(Given { range, cut, position, end }));
             }
         }
     }
@@ -385,6 +411,25 @@ impl Reader {
         (self.look, self.rewatch) = (true, true);
         Ok(())
     }
+}
+
+/// The line that begins at `offset`: where it is in the window, or, of one that is too long, its
+/// head in `head` and what is known of the rest. `None` where the file ends before.
+fn look_at(
+    cursor: &mut Cursor,
+    offset: u64,
+    head: &mut Vec<u8>,
+) -> io::Result<Option<(Range<usize>, Option<Cut>)>> {
+    let range = match cursor.window.line(offset)? {
+        Line::Whole(range) => return Ok(Some((range, None))),
+        Line::Long(range) => range,
+        Line::Partial | Line::TooLong { .. } => return Ok(None),
+    };
+    head.clear();
+    head.extend_from_slice(long::head(cursor.window.bytes(range)));
+    let mut walk = Walk::new(offset);
+    let over = walk.step(&mut cursor.window)? == Step::Over;
+    Ok(over.then(|| (0..head.len(), Some(walk.cut()))))
 }
 
 /// The later one of two places.

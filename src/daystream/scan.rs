@@ -11,6 +11,7 @@ use deltaflood::{Change, Verb};
 
 use super::content::Content;
 use super::error::Damage;
+use super::long::{self, Step, Walk};
 use super::seek::Place;
 use super::window::{Line, Window};
 use super::{Mark, Position, stamp};
@@ -95,6 +96,8 @@ pub(super) struct Scan {
     crc: u32,
     summed: u64,
     xid: Option<u32>,
+    /// The line at `at` is too long to be in memory: the walk along it, and its position.
+    long: Option<(Walk, Position)>,
 }
 
 impl Scan {
@@ -113,6 +116,7 @@ impl Scan {
             crc: 0,
             summed: start,
             xid: None,
+            long: None,
         }
     }
 
@@ -130,7 +134,8 @@ impl Scan {
     pub(super) fn wrong(&self, window: &Window, byte: u64, damage: Damage) -> Wrong {
         let tail = window.span(self.summed, window.end()).unwrap_or_default();
         let tail = tail.get(..LINE_SUMMED.min(tail.len())).unwrap_or_default();
-        let sums = (self.crc, crc32c::crc32c(tail));
+        let crc = self.long.map_or(self.crc, |(walk, _)| walk.sum(self.crc));
+        let sums = (crc, crc32c::crc32c(tail));
         Wrong { byte, damage, at: self.at, lines: self.lines, sums }
     }
 
@@ -148,6 +153,9 @@ impl Scan {
     pub(super) fn step(&mut self, window: &mut Window) -> Result<Option<Found>, Fault> {
         window.keep(self.start);
         loop {
+            if self.long.is_some() && !self.walk_on(window)? {
+                return Ok(None);
+            }
             if let Some(range) = window.peek(self.at) {
                 match self.line(window, range)? {
                     None => continue,
@@ -157,6 +165,10 @@ impl Scan {
             self.sum_up(window)?;
             let range = match window.line(self.at)? {
                 Line::Whole(range) => range,
+                Line::Long(range) => {
+                    self.begin_long(long::head(window.bytes(range)))?;
+                    continue;
+                }
                 Line::Partial => return Ok(None),
                 Line::TooLong { like_a_line: true } => {
                     return Err(Fault::Damage(self.at, Damage::TooLong));
@@ -184,6 +196,47 @@ impl Scan {
         Ok(())
     }
 
+    /// A line begins with `head` that is too long to be in memory. Only a line whose head is not
+    /// all there, or of a stream without commit lines, has to be read as a whole all the same.
+    fn begin_long(&mut self, head: &[u8]) -> Result<(), Fault> {
+        let sound = Change::parse(head).is_ok_and(|change| change.verb != Verb::Commit);
+        let Some((position, _)) = stamp::read(head).ok().filter(|_| sound) else {
+            return Err(Fault::Io(io::ErrorKind::FileTooLarge.into()));
+        };
+        if self.boundary == Boundary::Xid {
+            return Err(Fault::Io(io::ErrorKind::FileTooLarge.into()));
+        }
+        self.check_place(position).map_err(|damage| Fault::Damage(self.at, damage))?;
+        self.long = Some((Walk::new(self.at), position));
+        Ok(())
+    }
+
+    /// Goes on along the long line; false when the file ends before it does.
+    fn walk_on(&mut self, window: &mut Window) -> Result<bool, Fault> {
+        let Some((walk, position)) = &mut self.long else { return Ok(true) };
+        match walk.step(window)? {
+            Step::Partial => return Ok(false),
+            Step::TooLong => return Err(Fault::Damage(self.at, Damage::TooLong)),
+            Step::Over => {}
+        }
+        (self.crc, self.summed, self.at) = (walk.sum(self.crc), walk.at, walk.at);
+        self.last = Some(*position);
+        self.lines += 1;
+        self.long = None;
+        Ok(true)
+    }
+
+    /// Whether a line at `position` can come next.
+    fn check_place(&self, position: Position) -> Result<(), Damage> {
+        if self.last.is_some_and(|last| position <= last) {
+            return Err(Damage::Order);
+        }
+        if self.at == 0 && position != self.name {
+            return Err(Damage::Name);
+        }
+        Ok(())
+    }
+
     /// Takes in one line; the transaction when it ends with it (or, without commits, before it).
     fn line(&mut self, window: &Window, range: Range<usize>) -> Result<Option<Found>, Fault> {
         let line = window.bytes(range);
@@ -194,12 +247,7 @@ impl Scan {
             Ok(_) => damage(0, what),
             Err(error) => damage(error.byte, Damage::Line(error.kind)),
         };
-        if self.last.is_some_and(|last| position <= last) {
-            return Err(misplaced(Damage::Order));
-        }
-        if self.at == 0 && position != self.name {
-            return Err(misplaced(Damage::Name));
-        }
+        self.check_place(position).map_err(misplaced)?;
         let next = self.at + line.len() as u64 + 1;
         if self.boundary == Boundary::Xid || line.ends_with(stamp::COMMIT) {
             let change = Change::parse(line)

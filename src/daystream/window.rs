@@ -15,6 +15,9 @@ use crate::limits::LINE_BYTES_MAX;
 pub(super) enum Line {
     /// The line's bytes in the window, without the line feed.
     Whole(Range<usize>),
+    /// The beginning of a line that is longer than what may be taken into memory
+    /// ([`Window::limit`]).
+    Long(Range<usize>),
     /// The file ends within the line, or right where it would begin.
     Partial,
     /// The line is longer than a line can be, or fills the buffer and is not even like a line.
@@ -61,8 +64,8 @@ impl Window {
         }
     }
 
-    /// Takes no line of more than `most` bytes into memory: reading one fails then, with
-    /// [`io::ErrorKind::FileTooLarge`].
+    /// Takes no line of more than `most` bytes into memory: of a longer one there is
+    /// [`Line::Long`], and [`Window::piece`].
     pub(super) fn limit(&mut self, most: usize) {
         self.most = most.clamp(self.size, LINE_BYTES_MAX);
     }
@@ -145,7 +148,8 @@ impl Window {
             }
             if self.len == self.buffer.len() && !self.make_room(offset) {
                 if self.most < LINE_BYTES_MAX && self.like_a_line(offset) {
-                    return Err(io::ErrorKind::FileTooLarge.into());
+                    let begin = (offset - self.start) as usize;
+                    return Ok(Line::Long(begin..self.len));
                 }
                 return Ok(Line::TooLong { like_a_line: self.like_a_line(offset) });
             }
@@ -153,6 +157,19 @@ impl Window {
                 return Ok(Line::Partial);
             }
         }
+    }
+
+    /// Some bytes from `offset` on, in place of all that is in memory before it; none at the file's
+    /// end.
+    pub(super) fn piece(&mut self, offset: u64) -> io::Result<&[u8]> {
+        if offset < self.start || offset >= self.end() {
+            self.len = 0;
+            self.start = offset;
+            self.looked = u64::MAX;
+            self.fill()?;
+        }
+        let begin = (offset - self.start) as usize;
+        Ok(self.buffer.get(begin..self.len).unwrap_or_default())
     }
 
     /// Reads what fits; 0 at the file's end.

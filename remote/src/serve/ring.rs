@@ -53,7 +53,10 @@ impl Ring {
     /// # Errors
     /// Those of the stream, and of the system when it has no thread to give.
     pub fn start(dir: &Path) -> Result<Arc<Ring>, Error> {
-        let reader = Reader::open(dir, Start::End, ReaderOptions::default())?;
+        // NOTE: of a line that is too long to be shared the head is enough.
+        let options =
+            ReaderOptions { line_bytes: RING_TRANSACTION_BYTES, ..ReaderOptions::default() };
+        let reader = Reader::open(dir, Start::End, options)?;
         let state = State { floor: reader.position(), ..State::default() };
         let ring = Arc::new(Ring {
             made: reader.made(),
@@ -196,7 +199,8 @@ impl Tail {
             let whole = self.ends.last().map_or(0, |(_, offset)| *offset);
             let line = entry.change.line();
             let (last, ended) = (entry.transaction.last, entry.end);
-            self.large |= self.bytes.len() - whole + line.len() > RING_TRANSACTION_BYTES;
+            self.large |= entry.cut.is_some()
+                || self.bytes.len() - whole + line.len() > RING_TRANSACTION_BYTES;
             if self.large {
                 self.bytes.truncate(whole);
                 if !ended {

@@ -1,24 +1,23 @@
 //! Parts of an answer from the files: whole transactions, but for one that is larger than a part.
 //!
 //! Memory: a part holds lines up to [`PIECE_BYTES`]; of a longer one it holds the place, and
-//! [`Long`] gives it piece by piece from its file. To be checked a line has to be in memory as a
-//! whole, once: up to [`LINE_BYTES_SHARED`] by all at the same time, beyond that by one.
+//! [`Long`] gives it piece by piece from its file. It is checked in pieces, too: no part of memory
+//! is larger than a piece, so that what is given back can be used for the next. Only a line whose
+//! head is too long to be seen in a piece is taken into memory as a whole, one at a time.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pgsqlite::daystream::remote::{Fault, Reason};
-use pgsqlite::daystream::{Bookmark, Error, Position, Reader, ReaderOptions, Start, Text};
+use pgsqlite::daystream::{Bookmark, Cut, Error, Position, Reader, ReaderOptions, Start, Text};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::reply::fault_of;
 use super::streams::Stream;
 use super::wanted::{Wanted, floor};
-use crate::limits::{
-    LINE_BYTES_SHARED, PIECE_BYTES, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES,
-};
+use crate::limits::{PIECE_BYTES, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES};
 
 /// Where an answer is.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +84,7 @@ fn gone() -> Fault {
 /// # Errors
 /// Those of the stream.
 pub fn open(stream: &Stream, wanted: &Wanted) -> Result<Reader, Fault> {
-    let reader = Reader::open(&stream.dir, wanted.start, options(wanted, LINE_BYTES_SHARED));
+    let reader = Reader::open(&stream.dir, wanted.start, options(wanted, PIECE_BYTES));
     reader.map_err(|error| fault_of(&error))
 }
 
@@ -105,8 +104,9 @@ pub async fn next(
         let _turn = turn;
         let reader = match of.parked.take(answer) {
             Some(reader) => Ok(reader),
-            None => reopen(&of, &place, &what, LINE_BYTES_SHARED)
-                .map_err(|error| Box::new((error, None))),
+            None => {
+                reopen(&of, &place, &what, PIECE_BYTES).map_err(|error| Box::new((error, None)))
+            }
         };
         match reader.and_then(|reader| read(reader, &place, slice_bytes(&what))) {
             Ok((slice, reader)) => {
@@ -240,11 +240,13 @@ fn read(
             slice.place.at = Some(entry.transaction.last);
         }
         let line = entry.change.line();
-        let length = line.len();
-        if length > PIECE_BYTES {
-            let sum = crc32c::crc32c_append(crc32c::crc32c(line), b"\n");
+        let long = entry.cut.or_else(|| {
+            let crc = || crc32c::crc32c_append(crc32c::crc32c(line), b"\n");
+            (line.len() > PIECE_BYTES).then(|| Cut { length: line.len(), crc: crc() })
+        });
+        if let Some(Cut { length, crc }) = long {
             let text = reader.text(length).ok_or_else(|| Box::new((Error::Poisoned, None)))?;
-            slice.long = Some(Box::new(Long { text, sums: (sum, 0) }));
+            slice.long = Some(Box::new(Long { text, sums: (crc, 0) }));
             slice.place.mark = reader.bookmark();
             return Ok((slice, None));
         }

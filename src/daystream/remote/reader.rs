@@ -166,7 +166,7 @@ impl RemoteReader {
         let Ok(change) = Change::parse(bytes) else { return Ok(None) };
         let (clock, seq) = (change.clock.unwrap_or(0), change.seq.unwrap_or(0));
         let (position, end) = (Position { clock, seq }, self.left == 0);
-        Ok(Some(Entry { position, change, end, transaction: self.transaction }))
+        Ok(Some(Entry { position, change, cut: None, end, transaction: self.transaction }))
     }
 
     /// Whether [`RemoteReader::next`] knows what comes next.
