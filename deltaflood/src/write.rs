@@ -44,6 +44,18 @@ pub fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Number of bytes that [`escape`] appends.
+#[must_use]
+pub fn escaped_len(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    let mut length = bytes.len();
+    while let Some((_, after)) = rest.split_at(plain_len(rest)).1.split_first() {
+        length = length.saturating_add(1);
+        rest = after;
+    }
+    length
+}
+
 /// Appends `value` in decimal.
 pub fn number(out: &mut Vec<u8>, value: u64) {
     push_u64(out, value);

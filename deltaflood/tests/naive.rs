@@ -96,6 +96,13 @@ proptest! {
     }
 
     #[test]
+    fn the_length_of_what_is_escaped_is_known_before(text in bytes()) {
+        let mut out = b"x".to_vec();
+        write::escape(&mut out, &text);
+        prop_assert_eq!(write::escaped_len(&text), out.len() - 1);
+    }
+
+    #[test]
     fn no_input_panics_and_what_is_sound_is_written_back(tail in bytes()) {
         if let Ok(change) = Change::parse(&tail) {
             let _ = change.validate();

@@ -76,6 +76,10 @@ impl Decoder {
                 Err(DecodeError::Types(keys)) => Err(Stop::Types(keys)),
                 Err(DecodeError::Details(table)) => Err(Stop::Details(table)),
                 Err(DecodeError::Text { table, column }) => Err(invalid(after, table, column)),
+                Err(DecodeError::Memory(_)) => {
+                    let source = std::io::ErrorKind::OutOfMemory.into();
+                    Err(Stop::Error(Error::System { what: "memory for a text", source }))
+                }
                 Err(source) => Err(Stop::Error(Error::Protocol { lsn: after, source })),
             },
             Decoder::Lines(decoder, _, rule) => {

@@ -345,7 +345,7 @@ pub enum Error {
     /// The server ended the stream.
     #[error("the server ended the replication stream")]
     Ended,
-    /// The system refused a thread or a descriptor.
+    /// The system refused a thread, a descriptor or memory.
     #[error("the system refused {what}")]
     System {
         /// What was wanted.

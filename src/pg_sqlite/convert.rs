@@ -162,8 +162,11 @@ impl Converter {
             }
         };
         if text.len() >= IMPORT_BATCH_BYTES {
-            batch.make_room(if place.is_none() { text.len() } else { 0 }, self.row)?;
-            let scratch = if column.kind == Kind::Text { 0 } else { text.len() };
+            // Bytes in hex form are half as many.
+            let hex = column.kind == Kind::Bytea && text.starts_with(b"\\x");
+            let room = if hex { text.len() / 2 } else { text.len() };
+            batch.make_room(if place.is_none() { room } else { 0 }, self.row)?;
+            let scratch = if column.kind == Kind::Text { 0 } else { room };
             reserve(&mut self.scratch, scratch, self.row)?;
         }
         if column.kind == Kind::Text {

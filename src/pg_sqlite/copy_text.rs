@@ -24,11 +24,11 @@ pub(super) fn row(
     let escaped = memchr::memchr(b'\\', line).is_some();
     converter.begin_row();
     let long = line.len() >= IMPORT_BATCH_BYTES;
-    if long {
-        batch.make_room(line.len(), converter.row())?;
-    }
     // One copy of the whole line is cheaper than one of each text in it.
     let whole = !escaped && converter.is_mostly_text();
+    if whole {
+        batch.make_room(line.len(), converter.row())?;
+    }
     let base = whole.then(|| batch.push_bytes(line));
     let mut start = 0;
     for end in Tabs::of(line) {
@@ -44,6 +44,7 @@ pub(super) fn row(
             let damaged = |message| Error::CopyText { row, message };
             if cell.len() >= IMPORT_BATCH_BYTES && converter.takes_text() {
                 // Not once more in memory.
+                batch.make_room(cell.len(), converter.row())?;
                 converter.push_made(batch, |out| unescape_into(cell, out).map_err(damaged))?;
             } else {
                 if cell.len() >= IMPORT_BATCH_BYTES && in_line(cell).is_none() {

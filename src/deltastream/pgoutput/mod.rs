@@ -23,7 +23,7 @@ use super::heartbeat::{Seen, Stamp};
 use super::invalid_text::TextRule;
 use super::proof::Again;
 use crate::libpq::Oid;
-use deltaflood::write::{Line, escape};
+use deltaflood::write::{Line, escape, escaped_len};
 use deltaflood::{Lsn, Verb, list};
 use relation::{Form, Relation, Told};
 use std::collections::HashMap;
@@ -68,6 +68,9 @@ pub enum DecodeError {
     /// message again.
     #[error("the details of relation {0} were not asked for")]
     Details(Oid),
+    /// The system has no memory for a text.
+    #[error("no memory for a text of {0} bytes")]
+    Memory(usize),
     /// A text is no UTF-8.
     #[error("column {column} of table {table} has a text that is no UTF-8")]
     Text {
@@ -430,6 +433,13 @@ fn mark_table(marked: &mut Option<Arc<Schema>>, schema: &Arc<Schema>, xid: u32, 
 /// Bytes from which on a text gets room of its own length in a batch.
 const LONG_TEXT: usize = 16 << 20;
 
+/// Room for a long text, escaped, and not twice as much for the few bytes behind it.
+#[cold]
+fn make_room(out: &mut Vec<u8>, text: &[u8]) -> Result<(), DecodeError> {
+    let bytes = escaped_len(text).saturating_add(1 << 20);
+    out.try_reserve_exact(bytes).map_err(|_| DecodeError::Memory(bytes))
+}
+
 /// Renders one row as a line.
 fn row(
     relation: &mut Relation,
@@ -456,8 +466,7 @@ fn row(
             Value::Text(text) => {
                 out.extend_from_slice(&column.key);
                 if text.len() >= LONG_TEXT {
-                    // Not twice as much for the few bytes behind it.
-                    out.reserve_exact(text.len().saturating_add(1 << 20));
+                    make_room(out, text)?;
                 }
                 match (column.form, text) {
                     (Form::Plain, _) => out.extend_from_slice(text),
