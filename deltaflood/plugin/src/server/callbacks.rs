@@ -76,7 +76,8 @@ unsafe extern "C-unwind" fn begin(context: Context, _txn: Txn) {
     // SAFETY: the context of this callback.
     let state = unsafe { State::of(context) };
     failpoint::hit(state.lines.options(), "begin");
-    state.forget_present();
+    // SAFETY: within the transaction of this callback.
+    unsafe { state.forget_present() };
     state.new_transaction();
 }
 
@@ -88,10 +89,10 @@ unsafe extern "C-unwind" fn commit(context: Context, txn: Txn, _lsn: pg_sys::XLo
     let printed = state.sink.printed();
     if printed > 0 && state.lines.options().include_transaction {
         state.lines.commit(of, time_us.saturating_add(POSTGRES_EPOCH_US), printed);
-        // SAFETY: as above.
+        // SAFETY: the context of this callback.
         unsafe { state.sink.line(context, state.lines.line(), true) };
     }
-    // SAFETY: as above.
+    // SAFETY: the context of this callback, at the transaction's end.
     unsafe {
         state.sink.flush(context);
         state.new_transaction();
@@ -107,7 +108,7 @@ unsafe fn commit_time(txn: Txn) -> i64 {
     // SAFETY: see the caller; of the union's fields it is the one of a transaction that committed.
     #[cfg(any(feature = "pg13", feature = "pg14"))]
     return unsafe { (*txn).commit_time };
-    // SAFETY: as above.
+    // SAFETY: see the caller; the union's field of a transaction that committed, since 15.
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     return unsafe { (*txn).xact_time.commit_time };
 }
@@ -173,7 +174,7 @@ unsafe extern "C-unwind" fn truncate(
     let relations = unsafe {
         std::slice::from_raw_parts(relations, usize::try_from(count).unwrap_or_default())
     };
-    // SAFETY: as above.
+    // SAFETY: within a callback, whose relations are open until it returns.
     unsafe {
         in_scratch(state, |state| {
             for &relation in relations {
@@ -288,7 +289,8 @@ unsafe fn show(
         _ => return false,
     };
     let rare = state.tables.at(place).and_then(|e| e.published()).is_some_and(|p| p.rare);
-    state.fix_settings(rare);
+    // SAFETY: within the transaction of a change, see the caller.
+    unsafe { state.fix_settings(rare) };
     let only_changed = state.lines.options().only_changed;
     let State { lines, tables, sink, rooms, warned, .. } = state;
     let published = tables.at(place).and_then(|entry| entry.published());
@@ -320,7 +322,7 @@ unsafe fn show(
     if let Some(mut new) = new {
         let before = old.as_mut().filter(|_| only_changed && table.full);
         fits(lines.row(table, of, new_verb, &mut new, before.map(|row| row as &mut dyn Row)));
-        // SAFETY: as above.
+        // SAFETY: the context is the callback's, see the caller.
         unsafe { sink.line(context, lines.line(), true) };
     }
     lines.relax();

@@ -72,7 +72,7 @@ pub struct Found {
 pub unsafe fn publish(relation: pg_sys::Relation, options: &Options) -> Found {
     // SAFETY: the relation is open, see the caller.
     let (id, class) = unsafe { ((*relation).rd_id, &*(*relation).rd_rel) };
-    // SAFETY: as above.
+    // SAFETY: the relation is open, within a transaction, see the caller.
     if !unsafe { pg_sys::is_publishable_relation(relation) } {
         return Found { published: None, ancestors: Vec::new() };
     }
@@ -151,7 +151,8 @@ unsafe fn describe(
     if !options.wants_table(schema.to_bytes(), name.to_bytes()) {
         return None;
     }
-    settings::fix_names();
+    // SAFETY: within a transaction, see the caller.
+    unsafe { settings::fix_names() };
     // SAFETY: within a transaction; the texts end with a NUL byte.
     let qualified = unsafe {
         let text = pg_sys::quote_qualified_identifier(schema.as_ptr(), name.as_ptr());
@@ -162,7 +163,7 @@ unsafe fn describe(
     // SAFETY: open, within a transaction.
     let identity = unsafe { identity(shown) };
     let primary = if options.only_changed {
-        // SAFETY: as above.
+        // SAFETY: open, within a transaction, see the caller.
         unsafe { primary_key(shown) }
     } else {
         Vec::new()
@@ -175,14 +176,15 @@ unsafe fn describe(
     // SAFETY: open, see the caller.
     for attribute in unsafe { attributes(shown) } {
         let column = name_of(attribute);
-        let is_identity = full || is_member(identity, attribute.attnum);
+        // SAFETY: the set that was made above, in a context that lives as long as this function.
+        let is_identity = full || unsafe { is_member(identity, attribute.attnum) };
         if options.skips_column(&schema, &name, column) {
             if is_identity && !full {
                 skipped_identity(&qualified, column);
             }
             continue;
         }
-        // SAFETY: as above.
+        // SAFETY: open, and stays so until this function returns, see the caller.
         let mut of_stored = unsafe { attributes(stored) };
         let Some(attribute_of_stored) = of_stored.find(|a| name_of(a) == column) else { continue };
         // SAFETY: within a transaction; the context outlives the output.
@@ -190,25 +192,29 @@ unsafe fn describe(
         outputs.push(output);
         rare |= depends;
         if options.include_details {
-            // SAFETY: as above. Of a partition's column the other may have another number.
+            // SAFETY: within a transaction; the context outlives the output, which is used here
+            // alone. Of a partition's column the other may have another number.
             detailed.push((attribute, unsafe { Output::new(attribute, context.0) }.0));
         }
         columns.push(ColumnDefinition {
             name: column.to_vec(),
-            type_name: type_name(attribute),
+            // SAFETY: within a transaction, see the caller.
+            type_name: unsafe { type_name(attribute) },
             identity: is_identity,
             primary: primary.contains(&attribute.attnum),
         });
     }
     // SAFETY: open, see the caller.
     let oid = unsafe { (*shown).rd_id }.to_u32();
-    // SAFETY: as above. It is the partition's own identity that the old row has.
+    // SAFETY: open, see the caller. It is the partition's own identity that the old row has.
     let full = unsafe { (*(*stored).rd_rel).relreplident } as u8 == pg_sys::REPLICA_IDENTITY_FULL;
     let details = options.include_details.then(|| {
-        settings::fix_common();
-        settings::fix_rare();
-        // SAFETY: open, within a transaction.
-        unsafe { details::of(shown, &detailed, options.convert_bool) }
+        // SAFETY: open, within a transaction, whose settings are made before.
+        unsafe {
+            settings::fix_common();
+            settings::fix_rare();
+            details::of(shown, &detailed, options.convert_bool)
+        }
     });
     let definition = Definition { oid, schema, name, qualified, full, columns, details };
     Some(Published { table: Table::new(&definition, options), outputs, rare, _context: context })
@@ -234,7 +240,7 @@ pub(super) unsafe fn attributes<'r>(
 ) -> impl Iterator<Item = &'r pg_sys::FormData_pg_attribute> {
     // SAFETY: see the caller.
     let description = unsafe { (*relation).rd_att };
-    // SAFETY: as above; there are as many attributes as the description says.
+    // SAFETY: an open relation has its description, with as many attributes as that says.
     let all = unsafe {
         let count = usize::try_from((*description).natts).unwrap_or_default();
         std::slice::from_raw_parts(first_attribute(description), count)
@@ -261,13 +267,17 @@ unsafe fn first_attribute(description: pg_sys::TupleDesc) -> *const pg_sys::Form
 }
 
 pub(super) fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> &[u8] {
-    // SAFETY: a NameData ends with a NUL byte.
-    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes()
+    let name = &attribute.attname.data;
+    // SAFETY: so many characters of a byte each, whatever their sign, borrowed as long.
+    let name = unsafe { std::slice::from_raw_parts(name.as_ptr().cast::<u8>(), name.len()) };
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn type_name(attribute: &pg_sys::FormData_pg_attribute) -> Vec<u8> {
+/// # Safety
+/// Within a transaction, of an attribute of a table.
+unsafe fn type_name(attribute: &pg_sys::FormData_pg_attribute) -> Vec<u8> {
     let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_ALLOW_INVALID;
-    // SAFETY: within a transaction; the text ends with a NUL byte and is in the current context.
+    // SAFETY: see the caller; the text ends with a NUL byte and is in the current context.
     unsafe {
         let (id, modifier) = (attribute.atttypid, attribute.atttypmod);
         let name = pg_sys::format_type_extended(id, modifier, flags as pg_sys::bits16);
@@ -286,7 +296,7 @@ unsafe fn identity(relation: pg_sys::Relation) -> *const pg_sys::Bitmapset {
         use pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_IDENTITY_KEY;
         pg_sys::RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_IDENTITY_KEY)
     };
-    // SAFETY: as above.
+    // SAFETY: see the caller; since 14 the function sees to invalidations meanwhile.
     #[cfg(not(feature = "pg13"))]
     return unsafe { pg_sys::RelationGetIdentityKeyBitmap(relation) };
 }
@@ -319,9 +329,11 @@ unsafe fn primary_key(relation: pg_sys::Relation) -> Vec<i16> {
     }
 }
 
-fn is_member(set: *const pg_sys::Bitmapset, number: i16) -> bool {
+/// # Safety
+/// A set of the server that is not freed, or null, which is the empty one.
+unsafe fn is_member(set: *const pg_sys::Bitmapset, number: i16) -> bool {
     // The members are counted from the system columns on.
     let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-    // SAFETY: a set of the server, or null, which is the empty one.
+    // SAFETY: see the caller.
     unsafe { pg_sys::bms_is_member(member, set) }
 }

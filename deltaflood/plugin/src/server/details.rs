@@ -53,16 +53,16 @@ pub unsafe fn of(
             }
         }
     }
-    // SAFETY: as above.
+    // SAFETY: the relation is open, within a transaction, see the caller.
     details.primary = unsafe { primary(relation, columns) };
     for kind in labelled {
-        // SAFETY: as above.
+        // SAFETY: within a transaction, see the caller.
         unsafe { labels(pg_sys::Oid::from_u32(kind), &mut details.labels) };
     }
     details.labels.sort();
     details.storage = if details.kind == pg_sys::RELKIND_PARTITIONED_TABLE {
         let mut leaves = Vec::new();
-        // SAFETY: as above.
+        // SAFETY: within a transaction, see the caller.
         unsafe { leaves_of(id, &mut leaves) };
         leaves.sort_unstable();
         storage_of_leaves(&leaves)
@@ -165,7 +165,7 @@ unsafe fn missing(
     if null {
         return None;
     }
-    // SAFETY: as above.
+    // SAFETY: the column's own output, see the caller; the description holds the value.
     match unsafe { output.value(datum) } {
         Value::Boolean(is) if convert_bool => Some(if is { b"1".to_vec() } else { b"0".to_vec() }),
         Value::Boolean(is) => Some(if is { b"t".to_vec() } else { b"f".to_vec() }),
@@ -235,7 +235,7 @@ unsafe fn types_of_users(id: pg_sys::Oid, found: &mut BTreeSet<u32>) {
         }
     }
     for part in parts {
-        // SAFETY: as above.
+        // SAFETY: within a transaction, see the caller.
         unsafe { types_of_users(part, found) };
     }
 }
@@ -296,7 +296,7 @@ unsafe fn labels(kind: pg_sys::Oid, labels: &mut Vec<(u32, Vec<u8>)>) {
 unsafe fn leaves_of(table: pg_sys::Oid, leaves: &mut Vec<(u32, u32)>) {
     // SAFETY: see the caller.
     for child in unsafe { children_of(table) } {
-        // SAFETY: as above; a row of `pg_class`.
+        // SAFETY: within a transaction, see the caller; a row of `pg_class`.
         unsafe {
             let Some(row) = Held::of(pg_sys::SysCacheIdentifier::RELOID, child) else { continue };
             let class: &pg_sys::FormData_pg_class = row.form();

@@ -32,7 +32,7 @@ impl Encoding {
 
     /// Whether bytes that are no text of the database may be printed as they are.
     pub fn is_plain(self) -> bool {
-        // SAFETY: as above.
+        // SAFETY: reads a variable of the backend, which has one thread.
         let database = unsafe { pg_sys::GetDatabaseEncoding() };
         self.0.is_none() && database == pg_sys::pg_enc::PG_UTF8 as i32
     }

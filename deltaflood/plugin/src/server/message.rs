@@ -41,7 +41,10 @@ pub unsafe extern "C-unwind" fn message(
 }
 
 /// Prints a message, and the end of one that is a transaction of its own.
-fn print(
+///
+/// # Safety
+/// `context` is that of the callback that is running.
+unsafe fn print(
     context: *mut pg_sys::LogicalDecodingContext,
     state: &mut State,
     of: Transaction,
@@ -56,15 +59,15 @@ fn print(
         Err(why) => error::unwritten_message(prefix, why),
     }
     let commits = !transactional && lines.options().include_transaction;
-    // SAFETY: the context of this callback.
+    // SAFETY: the callback's context, see the caller.
     unsafe { sink.line(context, lines.line(), !commits) };
     if commits {
         lines.commit(of, now_us(), sink.printed());
-        // SAFETY: as above.
+        // SAFETY: the callback's context, see the caller.
         unsafe { sink.line(context, lines.line(), true) };
     }
     if !transactional {
-        // SAFETY: as above.
+        // SAFETY: the callback's context, see the caller.
         unsafe { sink.flush(context) };
         sink.clear();
     }

@@ -187,9 +187,12 @@ impl State {
     /// which no invalidation will be decoded: rows from before a change of their table would be
     /// taken apart as rows from after it. The server's functions see to this themselves, a
     /// walsender does not.
-    pub fn forget_present(&mut self) {
+    ///
+    /// # Safety
+    /// Within a callback, before a definition is looked at.
+    pub unsafe fn forget_present(&mut self) {
         if !std::mem::replace(&mut self.clean, true) {
-            // SAFETY: within the transaction in which the server decodes one.
+            // SAFETY: see the caller: nothing of the caches is in use.
             unsafe { pg_sys::InvalidateSystemCaches() };
         }
     }
@@ -214,21 +217,26 @@ impl State {
         if let Some(place) = self.tables.place(id) {
             return place;
         }
-        // SAFETY: as above.
+        // SAFETY: within the transaction of its change, see the caller.
         let found = unsafe { catalog::publish(relation, self.lines.options()) };
         self.tables.insert(id, Entry { found, announced: false })
     }
 
     /// Makes the settings that the texts of a table's values depend on.
+    ///
+    /// # Safety
+    /// Within the transaction in which the server decodes one.
     #[inline]
-    pub fn fix_settings(&mut self, rare: bool) {
+    pub unsafe fn fix_settings(&mut self, rare: bool) {
         if !self.fixed.common {
             self.fixed.common = true;
-            settings::fix_common();
+            // SAFETY: see the caller.
+            unsafe { settings::fix_common() };
         }
         if rare && !self.fixed.rare {
             self.fixed.rare = true;
-            settings::fix_rare();
+            // SAFETY: see the caller.
+            unsafe { settings::fix_rare() };
         }
     }
 

@@ -58,7 +58,8 @@ impl Output {
         if matches!(kind, Kind::Plain | Kind::Text) {
             let (mut id, mut varlena) = (pg_sys::Oid::INVALID, false);
             let size = std::mem::size_of::<pg_sys::FmgrInfo>();
-            // SAFETY: as above; the allocation is as large as what is made in it.
+            // SAFETY: within a transaction, in a context that outlives the result, see the caller;
+            // the allocation is as large as what is made in it.
             unsafe {
                 pg_sys::getTypeOutputInfo(attribute.atttypid, &mut id, &mut varlena);
                 function = pg_sys::MemoryContextAllocZero(context, size).cast();
@@ -89,13 +90,14 @@ impl Output {
             Kind::Int4 => Value::Integer(i64::from(word as i32)),
             Kind::Int8 => Value::Integer(word as i64),
             Kind::Oid => Value::Integer(i64::from(word as u32)),
-            // SAFETY: as above; the bytes live as long as the row, or in the current context.
+            // SAFETY: a value of this type is such a pointer; the bytes live as long as the row, or
+            // in the current context.
             Kind::Characters => Value::Text(unsafe { bytes(pointer) }),
-            // SAFETY: as above.
+            // SAFETY: a value of this type is such a pointer, and is not on disk, see above.
             Kind::Bytes => Value::Bytes(unsafe { bytes(pointer) }),
-            // SAFETY: as above.
+            // SAFETY: the column's own function and a value of its type, see the caller.
             Kind::Plain => unsafe { self.call(datum) }.map_or_else(Value::TooLong, Value::Plain),
-            // SAFETY: as above.
+            // SAFETY: the value is of the type whose function this is, see the caller.
             Kind::Text => unsafe { self.call(datum) }.map_or_else(Value::TooLong, Value::Text),
         }
     }
