@@ -81,8 +81,8 @@ proc ::crash::failpoints {} {
 # Starts a program of the installation under a name; `failpoint` is empty or name:n.
 proc ::crash::begin {name failpoint program args} {
     variable stage
-    launch $name env TCLLIBPATH=$stage/lib PGSQLITE_FAILPOINT=$failpoint $stage/bin/$program \
-        {*}$args
+    launch $name env TCLLIBPATH=[list $stage/lib] PGSQLITE_FAILPOINT=$failpoint \
+        $stage/bin/$program {*}$args
 }
 
 # Starts any command under a name.
@@ -90,9 +90,11 @@ proc ::crash::launch {name args} {
     variable folder
     variable running
     variable logged
-    catch {dict set logged $name [file size $folder/$name.log]}
-    set command [list setpriv --pdeathsig KILL -- {*}$args]
-    dict set running $name [open "|$command >>$folder/$name.log 2>>$folder/$name.log" w]
+    set log $folder/$name.log
+    catch {dict set logged $name [file size $log]}
+    # NOTE: words, since the folder may have a space in its name.
+    set command [list setpriv --pdeathsig KILL -- {*}$args >>$log 2>>$log]
+    dict set running $name [open "|$command" w]
 }
 
 proc ::crash::process {name} {
@@ -194,7 +196,7 @@ proc ::crash::elsewhere {} {
 # A program of the installation, to its end; returns its output, an error for a bad exit code.
 proc ::crash::call {program args} {
     variable stage
-    exec env TCLLIBPATH=$stage/lib $stage/bin/$program {*}$args < /dev/null 2>@1
+    exec env TCLLIBPATH=[list $stage/lib] $stage/bin/$program {*}$args < /dev/null 2>@1
 }
 
 # --- the writer and the reader ------------------------------------------------------------------
@@ -223,15 +225,13 @@ proc ::crash::write_on {rate} {
     variable conninfo
     variable folder
     variable server
-    variable running
     close [open $folder/writing w]
     set pgbench [list [::cluster::program $server pgbench] -n -c 3 -R $rate -T 20 --max-tries 20 \
         {*}[transactions] $conninfo]
     set quoted {}
     foreach word $pgbench { append quoted { '} [string map {' '\\''} $word] ' }
     set loop "while \[ -e '$folder/writing' \]; do $quoted; sleep 0.1; done"
-    set command [list setpriv --pdeathsig KILL -- sh -c $loop]
-    dict set running writer [open "|$command >>$folder/writer.log 2>>$folder/writer.log" w]
+    launch writer sh -c $loop
 }
 
 proc ::crash::write_no_more {} {
@@ -250,10 +250,7 @@ proc ::crash::read_on {} {
     variable here
     variable folder
     variable file
-    variable running
-    set command [list setpriv --pdeathsig KILL -- [info nameofexecutable] $here/crash/reader.tcl \
-        $file $folder/report $folder/read]
-    dict set running reader [open "|$command >>$folder/reader.log 2>>$folder/reader.log" w]
+    launch reader [info nameofexecutable] $here/crash/reader.tcl $file $folder/report $folder/read
 }
 
 # Ends the reader; its report.

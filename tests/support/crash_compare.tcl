@@ -81,7 +81,7 @@ proc ::crash::first_difference {there here} {
 proc ::crash::streamed {} {
     variable stream
     variable stage
-    set f [open [list |env TCLLIBPATH=$stage/lib $stage/bin/daystream cat $stream 2>@stderr]]
+    set f [open [list |env TCLLIBPATH=[list $stage/lib] $stage/bin/daystream cat $stream 2>@stderr]]
     fconfigure $f -encoding utf-8 -translation lf
     set numbers {}
     while {[gets $f line] >= 0} {
