@@ -177,6 +177,11 @@ pub const DESCRIBED_AT_ONCE: usize = 100;
 /// Capture: shortest time, in milliseconds, between two looks at the catalogs that somebody asked
 /// for.
 pub const LOOK_MS: u64 = 250;
+/// Capture: longest time, in milliseconds, between two looks that somebody asked for and that have
+/// not seen yet what his transaction did.
+pub const LOOK_AGAIN_MS: u64 = 2_000;
+/// Capture: transactions that ask for a look and are told apart.
+pub const LOOKS_ASKED_MAX: usize = 1_000;
 /// Capture: milliseconds for one attempt to connect.
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Capture: milliseconds to wait at the start for a slot that somebody else holds, as the server's

@@ -12,13 +12,19 @@ use super::side;
 use crate::daystream::Position;
 use crate::daystream::heartbeat::{self, Beat, Health};
 use crate::libpq::{Guarded, PgResult, wait};
-use crate::limits::{CLOCK_OFFSET_S, CLOCK_STEP_US, LOOK_MS};
+use crate::limits::{CLOCK_OFFSET_S, CLOCK_STEP_US, LOOK_AGAIN_MS, LOOK_MS};
 use deltaflood::Change;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the catalogs that somebody asks for.
 const LOOK_PAUSE: Duration = Duration::from_millis(LOOK_MS);
+
+/// Between two that see nothing yet, at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
+
+/// The snapshot that a statement sees by: which transactions.
+const SNAPSHOT: &str = "pg_catalog.txid_current_snapshot()::pg_catalog.text";
 
 /// Its commit must not wait for a standby: a heartbeat measures the way to this stream.
 const COMMIT: &str = "set local synchronous_commit = local";
@@ -104,8 +110,8 @@ pub struct Stamp {
     pub key: String,
     /// See [`Pulse::offset_us`].
     pub offset_us: i64,
-    /// Somebody has asked for a look at the catalogs.
-    pub look: bool,
+    /// Transactions in which somebody has asked for a look at the catalogs; 0: outside of any.
+    pub asked: Vec<u32>,
 }
 
 /// What a logical message is.
@@ -215,22 +221,29 @@ pub(super) fn run(shared: &Shared) {
         return;
     }
     let mut next = Instant::now() + every;
+    let (mut patience, mut again) = (LOOK_PAUSE, None);
     loop {
-        let began = Instant::now();
-        let beat = match pause(shared, next.saturating_duration_since(began)) {
-            Woken::Quit => return,
-            Woken::Look => false,
-            Woken::Due => true,
-        };
+        let until = again.map_or(next, |again: Instant| again.min(next));
+        if pause(shared, until.saturating_duration_since(Instant::now())) {
+            return;
+        }
+        // NOTE: any role may ask for looks, as often as it likes: that must keep no heartbeat from
+        // being sent.
+        let beat = Instant::now() >= next;
         if beat {
             next = Instant::now() + every;
             heart.beat(shared);
         }
         // After the status: what the heartbeat says may be in the stream already.
-        if let Err(error) = heart.look(shared) {
-            shared.fail(error);
-            return;
-        }
+        let looked = match heart.look(shared) {
+            Ok(looked) => looked,
+            Err(error) => return shared.fail(error),
+        };
+        // NOTE: who asked and is not seen yet, or held what was to be looked at, is not forgotten.
+        // A look that failed is left to the next heartbeat.
+        let open = looked && shared.asked().is_open();
+        again = open.then(|| Instant::now() + patience);
+        patience = if open { (patience * 2).min(LOOK_AGAIN) } else { LOOK_PAUSE };
         if !beat {
             // Who asks meanwhile is heard afterwards. A wait that fails only makes it come early.
             let _ = wait(None, false, false, Some(&shared.quit), Some(LOOK_PAUSE));
@@ -238,35 +251,18 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
-/// What ended a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
-    /// The next heartbeat is due.
-    Due,
-    /// Somebody asks for a look.
-    Look,
-    /// The capture ends.
-    Quit,
-}
-
-/// Sleeps until a heartbeat is due, a look is asked for, or the capture ends.
-fn pause(shared: &Shared, sleep: Duration) -> Woken {
+/// Sleeps until something is due, a look is asked for, or the capture ends. True: it ends.
+fn pause(shared: &Shared, sleep: Duration) -> bool {
     // A wait that fails only makes the next heartbeat come early.
     let woken = wait(None, false, false, Some(&shared.heart), Some(sleep));
     let quit = wait(None, false, false, Some(&shared.quit), Some(Duration::ZERO));
     if shared.stopping() || shared.has_failed() || quit.is_ok_and(|ready| ready.woken) {
-        return Woken::Quit;
-    }
-    // NOTE: any role may ask for looks, as often as it likes: that must keep no heartbeat from
-    // being sent. Who asked is heard afterwards.
-    if sleep.is_zero() {
-        return Woken::Due;
+        return true;
     }
     if woken.is_ok_and(|ready| ready.woken) {
         shared.heart.clear();
-        return Woken::Look;
     }
-    Woken::Due
+    false
 }
 
 /// The connection, and what was seen over it.
@@ -295,17 +291,20 @@ impl Heart {
     }
 
     /// Looks for tables that went out of the WAL or came into it, and at what else was altered
-    /// without a word.
+    /// without a word. False: that could not be done, which costs the connection; the next
+    /// heartbeat tells why.
     ///
     /// # Errors
-    /// `STREAM UNLOGGED`. What else goes wrong costs the connection, and the next heartbeat tells.
-    fn look(&mut self, shared: &Shared) -> Result<(), Error> {
+    /// `STREAM UNLOGGED`.
+    fn look(&mut self, shared: &Shared) -> Result<bool, Error> {
         match self.try_look(shared) {
-            Err(error @ Error::Unlogged { .. }) => return Err(error),
-            Err(_) => self.conn = None,
-            Ok(()) => {}
+            Err(error @ Error::Unlogged { .. }) => Err(error),
+            Err(_) => {
+                self.conn = None;
+                Ok(false)
+            }
+            Ok(()) => Ok(true),
         }
-        Ok(())
     }
 
     fn try_look(&mut self, shared: &Shared) -> Result<(), Error> {
@@ -314,9 +313,8 @@ impl Heart {
             None => self.conn.insert(side::connection(&shared.options, shared)?),
         };
         let question = catalog::Watch::question(shared, conn)?;
-        let Some(answer) = ask(shared, conn, &format!("{FINGERPRINT}, {question}"))? else {
-            return Ok(());
-        };
+        let question = format!("{FINGERPRINT}, {question}, {SNAPSHOT}");
+        let Some(answer) = ask(shared, conn, &question)? else { return Ok(()) };
         if let (Some(logged), Some(taken)) = (answer.text(0, 0), shared.taken())
             && self.logged.is_new(&logged)
             && let Some(tables) = ask(shared, conn, TABLES)?
@@ -324,7 +322,10 @@ impl Heart {
         {
             return Err(Error::Unlogged { table, turned });
         }
-        self.catalog.look(shared, conn, answer.text(0, 1))
+        if self.catalog.look(shared, conn, answer.text(0, 1))? {
+            shared.asked().looked(&answer.text(0, 2).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 

@@ -137,7 +137,7 @@ impl LineDecoder {
             return;
         }
         if seen == Seen::Look {
-            self.stamp.look = true;
+            self.stamp.asked.push(change.xid.unwrap_or(0));
             return;
         }
         if !std::mem::replace(&mut self.in_transaction, true) {

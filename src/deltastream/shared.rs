@@ -1,6 +1,6 @@
 //! What the threads of a capture share: stop, progress, status, the queue, and the way to be heard.
 
-use super::catalog::Scope;
+use super::catalog::{Asked, Scope};
 use super::persistence::Taken;
 use super::queue::Queue;
 use super::status::{Event, Listener, State, Status};
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     /// What is captured, once it is known.
     taken: OnceLock<Taken>,
     scope: OnceLock<Scope>,
+    /// Requests for a look at the catalogs.
+    asked: Mutex<Asked>,
     /// Ends the pause between heartbeats: somebody asks for a look at the catalogs, or it is over.
     pub(super) heart: Wake,
     listener: Listener,
@@ -67,6 +69,7 @@ impl Shared {
             key: OnceLock::new(),
             taken: OnceLock::new(),
             scope: OnceLock::new(),
+            asked: Mutex::default(),
             listener,
         })
     }
@@ -111,6 +114,20 @@ impl Shared {
     /// Which tables are captured.
     pub(super) fn scope(&self) -> Option<&Scope> {
         self.scope.get()
+    }
+
+    /// The requests for a look at the catalogs.
+    pub(super) fn asked(&self) -> MutexGuard<'_, Asked> {
+        // Each of them stands for itself: see `status`.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody asks for a look at the catalogs, in each of these transactions.
+    pub(super) fn ask(&self, xids: &[u32]) {
+        let mut asked = self.asked();
+        xids.iter().for_each(|xid| asked.ask(*xid));
+        drop(asked);
+        self.heart.raise();
     }
 
     /// Ends waits that have nothing to do with the queue.

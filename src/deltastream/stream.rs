@@ -291,8 +291,9 @@ impl<'a> Stream<'a> {
                 Err(super::decode::Stop::Error(error)) => return Err(error),
             }
         };
-        if std::mem::take(&mut self.decoder.stamp().look) {
-            self.shared.heart.raise();
+        let asked = std::mem::take(&mut self.decoder.stamp().asked);
+        if !asked.is_empty() {
+            self.shared.ask(&asked);
         }
         if let Step::Committed { lsn, again } = step {
             let proven = again.map_or(Ok(()), |again| self.proof.again(again));

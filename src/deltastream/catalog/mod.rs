@@ -4,6 +4,7 @@
 //! pgoutput's tables. [`Watch`] looks at all tables with each heartbeat, and tells the stream what
 //! was altered by statements that send nothing.
 
+mod asked;
 mod describe;
 mod known;
 mod message;
@@ -11,6 +12,7 @@ mod reader;
 mod scope;
 mod watch;
 
+pub(super) use asked::Asked;
 pub use describe::{Column, Described};
 pub(crate) use describe::{answer, question};
 pub(super) use known::key;

@@ -46,7 +46,8 @@ impl Watch {
         }
     }
 
-    /// Looks at the tables, when their fingerprint is not the one of the last time.
+    /// Looks at the tables, when their fingerprint is not the one of the last time. False: some of
+    /// it is not told yet, and is to be looked at again.
     ///
     /// # Errors
     /// `POSTGRES ...`: what is not told yet will be looked at again.
@@ -55,12 +56,14 @@ impl Watch {
         shared: &Shared,
         conn: &Guarded<'_>,
         fingerprint: Option<String>,
-    ) -> Result<(), Error> {
-        let (Some(fingerprint), Some(scope)) = (fingerprint, shared.scope()) else { return Ok(()) };
+    ) -> Result<bool, Error> {
+        let (Some(fingerprint), Some(scope)) = (fingerprint, shared.scope()) else {
+            return Ok(true);
+        };
         if self.fingerprint.as_ref() == Some(&fingerprint) {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(result) = ask(shared, conn, &scope.tables(conn)?)? else { return Ok(()) };
+        let Some(result) = ask(shared, conn, &scope.tables(conn)?)? else { return Ok(true) };
         let found = found(conn, &result)?;
         let dir = &shared.options.stream;
         let before = match self.known.take() {
@@ -82,7 +85,7 @@ impl Watch {
             self.known = Some(known);
         }
         self.fingerprint = done?.then_some(fingerprint);
-        Ok(())
+        Ok(self.fingerprint.is_some())
     }
 }
 

@@ -368,9 +368,11 @@ impl Decoder {
             return Ok(Step::Within);
         }
         if matches!(seen, Seen::Look | Seen::Definitions) {
-            self.stamp.look |= seen == Seen::Look;
-            if seen == Seen::Definitions && transactional {
-                self.define(content, batch)?;
+            let xid = self.transaction.filter(|_| transactional).map_or(0, |t| t.xid);
+            match seen {
+                Seen::Look => self.stamp.asked.push(xid),
+                _ if transactional => self.define(content, batch)?,
+                _ => {}
             }
             return Ok(Step::Within);
         }
