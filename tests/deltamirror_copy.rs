@@ -254,6 +254,7 @@ fn a_stream_made_anew_is_taken_only_with_all_tables() {
         tables: Vec::new(),
         publication: None,
         plugin: Plugin::Pgoutput,
+        announce: pgsqlite::deltastream::Announce::Nothing,
     })
     .expect("setup");
     road.capture();

@@ -80,6 +80,7 @@ fn a_key_by_expression_is_none() {
         tables: vec!["e".to_owned()],
         publication: None,
         plugin: Plugin::Pgoutput,
+        announce: pgsqlite::deltastream::Announce::Nothing,
     });
     let error = refused.expect_err("UPDATE and DELETE on it would fail");
     assert_eq!(error.code().reason, "NOIDENTITY");

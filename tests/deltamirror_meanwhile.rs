@@ -93,6 +93,7 @@ fn second(road: &Road, slot: &str) -> (PathBuf, Capture, StreamSource) {
         tables: Vec::new(),
         publication: None,
         plugin: Plugin::Pgoutput,
+        announce: pgsqlite::deltastream::Announce::Nothing,
     };
     deltastream::setup(&setup).expect("second slot");
     let capture = deltastream::Options::new(&road.conninfo(), slot, dir.clone());

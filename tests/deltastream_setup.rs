@@ -248,6 +248,7 @@ fn setup_of_a_child_process() {
         tables: vec!["t".to_owned()],
         publication: None,
         plugin: pgsqlite::deltastream::Plugin::Pgoutput,
+        announce: pgsqlite::deltastream::Announce::Nothing,
     };
     let _ = setup(&options);
 }

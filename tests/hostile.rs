@@ -82,6 +82,7 @@ fn no_command_of_a_stream_or_a_mirror_runs_what_others_made() {
         tables: vec!["T".to_owned(), "keyless".to_owned()],
         publication: None,
         plugin: Plugin::Pgoutput,
+        announce: pgsqlite::deltastream::Announce::Nothing,
     };
     deltastream::setup(&options).expect("again");
     status_of(&road.conninfo(), name, Some(&road.stream()), None).expect("status");

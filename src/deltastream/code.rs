@@ -34,6 +34,7 @@ impl Error {
             Error::WalLevel { .. } => "WALLEVEL",
             Error::NotPermitted { .. } => "NOREPLICATION",
             Error::NotAllowed(_) => "NOTALLOWED",
+            Error::Unsafe(_) => "UNSAFE",
             Error::Protocol { .. } => "PROTOCOL",
             Error::PluginMissing { .. } => "NOPLUGIN",
             Error::PluginNotListed { .. } => "PLUGINNOTLISTED",
@@ -98,6 +99,7 @@ impl Coded for Error {
             Error::WalLevel { level } => code.with("level", level),
             Error::NotPermitted { role } => code.with("role", role),
             Error::NotAllowed(_) => code,
+            Error::Unsafe(of) => code.with("object", &of.object).with("owner", &of.owner),
             Error::Protocol { lsn, .. } => code.with("lsn", lsn),
             Error::PluginMissing { plugin, .. } => code.with("plugin", plugin),
             Error::PluginNotListed { plugin, .. } => {
@@ -127,6 +129,7 @@ impl Coded for Error {
             | Error::PublicationLate { .. }
             | Error::TableNotPublished { .. }
             | Error::Unlogged { .. }
+            | Error::Unsafe(_)
             | Error::TableNotSelected { .. } => Class::Drift,
             Error::Protocol { .. } | Error::PluginLine { .. } => Class::Fatal,
             Error::TooLong(_) | Error::InvalidText(_) => Class::Fatal,

@@ -17,18 +17,23 @@
 //! to it, makes the slot, and notes in the stream where it comes from. It may be run again. The
 //! plugin deltaflood knows no publications: the stream keeps the names of the tables instead, and
 //! more can be added while nothing is captured. A dict:
-//! `slot publication consistent_point slot_created publication_created added tables warnings`.
+//! `slot publication consistent_point slot_created publication_created added tables schema_changed
+//! event_trigger warnings`. `-announce 1` makes the function `pgsqlite.schema_changed()`, by which
+//! a migration tells captures at once; `-event_trigger 1`, of a superuser, event triggers too.
 //! With `-command` it serves events while it waits, calls `cb slotwait slot S holders {pid, ...}
 //! waited_s N`, and is ended by `pgsqlite::stop`, after which there is nothing of it.
 //! `status` is a dict: `slot state plugin database confirmed_lsn wal_lsn lag_bytes lag_s kept_bytes
-//! wal_status safe_wal_bytes lost active_pid publication tables stream_lsn health beat_age_ms
+//! wal_status safe_wal_bytes lost active_pid publication tables schema_changed event_trigger
+//! distrusted stream_lsn health beat_age_ms
 //! beat_lag_ms ahead_s capture capture_since_us capture_code capture_error`; what is unknown is
 //! empty. `ahead_s`: the stream is stamped so many seconds ahead of the server, more than an hour.
 //! `beat_...` tell of the stream's newest heartbeat; `state` is `streaming`, `unread`, `lost`,
 //! `unready`, `standby` or `diverged`; `capture` is `running`, `waiting` (to try again what
 //! failed), `stopped`, `failed`, `gone` (killed), `none` or `unknown`. `drop` drops the slot, and
 //! the publication that setup made for it, as far as they exist, and says so in a dict:
-//! `slot 0|1 publication 0|1`, and `kept P` of a publication that is somebody else's.
+//! `slot 0|1 publication 0|1`, and `kept P` of a publication that is somebody else's; with the last
+//! logical slot of the database also the function and the event triggers (`schema_changed 0|1
+//! event_trigger 0|1`; `left`: statements for those of another role).
 //!
 //! Capture options:
 //!
@@ -96,8 +101,8 @@ pub(crate) use self::events::{Told, lsn_value};
 pub(crate) use self::handle::CaptureHandle;
 
 use super::{
-    InvalidText, Options as Capturing, Plugin, Setup, SetupOptions, Slot, Waiting, drop_slot,
-    setup, setup_with, status_of,
+    Announce, InvalidText, Options as Capturing, Plugin, Setup, SetupOptions, Slot, Waiting,
+    drop_slot, setup, setup_with, status_of,
 };
 use crate::daystream::command::folder_named;
 use crate::daystream::heartbeat::{self, Beat};
@@ -114,6 +119,18 @@ const SUBS: &[(&str, Sub)] = &[
     ("read", read::read),
     ("status", status),
     ("drop", drop_both),
+];
+
+const SET_UP: [&str; 9] = [
+    "-conninfo",
+    "-slot",
+    "-stream",
+    "-tables",
+    "-publication",
+    "-plugin",
+    "-announce",
+    "-event_trigger",
+    "-command",
 ];
 
 const CAPTURE: [&str; 15] = [
@@ -206,9 +223,18 @@ fn check_publication(plugin: Option<Plugin>, publication: Option<&String>) -> Cm
     Ok(())
 }
 
+/// What is to tell captures of statements.
+fn announce(interp: Interp, options: &Options) -> CmdResult<Announce> {
+    let function = options.flag(interp, "-announce")?;
+    match options.flag(interp, "-event_trigger")? {
+        Some(true) => Ok(Announce::EventTrigger),
+        _ if function == Some(true) => Ok(Announce::Function),
+        _ => Ok(Announce::Nothing),
+    }
+}
+
 fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
-    let known = ["-conninfo", "-slot", "-stream", "-tables", "-publication", "-plugin", "-command"];
-    let options = Options::parse(words, &known)?;
+    let options = Options::parse(words, &SET_UP)?;
     let wanted = SetupOptions {
         conninfo: options.required("-conninfo")?,
         slot: options.required("-slot")?,
@@ -216,6 +242,7 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         tables: options.list(interp, "-tables")?.unwrap_or_default(),
         publication: options.text("-publication")?,
         plugin: plugin(&options)?.unwrap_or_default(),
+        announce: announce(interp, &options)?,
     };
     check_publication(Some(wanted.plugin), wanted.publication.as_ref())?;
     let done = match options.get("-command") {
@@ -230,6 +257,8 @@ fn set_up(interp: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("publication_created", done.publication_created.into()),
         ("added", Obj::text_list(&done.added)),
         ("tables", Obj::text_list(&done.tables)),
+        ("schema_changed", done.schema_changed.into()),
+        ("event_trigger", done.event_trigger.into()),
         ("warnings", Obj::text_list(&done.warnings)),
     ]);
     Ok(dict.into())
@@ -287,6 +316,9 @@ fn status(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
         ("active_pid", optional(active_pid.map(|pid| pid.to_string()))),
         ("publication", Obj::text(&status.publication)),
         ("tables", Obj::text_list(&status.tables)),
+        ("schema_changed", status.announced.function.into()),
+        ("event_trigger", status.announced.event_trigger.into()),
+        ("distrusted", optional(status.announced.distrusted.clone())),
         ("stream_lsn", optional(status.stream_lsn.map(|lsn| lsn.to_string()))),
         ("health", Obj::text(status.health().word())),
         ("beat_age_ms", age),
@@ -307,6 +339,13 @@ fn drop_both(_: Interp, words: &[Obj]) -> Result<Flow, Exception> {
     let dropped = drop_slot(&conninfo, &slot, publication.as_deref())?;
     let mut entries =
         vec![("slot", dropped.slot.into()), ("publication", dropped.publication.into())];
+    if dropped.schema_changed || dropped.event_trigger {
+        entries.push(("schema_changed", dropped.schema_changed.into()));
+        entries.push(("event_trigger", dropped.event_trigger.into()));
+    }
+    if let Some(left) = &dropped.left {
+        entries.push(("left", Obj::text(left)));
+    }
     if let Some(kept) = &dropped.kept {
         entries.push(("kept", Obj::text(kept)));
     }

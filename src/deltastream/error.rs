@@ -296,6 +296,9 @@ pub enum Error {
     /// The role may not do what making a publication takes.
     #[error("{0}")]
     NotAllowed(Box<super::publish::Refused>),
+    /// An object by a name of ours is not ours.
+    #[error("{0}")]
+    Unsafe(Box<super::announce::Unsafe>),
     /// The server sent something that is not in the protocol.
     #[error("malformed replication message after {lsn}")]
     Protocol {

@@ -21,6 +21,7 @@
 //! GiB).
 #![forbid(unsafe_code)]
 
+mod announce;
 pub mod batch;
 mod capture;
 pub(crate) mod catalog;
@@ -57,6 +58,7 @@ pub mod tables;
 mod unprintable;
 mod wanted;
 
+pub use announce::{Announce, Installed};
 pub use capture::{Capture, run};
 pub use error::Error;
 pub use heartbeat::{Pulse, Sending};

@@ -181,7 +181,7 @@ fn extend(
     Ok(())
 }
 
-/// What a role may not do that makes or extends a publication.
+/// What a role may not do that sets up.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}; the statement was: {statement}; {remedy}")]
 pub struct Refused {
@@ -193,6 +193,14 @@ pub struct Refused {
     remedy: String,
 }
 
+impl Refused {
+    /// The error of it.
+    pub(super) fn error(message: String, statement: &str, remedy: String) -> Error {
+        let statement = statement.to_owned();
+        Error::NotAllowed(Box::new(Refused { message, statement, remedy }))
+    }
+}
+
 /// Runs a statement that publishes tables, and the comment that tells whose publication it is.
 /// Which right is missing the server does not say.
 fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> {
@@ -200,17 +208,21 @@ fn run(conn: &Guarded<'_>, statement: &str, comment: &str) -> Result<(), Error> 
     if error.sqlstate() != Some("42501") {
         return Err(error.into());
     }
-    let (message, statement) = (error.to_string(), statement.to_owned());
     // NOTE: the message would tell, in the language of the server.
     let remedy = if statement.starts_with("create ") && !may_create(conn) {
-        let (database, role) = (advice::name(&conn.database()), advice::name(&conn.user()));
-        format!("as a superuser: `GRANT CREATE ON DATABASE {database} TO {role}`")
+        grant_create(conn)
     } else if statement.contains(" for all tables ") {
         "only a superuser publishes all tables: name them with -tables".to_owned()
     } else {
         "only the owner of a table publishes it, or a superuser".to_owned()
     };
-    Err(Error::NotAllowed(Box::new(Refused { message, statement, remedy })))
+    Err(Refused::error(error.to_string(), statement, remedy))
+}
+
+/// What lets this role make publications and schemas in this database.
+pub(super) fn grant_create(conn: &Guarded<'_>) -> String {
+    let (database, role) = (advice::name(&conn.database()), advice::name(&conn.user()));
+    format!("as a superuser: `GRANT CREATE ON DATABASE {database} TO {role}`")
 }
 
 /// Whether the role may make publications in this database; yes, where the server does not say.

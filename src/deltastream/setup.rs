@@ -4,6 +4,7 @@
 //! nothing else. It never makes a slot for a stream that has changes already: that would hide a
 //! gap. What it made is taken back when the rest cannot be done.
 
+use super::announce;
 use super::make_slot::{self, Patience};
 use super::options::Plugin;
 use super::slot::Slot;
@@ -20,8 +21,8 @@ use std::sync::atomic::AtomicBool;
 ///
 /// # Errors
 /// `STREAM STANDBY`, `WALLEVEL`, `NOREPLICATION`, `NOTABLE`, `NOIDENTITY`, `GENERATEDKEY`,
-/// `NOTOURS`; `SLOTMISSING` when the stream has changes and its slot is gone; those of a slot or
-/// stream that does not fit; `POSTGRES ...`.
+/// `NOTOURS`, `NOTALLOWED`, `UNSAFE`; `SLOTMISSING` when the stream has changes and its slot is
+/// gone; those of a slot or stream that does not fit; `POSTGRES ...`.
 pub fn setup(options: &SetupOptions) -> Result<Setup, Error> {
     setup_with(options, &AtomicBool::new(false), &mut |_| {})
 }
@@ -89,6 +90,7 @@ impl Rest<'_> {
     /// Makes the slot where there is none, and notes in the stream what it comes from.
     fn make(&self, done: &mut Setup, patience: &mut Patience<'_>) -> Result<(), Error> {
         let Rest { conn, options, .. } = self;
+        announce::install(conn, options.announce, done)?;
         // Before the slot: one whose stream cannot be written would keep WAL for nobody.
         let writer = match &options.stream {
             Some(dir) if self.identity.is_none() => Some(writer(dir)?),
@@ -133,6 +135,7 @@ impl Rest<'_> {
             let _ = make_slot::drop_it(self.conn, &self.options.slot);
         }
         publish::take_back(self.conn, done);
+        announce::take_back(self.conn, done);
     }
 }
 
@@ -172,7 +175,8 @@ fn select(
 }
 
 /// Drops the slot and the publication (`None`: the slot's name), as far as they exist; of
-/// publications only one that setup made for this slot.
+/// publications only one that setup made for this slot. With the last logical slot of the database,
+/// what tells captures of statements.
 ///
 /// # Errors
 /// `STREAM SLOTINUSE`, `STANDBY`, `POSTGRES ...`. That neither exists is no error.
@@ -192,6 +196,7 @@ pub fn drop_slot(conninfo: &str, slot: &str, publication: Option<&str>) -> Resul
     if let Some(name) = publication.or(own.then_some(slot)) {
         dropped.publication = publish::drop_made_for(&conn, slot, name, &mut dropped.kept)?;
     }
+    announce::remove(&conn, slot, &mut dropped)?;
     Ok(dropped)
 }
 

@@ -1,5 +1,6 @@
 //! How a slot and its stream stand: one look at the server and at the folder.
 
+use super::announce::{self, Installed};
 use super::options::Plugin;
 use super::slot::Slot;
 use super::{Error, server, tables};
@@ -33,6 +34,8 @@ pub struct SlotStatus {
     pub publication: String,
     /// Its tables; empty when it does not exist.
     pub tables: Vec<String>,
+    /// What tells captures at once when something is altered.
+    pub announced: Installed,
     /// What the stream says of itself.
     pub stream: Option<Identity>,
     /// Where the stream ends: everything before is in it or of no interest.
@@ -116,6 +119,7 @@ pub fn status_of(
         kept_bytes: slot.restart.map_or(0, behind),
         tables,
         publication,
+        announced: announce::installed(&conn)?,
         ahead_s: match stream.and_then(last_clock) {
             Some(last) => Some(last.saturating_sub(server::clock(&conn)?)),
             None => None,

@@ -1,5 +1,6 @@
 //! What setup is asked for, and what it and drop tell.
 
+use super::announce::Announce;
 use super::options::Plugin;
 use deltaflood::Lsn;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub struct SetupOptions {
     pub publication: Option<String>,
     /// The plugin.
     pub plugin: Plugin,
+    /// What tells captures at once when something is altered.
+    pub announce: Announce,
 }
 
 /// What setup found and did.
@@ -37,8 +40,14 @@ pub struct Setup {
     pub added: Vec<String>,
     /// All tables of the publication.
     pub tables: Vec<String>,
+    /// Whether the function that tells captures was made.
+    pub schema_changed: bool,
+    /// Whether event triggers that do were made.
+    pub event_trigger: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
+    /// What takes back what tells captures, statement by statement.
+    pub(super) undo: Vec<String>,
 }
 
 /// A slot is not ready yet: transactions that were running when it was begun must end first.
@@ -63,4 +72,10 @@ pub struct Dropped {
     /// A publication that was left alone, since setup did not make it for this slot, or not so that
     /// it could be known.
     pub kept: Option<String>,
+    /// The function that tells captures.
+    pub schema_changed: bool,
+    /// Event triggers that do.
+    pub event_trigger: bool,
+    /// What is another role's of these: the statements that drop it.
+    pub left: Option<String>,
 }

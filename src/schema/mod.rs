@@ -23,7 +23,7 @@ pub mod name;
 pub mod publication;
 pub mod saved;
 pub mod secondary;
-mod trusted;
+pub(crate) mod trusted;
 pub mod value;
 
 pub use error::Error;

@@ -72,6 +72,7 @@ impl Road {
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             publication: publication.map(str::to_owned),
             plugin: Plugin::Pgoutput,
+            announce: pgsqlite::deltastream::Announce::Nothing,
         };
         deltastream::setup(&setup).expect("slot");
         road.capture();

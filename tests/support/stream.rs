@@ -91,6 +91,7 @@ impl Source {
             tables: Vec::new(),
             publication: None,
             plugin: Plugin::Pgoutput,
+            announce: pgsqlite::deltastream::Announce::Nothing,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::deltamirror::{
     Filled, InitOptions, Options as Applying, Progress, Reloading, StreamSource, connection, init,
 };
 use crate::deltastream::command::{CaptureHandle, Told as Captured, set_up_and_tell};
-use crate::deltastream::{Options as Capturing, SetupOptions, Slot};
+use crate::deltastream::{Announce, Options as Capturing, SetupOptions, Slot};
 use crate::libpq::Conninfo;
 use crate::tcl::callback::{Callback, Report};
 use crate::tcl::ensemble::Handle;
@@ -148,6 +148,7 @@ impl Live {
         let mut capturing = Capturing::new(&text, &slot, &stream);
         capturing.publication = options.text("-publication")?;
         let setup = SetupOptions {
+            announce: Announce::Nothing,
             conninfo: text,
             slot,
             stream: Some(stream.clone()),
