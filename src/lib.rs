@@ -16,6 +16,7 @@ pub mod advice;
 pub mod commands;
 pub mod error;
 pub mod failpoint;
+pub mod interrupt;
 pub mod limits;
 pub mod shown;
 

@@ -89,7 +89,10 @@ proc ::pgsqlite::program::finish {status result info {unheard 1}} {
     progress_end
     if {$status in {0 2}} { return [expr {$result in {1 3 4 5} ? $result : 0}] }
     set code [dict get $info -errorcode]
-    if {[lrange $code 0 1] eq {PGSQLITE STOPPED}} {
+    # What waits for another host is ended by a signal whose script has not run yet.
+    set lost [expr {[lrange $code 0 2] eq {PGSQLITE DAYSTREAM LOST}}]
+    if {$lost} update
+    if {[lrange $code 0 1] eq {PGSQLITE STOPPED} || ($lost && $stopping ne {})} {
         event info stopped signal $stopping
         return 0
     }

@@ -7,25 +7,30 @@ use super::event::Readable;
 use super::interp::Interp;
 use super::obj::Obj;
 use super::state;
+use crate::interrupt;
 use rustix::io::read;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
 use signal_hook::low_level::{pipe, unregister};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 
 const NAMES: [(&str, i32); 4] =
     [("SIGHUP", SIGHUP), ("SIGINT", SIGINT), ("SIGTERM", SIGTERM), ("SIGUSR1", SIGUSR1)];
 
 struct Watch {
-    id: signal_hook::SigId,
+    ids: Vec<signal_hook::SigId>,
     _readable: Readable,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        unregister(self.id);
+        for id in self.ids.drain(..) {
+            unregister(id);
+        }
     }
 }
 
@@ -33,7 +38,8 @@ impl Drop for Watch {
 struct Watches(RefCell<HashMap<i32, Watch>>);
 
 /// Registers `pgsqlite::on_signal NAME SCRIPT`: runs the script from the event loop when the signal
-/// comes; an empty script ends that (the signal is then ignored).
+/// comes; an empty script ends that (the signal is then ignored). A command that waits for another
+/// host, without serving events, ends with an error then: [`interrupt`].
 ///
 /// # Errors
 /// None in practice: the name is a constant.
@@ -64,11 +70,18 @@ pub fn register(interp: Interp) -> CmdResult<()> {
 fn watch(interp: Interp, signal: i32, script: Obj) -> std::io::Result<Watch> {
     let (reading, writing) = UnixStream::pair()?;
     reading.set_nonblocking(true)?;
-    let id = pipe::register(signal, writing)?;
+    // NOTE: the flag first, or a script could run before it is raised.
+    let raised = interrupt::watch();
+    let mut ids = Vec::new();
+    if matches!(signal, SIGINT | SIGTERM) {
+        ids.push(flag::register(signal, raised.clone())?);
+    }
+    ids.push(pipe::register(signal, writing)?);
     let readable = Readable::new(interp, reading.as_raw_fd(), move |interp| {
         let mut buffer = [0; 64];
         while matches!(read(&reading, &mut buffer), Ok(1..)) {}
+        raised.store(false, Ordering::Relaxed);
         interp.run_script(&script);
     });
-    Ok(Watch { id, _readable: readable })
+    Ok(Watch { ids, _readable: readable })
 }

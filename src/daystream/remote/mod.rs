@@ -4,12 +4,14 @@
 //! whole transactions through a pipe, with [`Frame`]s between them.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod client;
 mod fault;
 mod frame;
 mod reader;
 
+pub use ask::ask;
 pub use fault::{Fault, Reason, check_same};
 pub use frame::{Frame, Hello, PREFIX};
 pub(super) use reader::bad_line;
-pub use reader::{Link, RemoteReader, ask};
+pub use reader::{Link, RemoteReader};

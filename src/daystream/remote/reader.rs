@@ -15,6 +15,7 @@ use crate::daystream::{
     Entry, Error, Identity, Mark, Position, ReaderOptions, Start, TableFilter, Transaction, Woken,
     chain_text,
 };
+use crate::interrupt;
 use crate::limits::{
     FOLLOW_POLL_MS, REMOTE_RETRY_MS, REMOTE_STALL_BYTES, REMOTE_STALL_MS, REMOTE_STOP_MS,
 };
@@ -90,6 +91,7 @@ impl RemoteReader {
                     reader.error(Fault::new(Reason::Lost, "stopped before there was an answer"))
                 );
             }
+            reader.check_signal()?;
             reader.sleep(Duration::from_millis(50), None)?;
         }
         reader.last = reader.hello.before;
@@ -192,6 +194,7 @@ impl RemoteReader {
     /// [`Error::Remote`], [`Error::Gap`].
     pub fn arrive(&mut self) -> Result<(), Error> {
         while !self.following && !self.knows_next()? {
+            self.check_signal()?;
             self.sleep(Duration::from_millis(FOLLOW_POLL_MS), None)?;
         }
         Ok(())
@@ -397,6 +400,11 @@ impl RemoteReader {
         }
     }
 
+    /// Ends a wait of a script's thread when a signal has come for which a script of it waits.
+    fn check_signal(&mut self) -> Result<(), Error> {
+        if interrupt::has_come() { Err(self.error(interrupted())) } else { Ok(()) }
+    }
+
     fn sleep(&self, time: Duration, wake: Option<BorrowedFd<'_>>) -> Result<Woken, Error> {
         let Some(client) = &self.client else { return Ok(Woken::Change) };
         client.sleep(time, wake).map_err(|error| Error::io(&self.url, "wait for", error))
@@ -416,6 +424,10 @@ impl RemoteReader {
             self.spent = Some(client);
         }
     }
+}
+
+pub(super) fn interrupted() -> Fault {
+    Fault::new(Reason::Lost, "a signal came before there was an answer")
 }
 
 /// The error that a folder would give, where it is one of those.
@@ -446,30 +458,6 @@ pub(super) fn without_user(url: &str) -> Option<String> {
     let authority = rest.split('/').next().unwrap_or(rest);
     let (user, _) = authority.rsplit_once('@')?;
     Some(format!("{scheme}://{}", rest.get(user.len() + 1..)?))
-}
-
-/// What a stream is, without any of its lines: one request.
-///
-/// # Errors
-/// [`Error::Remote`].
-pub fn ask(url: &str) -> Result<Hello, Error> {
-    let words = ["-info", "1"].map(str::to_owned);
-    let mut client = Client::start(url, &words).map_err(|fault| of(url, fault))?;
-    loop {
-        let line = client.line().map_err(|fault| of(url, fault))?;
-        let frame = line.and_then(|line| Frame::decode(client.bytes(line)));
-        match frame {
-            Some(Frame::Stream(hello)) => return Ok(*hello),
-            Some(Frame::Error(fault)) => return Err(of(url, fault)),
-            _ if client.has_ended() => {
-                let fault = Fault::new(Reason::Lost, "the client ended without an answer");
-                return Err(of(url, client.end().err().unwrap_or(fault)));
-            }
-            _ => {}
-        }
-        let slept = client.sleep(Duration::from_millis(FOLLOW_POLL_MS), None);
-        slept.map_err(|error| Error::io(url, "wait for", error))?;
-    }
 }
 
 #[cfg(test)]
