@@ -175,10 +175,7 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
             return Err(Failure::bad_word("value of -oversize", word, &["error", "skip"]).into());
         }
     };
-    if let Some(word) = options.text("-invalid_text")? {
-        let known = || Failure::bad_word("value of -invalid_text", &word, &InvalidText::WORDS);
-        capture.invalid_text = InvalidText::from_word(&word).ok_or_else(known)?;
-    }
+    capture.invalid_text = invalid_text(options)?;
     capture.tables = options.list(interp, "-tables")?.unwrap_or_default();
     if let Some(ms) = options.count(interp, "-sync_interval_ms")? {
         capture.sync_interval_ms = ms;
@@ -199,6 +196,13 @@ fn capturing(interp: Interp, options: &Options) -> CmdResult<Capturing> {
     let days = u32::try_from(days.unwrap_or(0)).unwrap_or(u32::MAX);
     capture.compress_after_days = now.then_some(days);
     Ok(capture)
+}
+
+/// `-invalid_text`.
+pub(crate) fn invalid_text(options: &Options) -> CmdResult<InvalidText> {
+    let Some(word) = options.text("-invalid_text")? else { return Ok(InvalidText::default()) };
+    let known = || Failure::bad_word("value of -invalid_text", &word, &InvalidText::WORDS);
+    Ok(InvalidText::from_word(&word).ok_or_else(known)?)
 }
 
 fn bad_lsn(text: &str) -> Failure {

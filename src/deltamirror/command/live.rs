@@ -14,7 +14,7 @@ use crate::daystream::command::{folder_named, position_value};
 use crate::deltamirror::{
     Filled, InitOptions, Options as Applying, Progress, Reloading, StreamSource, connection, init,
 };
-use crate::deltastream::command::{CaptureHandle, Told as Captured, set_up_and_tell};
+use crate::deltastream::command::{CaptureHandle, Told as Captured, invalid_text, set_up_and_tell};
 use crate::deltastream::{Announce, Options as Capturing, SetupOptions, Slot};
 use crate::libpq::Conninfo;
 use crate::tcl::callback::{Callback, Report};
@@ -27,13 +27,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "-conninfo",
     "-db",
     "-tables",
     "-slot",
     "-stream",
     "-publication",
+    "-invalid_text",
     "-command",
     "-on_error",
     "-indexes",
@@ -147,6 +148,7 @@ impl Live {
         let text = options.required("-conninfo")?;
         let mut capturing = Capturing::new(&text, &slot, &stream);
         capturing.publication = options.text("-publication")?;
+        capturing.invalid_text = invalid_text(options)?;
         let setup = SetupOptions {
             announce: Announce::Nothing,
             conninfo: text,
