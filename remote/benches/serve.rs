@@ -10,7 +10,7 @@ mod log;
 #[path = "../tests/server/mod.rs"]
 mod server;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -104,7 +104,35 @@ fn follow(mut socket: TcpStream, delays: &Mutex<Vec<i64>>) {
     delays.lock().unwrap().extend(own);
 }
 
-fn followers(count: usize, seconds: u64) {
+/// One follower of what is compressed, chunk by chunk: keeps the delay of each commit line.
+fn count_frames(socket: TcpStream, delays: &Mutex<Vec<i64>>) {
+    let mut socket = BufReader::with_capacity(1 << 12, socket);
+    let mut own = Vec::new();
+    let mut line = String::new();
+    while socket.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
+        line.clear();
+    }
+    loop {
+        line.clear();
+        let size = socket.read_line(&mut line).map(|_| usize::from_str_radix(line.trim(), 16));
+        let Ok(Ok(size @ 1..)) = size else { break };
+        let mut chunk = vec![0; size + 2];
+        if socket.read_exact(&mut chunk).is_err() {
+            break;
+        }
+        let now = now_us();
+        // A frame of its own for each part.
+        let text = zstd::decode_all(&chunk[..size]).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        for time in text.split("_time\t").skip(1) {
+            own.push(now - time.split('\t').next().unwrap().parse::<i64>().unwrap());
+        }
+    }
+    delays.lock().unwrap().extend(own);
+}
+
+/// Followers of all lines, or compressed, of one table of two that change alternately.
+fn followers(count: usize, seconds: u64, zstd: bool) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -116,14 +144,18 @@ fn followers(count: usize, seconds: u64) {
     let server = Server::start(root.path(), &[]);
     let idle = server.memory("VmRSS");
     let delays: Arc<Mutex<Vec<i64>>> = Arc::default();
-    let request = b"GET /flights?from=end&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (tables, accept) = if zstd { ("&tables=z", "Accept-Encoding: zstd\r\n") } else { ("", "") };
+    let request =
+        format!("GET /flights?from=end&follow=1{tables} HTTP/1.1\r\nHost: x\r\n{accept}\r\n");
     let threads: Vec<_> = (0..count)
         .map(|_| {
             let mut socket = TcpStream::connect(server.address).unwrap();
-            socket.write_all(request).unwrap();
+            socket.write_all(request.as_bytes()).unwrap();
             let delays = Arc::clone(&delays);
             let thread = std::thread::Builder::new().stack_size(64 << 10);
-            thread.spawn(move || follow(socket, &delays)).unwrap()
+            let run =
+                move || if zstd { count_frames(socket, &delays) } else { follow(socket, &delays) };
+            thread.spawn(run).unwrap()
         })
         .collect();
     let name = "daystream_stream_followers{stream=\"flights\"}";
@@ -131,7 +163,8 @@ fn followers(count: usize, seconds: u64) {
     let before = cpu(&server);
     let rate = 20;
     for n in 0..seconds * rate {
-        let line = format!("_table\tz\t_xid\t{n}\t_action\tinsert\tid\t{n}\tname\tfox{n}");
+        let table = if zstd && n % 2 == 1 { "other" } else { "z" };
+        let line = format!("_table\t{table}\t_xid\t{n}\t_action\tinsert\tid\t{n}\tname\tfox{n}");
         let commit =
             Commit { xid: Some(n as u32), lsn: Some(Lsn(1000 + n)), time_us: Some(now_us()) };
         writer.line(line.as_bytes()).unwrap();
@@ -140,6 +173,7 @@ fn followers(count: usize, seconds: u64) {
         std::thread::sleep(Duration::from_millis(1000 / rate));
     }
     let (used, memory) = (cpu(&server) - before, server.memory("VmHWM") - idle);
+    let what = if zstd { "zstd, one table of two: " } else { "" };
     server.terminate();
     for thread in threads {
         thread.join().unwrap();
@@ -148,7 +182,7 @@ fn followers(count: usize, seconds: u64) {
     delays.sort_unstable();
     let at = |percent: usize| delays[(delays.len() - 1) * percent / 100] as f64 / 1000.0;
     println!(
-        "{count} followers, {rate} transactions/s for {seconds} s: {} of {} lines; server {:.1} % \
+        "{what}{count} followers, {rate} transactions/s for {seconds} s: {} of {} lines; server {:.1} % \
          of one core, {} KiB more memory ({} KiB each); delay median {:.1} ms, 99 % {:.1} ms, \
          most {:.1} ms",
         delays.len(),
@@ -166,5 +200,7 @@ fn main() {
     let words: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     throughput();
     let count = words.first().copied().unwrap_or(1000);
-    followers(count, words.get(1).map_or(10, |seconds| *seconds as u64));
+    let seconds = words.get(1).map_or(10, |seconds| *seconds as u64);
+    followers(count, seconds, false);
+    followers(count, seconds, true);
 }
