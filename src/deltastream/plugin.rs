@@ -4,15 +4,14 @@
 //! be listed in the setting `output_plugin_libraries`; pgoutput is by default.
 
 use super::Error;
-use crate::libpq::{Guarded, ServerError};
+use crate::libpq::{self, Guarded, ServerError};
 
 /// The setting's name: it stands in the server's hint, whatever the language.
 const SETTING: &str = "output_plugin_libraries";
 
 /// The error in this stage's words when the server's is about the plugin itself.
 pub(super) fn explain(conn: &Guarded<'_>, plugin: &str, error: &ServerError) -> Option<Error> {
-    // NOTE: words may be translated, names are not.
-    let named = error.message.contains(&format!("\"{plugin}\""));
+    let named = libpq::names(&error.message, plugin);
     match error.sqlstate.as_str() {
         // insufficient_privilege
         "42501" if named && (error.hint.contains(SETTING) || error.detail.contains(SETTING)) => {

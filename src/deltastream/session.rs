@@ -11,7 +11,7 @@ use super::unprintable::Unprintable;
 use super::{Error, Options, plugin};
 use crate::daystream::Identity;
 use crate::daystream::heartbeat::now_us;
-use crate::libpq::{Conninfo, Guarded, Replication, SystemIdentity, Wake};
+use crate::libpq::{self, Conninfo, Guarded, Replication, SystemIdentity, Wake};
 use deltaflood::Lsn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -294,9 +294,10 @@ impl Session {
     fn watch(&self, warned: impl Fn(&str) + Send + 'static) {
         let unpublished = Arc::clone(&self.unpublished);
         let pgoutput = self.plugin == Plugin::Pgoutput;
-        let named = format!("\"{}\"", self.publication);
+        let publication = self.publication.clone();
         self.link.conn().set_coded_notice_hook(Some(Box::new(move |sqlstate, message| {
-            if pgoutput && sqlstate == WARNING_PUBLICATION && message.contains(&named) {
+            let ours = || libpq::names(message, &publication);
+            if pgoutput && sqlstate == WARNING_PUBLICATION && ours() {
                 unpublished.store(true, Ordering::SeqCst);
             } else {
                 warned(message.trim_end());
@@ -322,15 +323,23 @@ impl Session {
         Error::PublicationLate { publication, slot }
     }
 
-    /// Whether a message about a missing object means the publication rather than the slot. The two
-    /// may have one name; then the slot is looked for.
-    fn misses_publication(&self, message: &str) -> bool {
+    /// An error about a missing object, the publication or the slot. The two may have one name;
+    /// then the slot is looked for.
+    fn missing(&self, message: &str, error: Error) -> Error {
         let Session { publication, slot, .. } = self;
-        if publication.is_empty() || !message.contains(&format!("\"{publication}\"")) {
-            return false;
+        let missing_slot = || Error::SlotMissing { slot: slot.name.clone() };
+        if !libpq::names(message, publication) {
+            return missing_slot();
         }
-        let there = || Slot::read(self.link.conn(), &slot.name).map(|slot| slot.is_some());
-        *publication != slot.name || there().unwrap_or(message.contains("publication"))
+        if *publication != slot.name {
+            return self.late_publication();
+        }
+        match Slot::read(self.link.conn(), &slot.name) {
+            Ok(Some(_)) => self.late_publication(),
+            Ok(None) => missing_slot(),
+            // Nobody knows: the server's own words.
+            Err(_) => error,
+        }
     }
 
     /// As [`Session::explain`], of an error in what is sent after `have`, of one of `tables`.
@@ -362,9 +371,8 @@ impl Session {
         match server.sqlstate.as_str() {
             // object_in_use
             "55006" => Error::SlotInUse { slot, message },
-            // undefined_object: the words may be translated, the names are not.
-            "42704" if self.misses_publication(&message) => self.late_publication(),
-            "42704" => Error::SlotMissing { slot },
+            // undefined_object
+            "42704" => self.missing(&message, error),
             // object_not_in_prerequisite_state (invalidated), undefined_file (WAL segment removed)
             "55000" | "58P01" => {
                 Error::SlotLost { slot, why: message, confirmed: self.slot.confirmed }

@@ -1,6 +1,6 @@
 //! A connection: ownership, state, notifications, cancelling.
 
-use super::connect::plain_message;
+use super::message::{has_location, plain_message};
 use super::{Conninfo, Error, PgResult, notice, text};
 use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -163,7 +163,7 @@ impl Conn {
     #[must_use]
     pub fn plain_error_message(&self) -> String {
         let message = self.error_message();
-        if message.contains("\nLOCATION:") { plain_message(&message).0 + "\n" } else { message }
+        if has_location(&message) { plain_message(&message).0 + "\n" } else { message }
     }
 
     /// The last call failed: what to tell the caller.

@@ -1,5 +1,6 @@
 //! Connecting step by step, and connecting within a time limit.
 
+use super::message::plain_message;
 use super::{Conn, Conninfo, Error, Wake, conndefaults, wait};
 use std::time::{Duration, Instant};
 
@@ -210,36 +211,6 @@ impl Conn {
 fn refused(verbose: &str) -> Error {
     let (message, sqlstate) = plain_message(verbose);
     Error::Connect { message, sqlstate }
-}
-
-/// A verbose text without its source locations, and the SQLSTATE that is taken out of it.
-pub(super) fn plain_message(verbose: &str) -> (String, String) {
-    let mut sqlstate = String::new();
-    let mut lines = Vec::new();
-    for line in verbose.trim_end().lines() {
-        if line.starts_with("LOCATION:") {
-            continue;
-        }
-        match split_sqlstate(line) {
-            Some((before, code, after)) => {
-                code.clone_into(&mut sqlstate);
-                lines.push(format!("{before}:  {after}"));
-            }
-            None => lines.push(line.to_owned()),
-        }
-    }
-    (lines.join("\n"), sqlstate)
-}
-
-/// Splits `...FATAL:  28P01: text` into what is before, the code, and the text.
-fn split_sqlstate(line: &str) -> Option<(&str, &str, &str)> {
-    line.match_indices(":  ").find_map(|(at, _)| {
-        let rest = line.get(at + 3..)?;
-        let code = rest.get(..5)?;
-        let after = rest.get(5..)?.strip_prefix(": ")?;
-        let valid = code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
-        valid.then(|| (line.get(..at).unwrap_or_default(), code, after))
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Large objects. All calls but `lo_import` and `lo_export` of libpq need a transaction block to
 //! keep a descriptor open; that is the caller's business.
 
-use super::connect::plain_message;
+use super::message::plain_message;
 use super::{Conn, Error, Oid, ServerError, text};
 use crate::limits::LARGE_OBJECT_PIECE_BYTES;
 use std::ffi::{c_char, c_int};
