@@ -111,7 +111,7 @@ fn noticed(database: &str, setup: &str, sql: &str, says: &str) {
 #[test]
 fn a_rewrite_that_leaves_the_type_is_noticed() {
     let sql = "alter table t alter v type text using v || '!'";
-    let says = "a statement that altered column \"v\" has written the rows anew";
+    let says = "a statement that altered column \"v\" has rewritten the rows";
     noticed("blind_rewrite", &plain("blind_rewrite"), sql, says);
 }
 

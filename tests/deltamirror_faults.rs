@@ -137,7 +137,7 @@ fn a_changed_definition_stops_before_any_wrong_row() {
         ("id|bigint|a|text|b|text", "column \"id\" was integer and is bigint"),
         ("id|integer|a|text|c|text", "column \"b\" is no longer there"),
         ("id|integer|a|text|b|text|c|text", "column \"c\" text is new"),
-        ("id|integer|b|text|a|text", "column \"a\" was dropped and made anew, or changed names"),
+        ("id|integer|b|text|a|text", "column \"a\" was dropped and made again, or changed names"),
     ] {
         let mut bed = Bed::new();
         let db = bed.db();

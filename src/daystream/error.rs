@@ -161,7 +161,7 @@ pub enum Error {
     },
     /// The stream was removed and another one made in its place since it was opened.
     #[error(
-        "the daystream in {dir} was made anew: it is another one than the one that was opened, and \
+        "the daystream in {dir} was made again: it is another one than the one that was opened, and \
          what changed between the two is in neither"
     )]
     Changed {

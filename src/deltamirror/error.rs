@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// The stream is not the one that the mirror was made from, nor a copy of it.
     #[error(
-        "the stream {stream} is not the one that the mirror was made from: it was made anew, or is \
+        "the stream {stream} is not the one that the mirror was made from: it was made again, or is \
          of another slot, and what was changed in between is not in it; end what applies another \
          one, and fill all tables of the mirror again from it by `deltamirror init -resync 1 \
          -tables ... -conninfo ... -db ... -stream {}`, or make a new mirror",

@@ -153,7 +153,7 @@ impl Service {
         let made = identity.as_ref().map(|identity| identity.made).filter(|made| *made > 0);
         if made != feeder.made() {
             // NOTE: it was removed or made anew between the two looks; the head must be true.
-            return Err(Fault::new(Reason::Server, "the stream is being made anew"));
+            return Err(Fault::new(Reason::Server, "the stream is being made again"));
         }
         let lines = Lines { feeder, before, identity, zstd };
         if head.method != Method::HEAD {

@@ -131,7 +131,7 @@ impl Fault {
     /// `CHANGED`: another stream is where the one was that was being read.
     #[must_use]
     pub fn made_anew() -> Fault {
-        let message = "the stream was made anew; what changed in between is not in it";
+        let message = "the stream was made again; what changed in between is not in it";
         Fault::new(Reason::Changed, message)
     }
 

@@ -64,7 +64,7 @@ impl Filling {
             filling.writers = Duration::from_millis(ms);
         }
         if filling.resync && filling.tables.is_empty() {
-            let message = "-resync 1 needs -tables: name what is to be filled anew";
+            let message = "-resync 1 needs -tables: name the tables to fill again";
             return Err(Failure::new(message, &["PGSQLITE", "USAGE", "RESYNC"]).into());
         }
         let conninfo = Conninfo::parse(&options.required("-conninfo")?)?;

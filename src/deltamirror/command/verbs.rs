@@ -227,7 +227,7 @@ fn kept_dict(kept: &Kept) -> Obj {
 pub(super) fn discard(on: &On<'_>, interp: Interp, words: &[Obj]) -> Done {
     let options = on.options(words, &["-tables", "-ids", "-all"])?;
     let Some(which) = which(interp, &options)? else {
-        let message = "what is to be thrown away? Give -tables, -ids or -all 1";
+        let message = "name what to throw away: -tables, -ids or -all 1";
         return Err(Failure::new(message, &["PGSQLITE", "USAGE", "WHICH"]).into());
     };
     let rows =
@@ -319,7 +319,7 @@ fn awaited(interp: Interp, options: &Options) -> CmdResult<Awaited> {
     }
     let conninfo = options.get("-conninfo").is_some();
     if lsn.is_none() && position.is_none() && table.is_none() && !conninfo {
-        return Err(usage("what is to be waited for? Give -lsn, -position, -table or -conninfo"));
+        return Err(usage("name what to wait for: -lsn, -position, -table or -conninfo"));
     }
     let timeout = options.count(interp, "-timeout_ms")?.map(Duration::from_millis);
     Ok(Awaited { lsn, position, table, timeout })

@@ -111,7 +111,7 @@ impl SchemaDiff {
             }
             SchemaDiff::Reload(reason) => Some(reason.to_string()),
             SchemaDiff::Replaced => Some(
-                "another table has its name now (dropped and made anew, or renamed)".to_owned(),
+                "another table has its name now (dropped and made again, or renamed)".to_owned(),
             ),
         }
     }
@@ -140,15 +140,15 @@ impl Display for Reason {
             Reason::New { column, kind } => write!(f, "column \"{column}\" {kind} is new"),
             Reason::Moved { column } => write!(
                 f,
-                "column \"{column}\" was dropped and made anew, or changed names with another"
+                "column \"{column}\" was dropped and made again, or changed names with another"
             ),
             Reason::Rewritten { column } => {
-                write!(f, "a statement that altered column \"{column}\" has written the rows anew")
+                write!(f, "a statement that altered column \"{column}\" has rewritten the rows")
             }
             Reason::Numbers => write!(f, "columns came and went, and may have left values behind"),
             Reason::Label { label } => write!(f, "the enum label '{label}' has another name"),
             Reason::Filter => write!(f, "the publication's row filter is another one"),
-            Reason::Partitions => write!(f, "a partition came or went, or was written anew"),
+            Reason::Partitions => write!(f, "a partition was added, removed or rewritten"),
         }
     }
 }

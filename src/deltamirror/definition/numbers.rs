@@ -247,7 +247,10 @@ mod tests {
         // Partitions do not tell what their rows lack.
         reload(&table(&three, |d| d.kind = b'p'), "\"c\" type 25 is new");
         reload(&table(&[("a", 1, 20, 6), ("b", 2, 25, 5)], |_| {}), "was type 23 and is type 20");
-        reload(&table(&[("a", 1, 23, 6), ("b", 2, 25, 5)], |d| d.storage = b"2".to_vec()), "anew");
+        reload(
+            &table(&[("a", 1, 23, 6), ("b", 2, 25, 5)], |d| d.storage = b"2".to_vec()),
+            "rewritten",
+        );
         reload(
             &table(&[("a", 1, 23, 5), ("b", 2, 25, 5)], |d| d.filter = Some(b"a".into())),
             "fil",

@@ -82,7 +82,7 @@ impl std::fmt::Display for Refused {
                 write!(
                     f,
                     "the {} \"{name}\" {of} table {table}, which is not the mirror's, does not fit \
-                     the table as it is to be now: {detail}; {untouched}; drop it (`DROP {verb} \
+                     the table as it is now: {detail}; {untouched}; drop it (`DROP {verb} \
                      {quoted}`) and fill the table again by {filling}",
                     kind.word()
                 )
