@@ -330,7 +330,10 @@ fn an_unlimited_server_is_warned_of_and_a_standby_refused() {
     assert_eq!(code(setup(&options)), "STANDBY");
     let error = drop_slot(&options.conninfo, "setup_standby", None).expect_err("a standby");
     assert_eq!(error.code().reason, "STANDBY");
-    assert!(error.to_string().contains("pg_drop_replication_slot('setup_standby')"), "{error}");
-    let status = status_of(&options.conninfo, "setup_standby", options.stream.as_deref(), None);
-    assert_eq!(status.expect("status").state, "standby");
+    let advised = "SELECT pg_catalog.pg_drop_replication_slot('setup_standby')";
+    assert!(error.to_string().contains(&format!("`{advised}`")), "{error}");
+    let status = || status_of(&options.conninfo, "setup_standby", options.stream.as_deref(), None);
+    assert_eq!(status().expect("status").state, "standby");
+    cluster.client("setup_standby").batch_execute(advised).expect("as advised");
+    assert_eq!(code(status()), "SLOTMISSING");
 }

@@ -1,4 +1,4 @@
-# For advice.test: the commands in messages, typed; and the strings of the sources.
+# For advice*.test: the commands in messages, typed; and the strings of the sources.
 
 # The commands that a message advises. A log line has quotes of its own, and backslashes before
 # those of the message.
@@ -10,12 +10,18 @@ proc advised {text} {
 # Commands that did what they were advised for, as the messages had them.
 set worked {}
 
-# Types a command of the shell, with what the message could not know; its exit code and its output.
-proc typed {command {known {}}} {
-    set advised $command
+# A command of the shell, with what the message could not know.
+proc completed {command known} {
     foreach {option value} $known {
         regsub -- "$option \\.\\.\\." $command "$option '[string map {' '\\''} $value]'" command
     }
+    return $command
+}
+
+# Types it; its exit code and its output.
+proc typed {command {known {}}} {
+    set advised $command
+    set command [completed $command $known]
     set failed [catch {
         exec env PATH=$::bin:$::env(PATH) sh -c "exec 2>&1; $command" < /dev/null
     } out info]
@@ -40,6 +46,33 @@ proc failing {args} {
     lassign [support::run {*}$args] code out err
     if {!$code} { error "no error: $args" }
     list $code $err
+}
+
+# Advised, and not typed in advice.test, and where or why not; what advice_more.test types it says.
+set elsewhere {
+    {ALTER TABLE ... REPLICA IDENTITY USING INDEX ...} {6.5, where columns can be left out}
+    {ALTER PUBLICATION {} SET (publish_via_partition_root = true)} {6.5}
+    {ALTER TABLE {} REPLICA IDENTITY FULL} {6.8, where rows can be left out}
+    {SELECT pg_catalog.pg_drop_replication_slot('{}')} {deltastream_setup.rs, on a standby}
+    {make install-plugin PG_CONFIG=...} {plugin_install.test}
+    {deltamirror init -conninfo ... -db {} -stream ...} {1.2}
+    {deltamirror run -conninfo ... -db ... -stream ...} advice_more
+    {deltamirror run -conninfo ... -db {} -stream {}} {deltamirror_resync-1.2}
+    {ALTER TABLE {} RENAME COLUMN {} TO ...} advice_more
+    {ALTER TABLE {} DROP COLUMN {}} advice_more
+    {DROP {} {}} {6.6, in the file}
+    {DROP TABLE {}} advice_more
+    {db config defensive 0} advice_more
+    versions {a word of a command, not a command}
+    sqlite3_interrupt {a function of SQLite}
+    {man $name} advice_more
+}
+
+# Whether a command of the sources, {} or a variable for what they put in, was typed.
+proc was_typed {command} {
+    regsub -all {\$\w+} $command \{\} command
+    set pattern [string map {\\ \\\\ \[ \\\[ ? \\? * \\* {{}} *} $command]
+    expr {[lsearch -glob $::worked $pattern] >= 0}
 }
 
 # What the sources advise. Strings of Rust and of Tcl, without comments and tests.

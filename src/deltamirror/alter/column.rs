@@ -32,7 +32,7 @@ pub(super) fn check_names(db: &Db, state: &TableState, now: &Definition) -> Resu
             let (table, column) = (quote_identifier(&state.name), quote_identifier(own));
             return Err(Trouble::Drift(format!(
                 "the table has a column \"{own}\" now, and in the file there is one of that name \
-                 that is not the mirror's: rename it by \
+                 that is not the mirror's: rename it there by \
                  `ALTER TABLE {table} RENAME COLUMN {column} TO ...`, and start again"
             )));
         }

@@ -14,7 +14,7 @@
 use super::refused::{Kind, Refused};
 use super::text;
 use crate::deltamirror::Error;
-use crate::sqlite::{self, Db, Value};
+use crate::sqlite::{self, Db, Reason, Value};
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,9 +137,13 @@ impl<'db> Writable<'db> {
     fn begin(db: &'db Db, table: &str) -> Result<Writable<'db>, Error> {
         db.exec("PRAGMA writable_schema = ON")?;
         let writable = Writable(db);
-        match db.query_int("PRAGMA writable_schema", &[])? {
-            Some(1) => Ok(writable),
-            _ => Err(Refused::new(table, Kind::Defensive, "", "").into()),
+        // NOTE: in defensive mode the pragma says yes, and is without effect.
+        match db.exec("UPDATE main.sqlite_master SET name = name WHERE FALSE") {
+            Ok(()) => Ok(writable),
+            Err(error) if error.reason() == Reason::Error => {
+                Err(Refused::new(table, Kind::Defensive, "", "").into())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

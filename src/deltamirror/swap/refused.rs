@@ -82,23 +82,23 @@ impl std::fmt::Display for Refused {
                 write!(
                     f,
                     "the {} \"{name}\" {of} table {table}, which is not the mirror's, does not fit \
-                     the table as it is now: {detail}; {untouched}; drop it (`DROP {verb} \
-                     {quoted}`) and fill the table again by {filling}",
+                     the table as it is now: {detail}; {untouched}; drop it in the file (`DROP \
+                     {verb} {quoted}`) and fill the table again by {filling}",
                     kind.word()
                 )
             }
             Kind::Column => write!(
                 f,
                 "the column \"{name}\" of table {table}, which is not the mirror's, cannot be \
-                 kept: {detail}; {untouched}; drop it (`ALTER TABLE {} DROP COLUMN {quoted}`) and \
-                 fill the table again by {filling}",
+                 kept: {detail}; {untouched}; drop it in the file (`ALTER TABLE {} DROP COLUMN \
+                 {quoted}`) and fill the table again by {filling}",
                 advice::name(table)
             ),
             Kind::Table => write!(
                 f,
                 "table {table} was made in another way than the mirror makes it, and cannot be \
-                 made like that again: {detail}; {untouched}; drop it (`DROP TABLE {}`) and fill \
-                 it again by {filling}",
+                 made like that again: {detail}; {untouched}; drop it in the file (`DROP TABLE \
+                 {}`) and fill it again by {filling}",
                 advice::name(table)
             ),
             Kind::Defensive => write!(
