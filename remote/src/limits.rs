@@ -27,6 +27,9 @@ pub const HEAD_PATIENCE: Duration = Duration::from_secs(3);
 pub const CUT_PATIENCE: Duration = Duration::from_millis(50);
 /// Bytes that the reader of one answer reads ahead.
 pub const READER_BUFFER_BYTES: usize = 128 << 10;
+/// How long transactions without a line for a mirror are passed over before it is told where its
+/// answer is.
+pub const PASSING_OVER: Duration = Duration::from_millis(200);
 /// Readers of answers that stand open between two parts. The reader of any other answer is opened
 /// anew for its next part, where it was.
 pub const READERS_PARKED_MAX: usize = 16;

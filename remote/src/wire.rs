@@ -38,6 +38,11 @@ pub const CHAIN: &str = "daystream-chain";
 pub const FROM_LSN: &str = "daystream-from-lsn";
 /// Of a request: the stream's chain behind that transaction.
 pub const FROM_CHAIN: &str = "daystream-from-chain";
+/// Of a request: the tables of a mirror, as the parameter `tables` names them; percent-encoded. Who
+/// asks for them takes the definitions of all tables too, and of a transaction without a line for
+/// it no commit line, unless the stream ends there for now. Of an answer: `1`, it is one like that.
+/// A server that does not know the field gives all lines.
+pub const MIRROR: &str = "daystream-mirror";
 /// To HEAD: end of the last transaction there is.
 pub const END: &str = "daystream-end";
 /// To HEAD: its LSN.

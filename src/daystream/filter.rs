@@ -1,6 +1,6 @@
 //! Which tables a reader wants.
 
-use deltaflood::Change;
+use deltaflood::{Change, Verb};
 
 use crate::limits::{REMOTE_TABLES_BYTES_MAX, REMOTE_TABLES_MAX};
 
@@ -8,7 +8,9 @@ use crate::limits::{REMOTE_TABLES_BYTES_MAX, REMOTE_TABLES_MAX};
 /// belong to no table and are always given out.
 #[derive(Debug, Clone, Default)]
 pub struct TableFilter {
+    /// Table and schema, in this order.
     tables: Vec<(Vec<u8>, Vec<u8>)>,
+    for_mirror: bool,
 }
 
 impl TableFilter {
@@ -21,8 +23,24 @@ impl TableFilter {
     /// Lets a table pass.
     #[must_use]
     pub fn with(mut self, schema: &str, table: &str) -> TableFilter {
-        self.tables.push((schema.as_bytes().to_vec(), table.as_bytes().to_vec()));
+        let pair = (table.as_bytes().to_vec(), schema.as_bytes().to_vec());
+        if let Err(place) = self.tables.binary_search(&pair) {
+            self.tables.insert(place, pair);
+        }
         self
+    }
+
+    /// Lets the `schema` lines of all tables pass, too, one of which may be that of a table here
+    /// under a new name, and lines that have a qualified name only: what a mirror has to see.
+    #[must_use]
+    pub fn for_mirror(self) -> TableFilter {
+        TableFilter { for_mirror: true, ..self }
+    }
+
+    /// Whether it is [`TableFilter::for_mirror`].
+    #[must_use]
+    pub(super) const fn is_for_mirror(&self) -> bool {
+        self.for_mirror
     }
 
     /// The tables as a server takes them, `table,schema.table`. What passes there passes here or is
@@ -30,7 +48,7 @@ impl TableFilter {
     #[must_use]
     pub(super) fn query(&self) -> Option<String> {
         let mut names = Vec::with_capacity(self.tables.len());
-        for (schema, table) in &self.tables {
+        for (table, schema) in &self.tables {
             let (schema, table) = (std::str::from_utf8(schema), std::str::from_utf8(table));
             let (schema, table) = (schema.ok()?, table.ok()?);
             // NOTE: a NUL ends a word of a command line.
@@ -49,45 +67,56 @@ impl TableFilter {
         (short && !query.is_empty()).then_some(query)
     }
 
-    /// Whether a line of a log can be told at a glance not to pass: `_table` comes first behind the
-    /// stamp, as writers have it, no table here is called so in any schema, and what follows is a
-    /// head like any other. `rest` is the line behind its stamp. False where it takes a parse.
+    /// Whether a line of a log passes, where that can be told at a glance; `None` where it takes a
+    /// parse. `_table` comes first behind the stamp, as writers have it. It does not pass when no
+    /// table here is called so in any schema, and what follows is a head like any other. `rest` is
+    /// the line behind its stamp.
     #[must_use]
-    pub(super) fn rejects(&self, rest: &[u8]) -> bool {
-        let glance = || {
-            let rest = rest.strip_prefix(b"_table\t")?;
-            let (name, rest) = field(rest)?;
-            if self.tables.iter().any(|(_, wanted)| wanted == name) || !plain(name) {
-                return None;
-            }
-            let rest = match rest.strip_prefix(b"_schema\t").map(field) {
-                Some(schema) => schema.filter(|(schema, _)| plain(schema))?.1,
-                None => rest,
-            };
-            let (xid, rest) = field(rest.strip_prefix(b"_xid\t")?)?;
-            let (verb, _) = field(rest.strip_prefix(b"_action\t")?)?;
-            let known = matches!(verb, b"insert" | b"update" | b"replace" | b"delete");
-            let number = (1..=9).contains(&xid.len())
-                && !xid.starts_with(b"0")
-                && xid.iter().all(u8::is_ascii_digit);
-            (known && number).then_some(())
+    pub(super) fn glance(&self, rest: &[u8]) -> Option<bool> {
+        let rest = rest.strip_prefix(b"_table\t")?;
+        let (name, rest) = field(rest)?;
+        if !plain(name) {
+            return None;
+        }
+        let schemas = self.schemas(name);
+        let (schema, rest) = match rest.strip_prefix(b"_schema\t").map(field) {
+            Some(schema) => schema.filter(|(schema, _)| plain(schema))?,
+            None => (&b"public"[..], rest),
         };
-        glance().is_some()
+        let (xid, rest) = field(rest.strip_prefix(b"_xid\t")?)?;
+        if schemas.iter().any(|(_, wanted)| wanted == schema) {
+            return Some(true);
+        }
+        let (verb, _) = field(rest.strip_prefix(b"_action\t")?)?;
+        let known = matches!(verb, b"insert" | b"update" | b"replace" | b"delete");
+        let number = (1..=9).contains(&xid.len())
+            && !xid.starts_with(b"0")
+            && xid.iter().all(u8::is_ascii_digit);
+        (schemas.is_empty() && known && number).then_some(false)
     }
 
-    /// Whether the line passes. A line without `_table` (but `_qualified_table`) does not.
+    /// The tables of this name here.
+    fn schemas(&self, name: &[u8]) -> &[(Vec<u8>, Vec<u8>)] {
+        let first = self.tables.partition_point(|(table, _)| table.as_slice() < name);
+        let rest = self.tables.get(first..).unwrap_or_default();
+        let count = rest.iter().take_while(|(table, _)| table == name).count();
+        rest.get(..count).unwrap_or_default()
+    }
+
+    /// Whether the line passes. A line without `_table` (but `_qualified_table`) does for a mirror
+    /// only.
     #[must_use]
     pub fn passes(&self, change: &Change<'_>) -> bool {
-        if !change.verb.has_table() {
+        if !change.verb.has_table() || (self.for_mirror && change.verb == Verb::Schema) {
             return true;
         }
         let Some(table) = change.table else {
-            return false;
+            return self.for_mirror;
         };
-        self.tables.iter().any(|(schema, name)| {
-            let same = change.schema.map_or(schema == b"public", |text| text.is(schema));
-            same && table.is(name)
-        })
+        let name = table.decode();
+        self.schemas(&name)
+            .iter()
+            .any(|(_, schema)| change.schema.map_or(schema == b"public", |text| text.is(schema)))
     }
 }
 
@@ -128,25 +157,29 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_never_rejects_what_a_parse_lets_pass() {
+    fn a_glance_says_what_a_parse_says() {
         let filter = TableFilter::new().with("public", "a").with("s", "b").with("public", "c\td");
-        let mut rejected = 0;
+        let mut told = [0; 2];
         for table in ["a", "b", "x", "c\\td", "ab", ""] {
             for schema in ["", "_schema\ts\t", "_schema\tpublic\t"] {
                 for xid in ["_xid\t7\t", "_xid\tx\t", "_xid\t99999999999\t", "_xid\t07\t", ""] {
-                    for end in ["insert\ta\t1", "delete\ta\t1", "message", "fly\ta\tb", "commit"] {
+                    for end in ["insert\ta\t1", "schema\ta\tint4", "message", "fly\ta\tb", "commit"]
+                    {
                         let line = format!("_table\t{table}\t{schema}{xid}_action\t{end}");
-                        let passes =
-                            Change::parse(line.as_bytes()).is_ok_and(|c| filter.passes(&c));
-                        let glance = filter.rejects(line.as_bytes());
-                        assert!(!(glance && passes), "{line}");
-                        // What a parse refuses is damage, and must not be passed over.
-                        assert!(!glance || Change::parse(line.as_bytes()).is_ok(), "{line}");
-                        rejected += u32::from(glance);
+                        let glance = filter.glance(line.as_bytes());
+                        for filter in [filter.clone(), filter.clone().for_mirror()] {
+                            let change = Change::parse(line.as_bytes());
+                            // What a parse refuses is damage, and must not be passed over.
+                            let passes = change.map_or(true, |change| filter.passes(&change));
+                            assert!(glance.is_none_or(|glance| glance == passes), "{line}");
+                            assert_eq!(glance, filter.glance(line.as_bytes()));
+                        }
+                        told[0] += u32::from(glance == Some(false));
+                        told[1] += u32::from(glance == Some(true));
                     }
                 }
             }
         }
-        assert!(rejected > 5);
+        assert!(told.iter().all(|told| *told > 5), "{told:?}");
     }
 }

@@ -354,8 +354,9 @@ impl Reader {
             let wanted = match &self.options.tables {
                 Some(tables) if !(end && ready.found.commit) => {
                     let rest = line.get(behind..).unwrap_or_default();
-                    !tables.rejects(rest)
-                        && Change::parse(line).map_or(true, |change| tables.passes(&change))
+                    tables.glance(rest).unwrap_or_else(|| {
+                        Change::parse(line).map_or(true, |change| tables.passes(&change))
+                    })
                 }
                 _ => true,
             };

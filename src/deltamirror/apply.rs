@@ -14,12 +14,13 @@ mod batch;
 mod load;
 mod look;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deltaflood::Lsn;
+use deltaflood::{Lsn, Verb};
 
 use self::batch::Batch;
 use self::load::{Loaded, load};
@@ -31,6 +32,7 @@ use super::tables::{Counts, OnError, Tables};
 use super::tally::Touched;
 use super::{Error, StreamSource, format};
 use crate::daystream::{self, Feed, Position, Transaction};
+use crate::schema::TableName;
 use crate::sqlite::{Db, Stmt};
 use crate::{failpoint, limits};
 
@@ -127,6 +129,8 @@ pub(super) struct Applier<'db> {
     commit_time: i64,
     commit_times: Vec<i64>,
     tables: Tables<'db>,
+    /// Tables that readers are asked for: those of the mirror, under all their names so far.
+    asked: HashSet<TableName>,
     batch: Option<Batch>,
     /// Transactions that end at or before this are committed one by one, after a failure.
     single_until: Option<Position>,
@@ -179,6 +183,7 @@ impl<'db> Applier<'db> {
             stream,
             schema,
             tables,
+            asked: HashSet::new(),
             batch: None,
             single_until: None,
             stale: false,
@@ -208,7 +213,7 @@ impl<'db> Applier<'db> {
         &self.tables.counts
     }
 
-    /// A reader that begins behind what is applied.
+    /// A reader of the mirror's tables that begins behind what is applied.
     ///
     /// # Errors
     /// [`Error::OtherServer`], [`Error::OtherStream`], [`Error::Gap`], [`Error::Daystream`].
@@ -218,7 +223,15 @@ impl<'db> Applier<'db> {
         if let Some(made) = of.made() {
             self.stream.made = made;
         }
-        of.after(self.stream.mark(), stop).map_err(|error| self.gap(of, error))
+        self.asked.extend(self.tables.sources().cloned());
+        let feed = of.after_of(Some(&mut self.asked.iter()), self.stream.mark(), stop);
+        feed.map_err(|error| self.gap(of, error))
+    }
+
+    /// Whether the last reader takes all tables of the mirror: not one that came into the file
+    /// since, or that has another name since.
+    fn reads_all(&self) -> bool {
+        self.tables.sources().all(|source| self.asked.contains(source))
     }
 
     /// A gap, with what helps.
@@ -247,6 +260,9 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Ended, Error> {
+        if !self.reads_all() {
+            *reader = self.reader(source, patience.stop)?;
+        }
         loop {
             let result = self.transaction(reader, until, patience, on_commit);
             let result = match result {
@@ -312,8 +328,15 @@ impl<'db> Applier<'db> {
             }
             if !repeated {
                 self.failing = entry.position;
+                let defines = entry.change.verb == Verb::Schema;
                 self.tables.line(entry.position, &entry.change)?;
                 failpoint::pass(failpoint::MIRROR_LINE);
+                if defines && !self.reads_all() {
+                    // NOTE: its rows, from here on, have a name that was not asked for.
+                    self.asked.extend(self.tables.sources().cloned());
+                    self.abandon();
+                    return Ok(Step::Moved);
+                }
             }
             if entry.end {
                 let time = entry.change.time;

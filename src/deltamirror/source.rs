@@ -7,9 +7,10 @@ use super::state::StreamState;
 use crate::daystream::heartbeat::{Heartbeats, Kind, Tail};
 use crate::daystream::remote::{self, Link};
 use crate::daystream::{
-    self, Feed, Identity, Mark, Position, Reader, ReaderOptions, Source, Start,
+    self, Feed, Identity, Mark, Position, Reader, ReaderOptions, Source, Start, TableFilter,
 };
 use crate::deltastream::{Plugin, VERSION_MESSAGES};
+use crate::schema::TableName;
 
 /// A stream that a mirror reads.
 #[derive(Debug, Clone)]
@@ -145,16 +146,32 @@ impl StreamSource {
         }
     }
 
-    /// A reader that begins behind `mark`.
+    /// A reader of all tables that begins behind `mark`.
     ///
     /// # Errors
     /// `DAYSTREAM GAP`, ... The stream may be empty.
     pub(super) fn after(&self, mark: Mark, stop: &AtomicBool) -> Result<Feed, Error> {
+        self.after_of(None, mark, stop)
+    }
+
+    /// The same, of these tables only, where their names are known. Definitions come of all
+    /// tables: one that gets another name is seen, and the reader does not take its rows then.
+    ///
+    /// # Errors
+    /// Those of [`StreamSource::after`].
+    pub(super) fn after_of(
+        &self,
+        tables: Option<&mut dyn Iterator<Item = &TableName>>,
+        mark: Mark,
+        stop: &AtomicBool,
+    ) -> Result<Feed, Error> {
         // The first line of all may stand at the least position. Not Start::Begin, which is content
         // with what retention has left.
         let least = mark.position == Position::MIN;
         let start = if least { Start::At(mark.position) } else { Start::After(mark) };
-        let options = ReaderOptions::default();
+        let with = |filter: TableFilter, name: &TableName| filter.with(&name.schema, &name.table);
+        let tables = tables.map(|names| names.fold(TableFilter::new().for_mirror(), with));
+        let options = ReaderOptions { tables, ..ReaderOptions::default() };
         let feed = Feed::open(&self.source, start, options, self.link, stop)?;
         self.check_same(&feed)?;
         Ok(feed)

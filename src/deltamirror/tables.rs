@@ -38,11 +38,11 @@ pub enum OnError {
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Transactions of the stream, those without a line for the mirror included.
+    /// Transactions of the stream; by URL, not all of those without a line for the mirror.
     pub transactions: u64,
     /// Rows inserted, updated, deleted; a truncate is one.
     pub changes: u64,
-    /// Lines of tables that are not in the mirror.
+    /// Lines of tables that are not in the mirror: a reader of its tables gives definitions only.
     pub other_tables: u64,
     /// Lines that a table's copy held already.
     pub held: u64,
@@ -153,6 +153,11 @@ impl<'db> Tables<'db> {
             is_shadow: false,
             counts: Counts::default(),
         })
+    }
+
+    /// Their names at the source.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &TableName> {
+        self.targets.iter().map(|target| &target.state.source)
     }
 
     /// Tells which of them are to be reloaded: what such a table cannot take is passed over.

@@ -20,8 +20,9 @@ const PROGRAM: &str = "daystream-fetch";
 const HELP: &str = "\
 usage: daystream-fetch URL ?-from begin|end|CLOCK|CLOCK.SEQ? ?-lsn LSN? ?-chain HEX8?
            ?-at CLOCK.SEQ? ?-to CLOCK.SEQ?
-           ?-follow 0|1? ?-tables t1,schema.t2? ?-beyond 0|1? ?-cacert FILE? ?-token_file FILE?
-           ?-plain 0|1? ?-retry_ms N? ?-wait_for_server 0|1? ?-info 0|1? ?-log text|json?
+           ?-follow 0|1? ?-tables t1,schema.t2? ?-mirror 0|1? ?-beyond 0|1? ?-cacert FILE?
+           ?-token_file FILE? ?-plain 0|1? ?-retry_ms N? ?-wait_for_server 0|1? ?-info 0|1?
+           ?-log text|json?
 
 prints the lines of the stream https://HOST:PORT/NAME behind a position, whole transactions only,
 and reconnects when the connection is lost. The token is in DAYSTREAM_TOKEN or in a file.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         "to",
         "follow",
         "tables",
+        "mirror",
         "beyond",
         "cacert",
         "token_file",
@@ -149,6 +151,7 @@ fn config(options: &Options) -> Result<Config, Fault> {
         start: start(options)?,
         to: options.get("to").map(|text| position("to", text)).transpose()?,
         tables: options.get("tables").map(tables).transpose()?,
+        mirror: flag("mirror")?,
         follow,
         beyond: flag("beyond")?,
         frames: frames || flag("info")?,

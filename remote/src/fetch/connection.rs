@@ -41,6 +41,21 @@ pub struct Answer {
     pub body: Incoming,
     /// They are compressed.
     pub zstd: bool,
+    /// They are those that a mirror takes.
+    pub sparse: bool,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub struct Question<'q> {
+    /// The lines, or by HEAD only what the stream is.
+    pub method: &'q Method,
+    /// The parameters.
+    pub query: &'q str,
+    /// Where to begin; in `query`, too.
+    pub start: Start,
+    /// The tables of a mirror that asks, with commas between them.
+    pub mirror: Option<&'q str>,
 }
 
 impl Client {
@@ -64,12 +79,12 @@ impl Client {
         Ok(Client { url, token: token.transpose()?, tls })
     }
 
-    /// Asks for the lines that `query` describes, or, by HEAD, only what the stream is.
+    /// Asks the server.
     ///
     /// # Errors
     /// `CONNECT`, `TLS`, `TIMEOUT`, `LOST`, and what the server says.
-    pub async fn ask(&self, method: Method, query: &str, start: Start) -> Result<Answer, Fault> {
-        let asking = self.ask_patiently(method, query, start);
+    pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Fault> {
+        let asking = self.ask_patiently(question);
         let late = |_| {
             let ms = CONNECT_TIME.as_millis();
             Fault::new(Reason::Timeout, format!("no answer within {ms} ms"))
@@ -77,12 +92,7 @@ impl Client {
         timeout(CONNECT_TIME, asking).await.map_err(late)?
     }
 
-    async fn ask_patiently(
-        &self,
-        method: Method,
-        query: &str,
-        start: Start,
-    ) -> Result<Answer, Fault> {
+    async fn ask_patiently(&self, question: Question<'_>) -> Result<Answer, Fault> {
         let connect = |why: std::io::Error| {
             Fault::new(
                 Reason::Connect,
@@ -93,12 +103,12 @@ impl Client {
         let socket = socket.map_err(connect)?;
         set_up(&socket);
         let response = match &self.tls {
-            None => self.exchange(socket, method, query, start).await?,
+            None => self.exchange(socket, question).await?,
             Some(tls) => {
                 let name = ServerName::try_from(self.url.host.clone());
                 let name = name.map_err(|_| Fault::new(Reason::Url, "not a host's name"))?;
                 let secure = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await;
-                self.exchange(secure.map_err(tls_fault)?, method, query, start).await?
+                self.exchange(secure.map_err(tls_fault)?, question).await?
             }
         };
         answer(response).await
@@ -107,9 +117,7 @@ impl Client {
     async fn exchange<S>(
         &self,
         socket: S,
-        method: Method,
-        query: &str,
-        start: Start,
+        question: Question<'_>,
     ) -> Result<Response<Incoming>, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -126,6 +134,7 @@ impl Client {
         tokio::spawn(async move {
             let _ = connection.await;
         });
+        let Question { method, query, start, mirror } = question;
         let path = &self.url.path;
         let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
         let mut request = Request::builder()
@@ -144,6 +153,9 @@ impl Client {
             if let Some(chain) = chain {
                 request = request.header(wire::FROM_CHAIN, chain_text(chain));
             }
+        }
+        if let Some(tables) = mirror {
+            request = request.header(wire::MIRROR, wire::encode(tables));
         }
         let request = request.body(Empty::<Bytes>::new());
         let request = request.map_err(|_| Fault::new(Reason::Url, "not a URL to ask for"))?;
@@ -227,7 +239,8 @@ async fn answer(response: Response<Incoming>) -> Result<Answer, Fault> {
         Some(_) => return Err(strange()),
     };
     let hello = hello(&response).ok_or_else(strange)?;
-    Ok(Answer { hello, zstd, body: response.into_body() })
+    let sparse = field(wire::MIRROR) == Some("1");
+    Ok(Answer { hello, zstd, sparse, body: response.into_body() })
 }
 
 /// What the head of an answer says of the stream; `None` when a field is not what it should be.

@@ -12,9 +12,9 @@ use pgsqlite::error::Class;
 use tokio::time::timeout;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::connection::{Answer, Client};
+use super::connection::{Answer, Client, Question};
 use super::output::Output;
-use super::transaction::{Assembler, Failure};
+use super::transaction::{Assembler, Failure, Filtered};
 use super::url::Url;
 use crate::limits::{CLIENT_HEARTBEAT_SECONDS, RECONNECT_PAUSE, SILENCE_TIME, ZSTD_WINDOW_LOG_MAX};
 use crate::log::Log;
@@ -34,6 +34,9 @@ pub struct Config {
     pub to: Option<Position>,
     /// Only these tables, with commas between them.
     pub tables: Option<String>,
+    /// These tables as a mirror takes them: with the definitions of all tables, and without
+    /// transactions that have nothing else. A server that does not know of it gives all lines.
+    pub mirror: bool,
     /// On as the stream grows.
     pub follow: bool,
     /// A position beyond the stream's end is none to refuse.
@@ -87,11 +90,13 @@ async fn session<W: Write>(config: &Config, output: &mut Output<W>) -> Result<En
     let client = Client::new(config.url.clone(), config.token.clone(), config.authorities.clone())?;
     if config.info {
         let start = Start::Begin;
-        let answer = client.ask(Method::HEAD, &query(config, start), start).await?;
+        let query = &query(config, start);
+        let question = Question { method: &Method::HEAD, query, start, mirror: None };
+        let answer = client.ask(question).await?;
         return Ok(output.hello(&answer.hello).map_or(End::Closed, |()| End::Done));
     }
     let mut session = Session {
-        assembler: Assembler::new(config.tables.is_some()),
+        assembler: Assembler::default(),
         identity: None,
         start: config.start,
         failing: None,
@@ -146,7 +151,7 @@ fn query(config: &Config, start: Start) -> String {
     if config.beyond {
         parts.push("beyond=1".to_owned());
     }
-    if let Some(tables) = &config.tables {
+    if let Some(tables) = config.tables.as_ref().filter(|_| !config.mirror) {
         parts.push(format!("tables={}", encode(tables)));
     }
     parts.join("&")
@@ -160,10 +165,20 @@ async fn connection<W: Write>(
     output: &mut Output<W>,
 ) -> Result<End, Failure> {
     let start = session.assembler.last.map_or(session.start, Start::After);
-    let answer = client.ask(Method::GET, &query(config, start), start).await;
-    let Answer { hello, mut body, zstd } = answer.map_err(Failure::Fault)?;
+    let query = &query(config, start);
+    let mirror = config.tables.as_deref().filter(|_| config.mirror);
+    let answer = client.ask(Question { method: &Method::GET, query, start, mirror }).await;
+    let Answer { hello, mut body, zstd, sparse } = answer.map_err(Failure::Fault)?;
     greet(&hello, session, output)?;
-    session.assembler.begin(start, &hello);
+    session.assembler.begin(
+        start,
+        &hello,
+        match (config.tables.is_some(), config.mirror) {
+            (true, false) => Filtered::Lines,
+            _ if sparse => Filtered::Transactions,
+            _ => Filtered::No,
+        },
+    );
     let mut decoder = if zstd { Some(Unpacker::new()?) } else { None };
     loop {
         let next = timeout(SILENCE_TIME, body.frame()).await;

@@ -95,11 +95,22 @@ impl Spool {
     }
 }
 
+/// What the server leaves out, and looks after in place of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filtered {
+    /// Nothing.
+    #[default]
+    No,
+    /// Lines: numbers and sums are those of all.
+    Lines,
+    /// Whole transactions, too: the chain is that of all.
+    Transactions,
+}
+
 /// Puts transactions together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Assembler {
-    /// Lines were left out by the server: numbers and sums are those of all.
-    filtered: bool,
+    filtered: Filtered,
     spool: Spool,
     /// The line in hand, as far as it may be a commit line.
     line: Vec<u8>,
@@ -123,28 +134,9 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Without any line.
-    #[must_use]
-    pub fn new(filtered: bool) -> Assembler {
-        Assembler {
-            filtered,
-            spool: Spool::default(),
-            line: Vec::new(),
-            overlong: false,
-            length: 0,
-            row: None,
-            stamped: false,
-            lines: 0,
-            sums: (0, 0),
-            last: None,
-            place: None,
-            chain: None,
-            behind: None,
-        }
-    }
-
     /// An answer begins: to a question for what is behind `start`.
-    pub fn begin(&mut self, start: Start, hello: &Hello) {
+    pub fn begin(&mut self, start: Start, hello: &Hello, filtered: Filtered) {
+        self.filtered = filtered;
         self.place = hello.before.map(|before| before.position);
         // NOTE: before a place that is still to come the server passes transactions over.
         let waits = matches!(start, Start::Clock(_) | Start::At(_));
@@ -290,7 +282,8 @@ impl Assembler {
         if self.place.is_some_and(|place| place >= position) {
             return Err(broken("positions that go back"));
         }
-        if self.chain.zip(commit.chain).is_some_and(|(is, should)| is != should) {
+        let chained = self.chain.filter(|_| self.filtered != Filtered::Transactions);
+        if chained.zip(commit.chain).is_some_and(|(is, should)| is != should) {
             return Err(broken("transactions are missing, or are others, before one that came"));
         }
         Ok(())
@@ -300,7 +293,7 @@ impl Assembler {
         if commit.lines.is_none() || commit.crc.is_none() || commit.commit_crc.is_none() {
             return Err(broken("a transaction without its sums"));
         }
-        if self.filtered {
+        if self.filtered != Filtered::No {
             return Ok(());
         }
         let line = commit.line();
@@ -370,7 +363,7 @@ mod tests {
         let wanted =
             ["7 1".to_owned(), "end".to_owned(), format!("7 3 {}", text.len() - first - 1)];
         for cut in (0..text.len()).step_by(7) {
-            let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+            let (mut seen, mut assembler) = (Seen::default(), Assembler::default());
             for part in [&text[..cut], &text[cut..]] {
                 assembler.feed(part, &mut seen).unwrap();
             }
@@ -383,7 +376,7 @@ mod tests {
     #[test]
     fn a_transaction_larger_than_memory_waits_in_a_file() {
         let value = "v".repeat(SPOOL_MEMORY_BYTES / 2);
-        let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+        let (mut seen, mut assembler) = (Seen::default(), Assembler::default());
         let text = transaction(0, &value.repeat(5));
         for part in text.chunks(1 << 16) {
             assembler.feed(part, &mut seen).unwrap();
@@ -405,14 +398,14 @@ mod tests {
             (b"_c\t7\t_s\t5\t_table\tt\n_c\t7\t_s\t5\t_table".to_vec(), "go back"),
         ] {
             for step in [1, 7, text.len()] {
-                let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+                let (mut seen, mut assembler) = (Seen::default(), Assembler::default());
                 let fed = text.chunks(step).try_for_each(|part| assembler.feed(part, &mut seen));
                 let Err(Failure::Fault(fault)) = fed else { panic!("{why}: {fed:?}") };
                 assert!(fault.message.contains(why), "{why}: {}", fault.message);
             }
         }
         // A line that never ends.
-        let mut assembler = Assembler::new(false);
+        let mut assembler = Assembler::default();
         assembler.feed(b"_c\t7\t_s\t5\t_table\t", &mut Seen::default()).unwrap();
         assembler.length = LINE_BYTES_MAX - 10;
         assert!(assembler.feed(&[b'x'; 100], &mut Seen::default()).is_err());
@@ -425,7 +418,7 @@ mod tests {
         for at in 0..text.len() {
             let mut wrong = text.clone();
             wrong[at] ^= 1;
-            let (mut seen, mut assembler) = (Seen::default(), Assembler::new(false));
+            let (mut seen, mut assembler) = (Seen::default(), Assembler::default());
             let fed = assembler.feed(&wrong, &mut seen);
             assert!(fed.is_err() || !assembler.is_between() || seen.0.is_empty(), "{at}");
         }

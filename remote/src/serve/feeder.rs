@@ -81,7 +81,8 @@ impl Feeder {
         {
             check_ahead(&stream, mark.position)?;
         }
-        let place = Place { at, inside: false, mark: reader.bookmark(), made: reader.made() };
+        let (mark, made) = (reader.bookmark(), reader.made());
+        let place = Place { at, mark, made, ..Place::default() };
         stream.parked.put(answer, reader);
         let feeder = Feeder {
             stream,
@@ -241,7 +242,7 @@ impl Feeder {
         let at = self.place.at.max(floor(&self.wanted));
         match follower.next(at) {
             Next::Block(block) => {
-                let bytes = block.after(at, self.wanted.tables.as_ref(), self.wanted.zstd)?;
+                let bytes = block.after(at, &self.wanted)?;
                 self.place.at = block.last().max(self.place.at);
                 self.given = true;
                 self.marked = false;

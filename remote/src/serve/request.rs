@@ -11,7 +11,7 @@ use super::streams::is_name;
 use super::wanted::{Follow, Wanted};
 use crate::limits::{CLOCK_MAX, HEARTBEAT_SECONDS, WAIT_SECONDS_MAX};
 use crate::tables;
-use crate::wire::{FROM_CHAIN, FROM_LSN, decode, parse_position};
+use crate::wire::{FROM_CHAIN, FROM_LSN, MIRROR, decode, parse_position};
 
 /// A thing that there is to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Wanted, Fault> {
         start: Start::Begin,
         beyond: false,
         tables: None,
+        sparse: false,
         follow: Follow::No,
         heartbeat: None,
         zstd: takes_zstd(headers),
@@ -114,6 +115,12 @@ pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Wanted, Fault> {
     if let Start::After(mark) = &mut wanted.start {
         mark.lsn = field(headers, FROM_LSN, |text| text.parse().ok())?;
         mark.chain = field(headers, FROM_CHAIN, parse_chain)?;
+    }
+    if let Some(tables) = field(headers, MIRROR, |list| tables::parse(&decode(list)?).ok())? {
+        if wanted.tables.is_some() {
+            return Err(bad(MIRROR, "it or tables"));
+        }
+        (wanted.tables, wanted.sparse) = (Some(tables.for_mirror()), true);
     }
     wanted.follow = match (follow, wait) {
         (false, None) => Follow::No,
@@ -249,6 +256,20 @@ mod tests {
             "from=%ff",
         ] {
             assert_eq!(asked(bad).unwrap_err().reason, Reason::Request, "{bad}");
+        }
+    }
+
+    #[test]
+    fn tables_of_a_mirror() {
+        let ask = |query: &str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(MIRROR, HeaderValue::from_str(value).unwrap());
+            wanted(&format!("/s?{query}").parse().unwrap(), &headers)
+        };
+        let asked = ask("from=1.0", "a%2C%22x%2Cy%22").unwrap();
+        assert!(asked.sparse && asked.tables.is_some());
+        for (query, value) in [("", ""), ("", "%22"), ("", "%ff"), ("tables=a", "a")] {
+            assert_eq!(ask(query, value).unwrap_err().reason, Reason::Request, "{value}");
         }
     }
 

@@ -146,7 +146,7 @@ impl Service {
         stop: Stop,
     ) -> Result<Found, Fault> {
         let wanted = request::wanted(&head.uri, &head.headers)?;
-        let zstd = wanted.zstd;
+        let (zstd, sparse) = (wanted.zstd, wanted.sparse);
         let identity = Identity::load(&stream.dir).map_err(|error| fault_of(&error))?;
         let answer = self.streams.next_answer();
         let (feeder, before) = Feeder::open(Arc::clone(&stream), answer, wanted, access, stop)?;
@@ -155,7 +155,7 @@ impl Service {
             // NOTE: it was removed or made anew between the two looks; the head must be true.
             return Err(Fault::new(Reason::Server, "the stream is being made again"));
         }
-        let lines = Lines { feeder, before, identity, zstd };
+        let lines = Lines { feeder, before, identity, zstd, sparse };
         if head.method != Method::HEAD {
             return Ok(Found::Lines(Box::new(lines)));
         }
@@ -185,6 +185,7 @@ struct Lines {
     before: Before,
     identity: Option<Identity>,
     zstd: bool,
+    sparse: bool,
 }
 
 impl Lines {
@@ -214,6 +215,9 @@ impl Lines {
         reply::set(&mut reply, VARY, "accept-encoding");
         if self.zstd {
             reply::set(&mut reply, CONTENT_ENCODING, "zstd");
+        }
+        if self.sparse {
+            reply::set(&mut reply, wire::MIRROR, "1");
         }
         reply
     }

@@ -7,8 +7,10 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
+use deltaflood::Verb;
 use pgsqlite::daystream::remote::{Fault, Reason};
 use pgsqlite::daystream::{Bookmark, Cut, Error, Position, Reader, ReaderOptions, Start, Text};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,7 +19,9 @@ use tokio::task::spawn_blocking;
 use super::reply::fault_of;
 use super::streams::Stream;
 use super::wanted::{Wanted, floor};
-use crate::limits::{PIECE_BYTES, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES};
+use crate::limits::{
+    PASSING_OVER, PIECE_BYTES, READER_BUFFER_BYTES, SLICE_BYTES, ZSTD_SLICE_BYTES,
+};
 
 /// Where an answer is.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +34,8 @@ pub struct Place {
     pub mark: Option<Bookmark>,
     /// When the stream was made: who began with one is not given another one's lines.
     pub made: Option<u64>,
+    /// The commit line before this place, which was passed over: it is given where the stream ends.
+    pub passed_over: Option<Bytes>,
 }
 
 /// What one look into the files gave.
@@ -79,6 +85,13 @@ fn gone() -> Fault {
     Fault::new(Reason::Server, "the reading thread is gone")
 }
 
+impl Slice {
+    /// Gives the commit line that was passed over: who reads is past it.
+    fn give_passed_over(&mut self) {
+        self.bytes.extend_from_slice(&self.place.passed_over.take().unwrap_or_default());
+    }
+}
+
 /// Opens a reader for an answer. Blocks.
 ///
 /// # Errors
@@ -108,7 +121,7 @@ pub async fn next(
                 reopen(&of, &place, &what, PIECE_BYTES).map_err(|error| Box::new((error, None)))
             }
         };
-        match reader.and_then(|reader| read(reader, &place, slice_bytes(&what))) {
+        match reader.and_then(|reader| read(reader, &place, &what)) {
             Ok((slice, reader)) => {
                 if let Some(reader) = reader {
                     of.parked.put(answer, reader);
@@ -134,7 +147,7 @@ pub async fn next(
         let reader =
             reopen(&stream, &place, &wanted, usize::MAX).map_err(|error| Box::new((error, None)));
         // NOTE: the reader goes, and with it the memory that it took.
-        let read = reader.and_then(|reader| read(reader, &place, slice_bytes(&wanted)));
+        let read = reader.and_then(|reader| read(reader, &place, &wanted));
         read.map(|(slice, _)| slice).map_err(|failed| failed.0)
     });
     second.await.map_err(|_| gone())?.map_err(|error| fault_of(&error))
@@ -219,27 +232,40 @@ type Stopped = Box<(Error, Option<Bookmark>)>;
 fn read(
     mut reader: Reader,
     place: &Place,
-    bytes_wanted: usize,
+    wanted: &Wanted,
 ) -> Result<(Slice, Option<Reader>), Stopped> {
     let mut slice = Slice { place: place.clone(), ..Slice::default() };
+    let bytes_wanted = slice_bytes(wanted);
     slice.bytes.reserve(bytes_wanted + 4096);
+    let began = Instant::now();
     while slice.bytes.len() < bytes_wanted {
         let entry = match reader.next() {
             Ok(Some(entry)) => entry,
             Ok(None) => {
                 slice.place.at = reader.position().or(slice.place.at);
                 (slice.place.mark, slice.ended) = (None, true);
+                slice.give_passed_over();
                 return Ok((slice, None));
             }
             // NOTE: what is whole goes out first; the next look finds the error again.
             Err(_) if !slice.bytes.is_empty() => break,
             Err(error) => return Err(Box::new((error, reader.bookmark()))),
         };
-        slice.place.inside = !entry.end;
+        let line = entry.change.line();
         if entry.end {
             slice.place.at = Some(entry.transaction.last);
+            let commits = entry.change.verb == Verb::Commit;
+            let is_empty = wanted.sparse && commits && !slice.place.inside;
+            slice.place.passed_over = is_empty.then(|| [line, b"\n"].concat().into());
+            if is_empty {
+                if began.elapsed() >= PASSING_OVER {
+                    slice.give_passed_over();
+                    break;
+                }
+                continue;
+            }
         }
-        let line = entry.change.line();
+        slice.place.inside = !entry.end;
         let long = entry.cut.or_else(|| {
             let crc = || crc32c::crc32c_append(crc32c::crc32c(line), b"\n");
             (line.len() > PIECE_BYTES).then(|| Cut { length: line.len(), crc: crc() })

@@ -24,6 +24,9 @@ pub struct Wanted {
     pub beyond: bool,
     /// Only these tables.
     pub tables: Option<TableFilter>,
+    /// Without the commit lines of transactions that have no other line for it, but for the last
+    /// one there is.
+    pub sparse: bool,
     /// What to do at the end.
     pub follow: Follow,
     /// An empty line at the stream's end, and again after each such time.

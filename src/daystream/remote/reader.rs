@@ -271,6 +271,9 @@ impl RemoteReader {
         // check then.
         if let Some(tables) = self.options.tables.as_ref().and_then(TableFilter::query) {
             words.extend(["-tables".to_owned(), tables]);
+            if self.options.tables.as_ref().is_some_and(TableFilter::is_for_mirror) {
+                words.extend(["-mirror", "1"].map(str::to_owned));
+            }
         }
         // Whoever has read beyond the end of a stream whose machine went down knows what comes
         // again by its LSN, as with a folder.

@@ -73,11 +73,20 @@ impl<'db> Feeding<'db> {
     ) -> Result<Reached, Error> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            slot => match source.after(self.mark, patience.stop) {
-                Ok(reader) => slot.insert(reader),
-                Err(Error::Daystream(daystream::Error::Empty { .. })) => return self.here(stream),
-                Err(error) => return Err(error),
-            },
+            // NOTE: a shadow does not live on under another name (`Policy::Stop`).
+            slot => {
+                let feed = {
+                    let mut tables = self.tables.sources();
+                    source.after_of(Some(&mut tables), self.mark, patience.stop)
+                };
+                match feed {
+                    Ok(reader) => slot.insert(reader),
+                    Err(Error::Daystream(daystream::Error::Empty { .. })) => {
+                        return self.here(stream);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         };
         let began = Instant::now();
         let mut lines = 0_u32;
