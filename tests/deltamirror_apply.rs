@@ -3,8 +3,9 @@
 mod mirror;
 mod support;
 
+use deltaflood::Lsn;
 use mirror::*;
-use pgsqlite::daystream::Position;
+use pgsqlite::daystream::{Commit, Position};
 use pgsqlite::deltamirror::state;
 use pgsqlite::deltamirror::{Ended, Options, Snapshot, apply};
 use pgsqlite::sqlite::{Access, Db};
@@ -212,6 +213,31 @@ fn a_snapshot_leaves_out_what_it_holds() {
     assert_eq!(done.counts.held, 2);
     let live = "select state from _deltamirror_table order by name";
     assert_eq!(rows(&db, live), ["'live'", "'live'"]);
+}
+
+#[test]
+fn lines_without_a_transaction_are_never_there_twice() {
+    let mut bed = Bed::new();
+    let db = bed.db();
+    prepare(&db);
+    let snapshot = Snapshot::parse("100:110:100,105", "0/1300", "0");
+    add_table(&db, ("public", "t"), &[("id", INT.0, INT.1)], &[], &[], snapshot);
+    let mut insert = |lsn: u64| {
+        bed.writer.line(b"_table\tt\t_action\tinsert\tid\t1").expect("line");
+        let commit = Commit { lsn: Some(Lsn(lsn)), ..Commit::default() };
+        bed.writer.commit(commit).expect("commit");
+        bed.writer.flush().expect("flush");
+    };
+    insert(0x1200);
+    insert(0x1400);
+    let error = bed.apply(&db).expect_err("perhaps the copy has it");
+    assert_eq!(mirror::reason(&error), "DRIFT");
+    assert!(error.to_string().contains("(_xid)"), "{error}");
+    assert_eq!(rows(&db, "select count(*) from t"), ["0"]);
+    // Beyond the copy there is no doubt.
+    db.exec("UPDATE _deltamirror_table SET lsn = '0/1100'").expect("an earlier copy");
+    bed.apply(&db).expect("apply");
+    assert_eq!(rows(&db, "select count(*) from t"), ["2"]);
 }
 
 #[test]

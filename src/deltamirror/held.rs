@@ -7,6 +7,8 @@
 
 use super::definition::{Definition, SchemaDiff};
 use super::snapshot::Snapshot;
+use super::trouble::Trouble;
+use deltaflood::{Change, Lsn, Verb};
 
 /// What `line` tells of a table that its copy, which was made under `snapshot` and is `copy`, may
 /// not have yet; `None` where the copy has it all.
@@ -37,6 +39,23 @@ pub(super) fn news(copy: &Definition, snapshot: &Snapshot, line: &Definition) ->
     let mut others = now.iter().filter(|column| !before.contains(column)).peekable();
     let is_later = others.peek().is_none() || others.any(|(_, stamp)| !snapshot.sees(*stamp));
     is_later.then_some(news)
+}
+
+/// The trouble with a line that does not tell its transaction, which ends at `lsn`, where the table
+/// was copied under `snapshot`; `None` where the copy surely does not hold it.
+#[inline]
+pub(super) fn unknown(
+    snapshot: Option<&Snapshot>,
+    change: &Change<'_>,
+    lsn: Option<Lsn>,
+) -> Option<Trouble> {
+    let snapshot = snapshot.filter(|_| change.xid.is_none() && change.verb != Verb::Schema)?;
+    if lsn.is_some_and(|lsn| lsn > snapshot.lsn) {
+        return None;
+    }
+    let why = "its lines have no number of their transaction (_xid), and whether the copy holds \
+               them cannot be told; have the plugin print it (include-xids=on)";
+    Some(Trouble::Drift(why.to_owned()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::state::{self, TableState};
 use super::tally::{Counter, Touched};
 use super::target::Target;
 use super::trouble::Trouble;
-use super::{check, kept};
+use super::{check, held, kept};
 use crate::daystream::Position;
 use crate::schema::TableName;
 use crate::sqlite::Db;
@@ -281,7 +281,8 @@ impl<'db> Tables<'db> {
             };
         }
         let had_old = target.has_old();
-        match apply(target, change, self.reloads) {
+        let unknown = held::unknown(target.snapshot.as_ref(), change, self.lsn);
+        match unknown.map_or_else(|| apply(target, change, self.reloads), Err) {
             Ok(altered) => {
                 self.altered |= altered;
                 self.waiting = target.has_old().then_some(at);
@@ -293,8 +294,7 @@ impl<'db> Tables<'db> {
                     target.pending.count(change.verb, position);
                 }
                 if change.verb == Verb::Replace && self.on_error == OnError::Keep {
-                    self.before.clear();
-                    self.before.extend_from_slice(change.line());
+                    change.line().clone_into(&mut self.before);
                 }
                 Ok(())
             }
@@ -302,8 +302,7 @@ impl<'db> Tables<'db> {
                 // What told the old row is with the update, taken or not.
                 let with_old = change.verb == Verb::Update && had_old;
                 if change.verb == Verb::Replace {
-                    self.before.clear();
-                    self.before.extend_from_slice(change.line());
+                    change.line().clone_into(&mut self.before);
                 }
                 self.waiting = target.has_old().then_some(at);
                 self.trouble(trouble, at, place, with_old, change.line())
