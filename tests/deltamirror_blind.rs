@@ -190,3 +190,41 @@ fn a_last_column_made_anew_while_nothing_was_received_is_noticed() {
     let _follower = road.follow("m.db");
     road.assert_equal("m.db");
 }
+
+/// The same by a transaction that began before the change, in which other tables were altered
+/// first, so that its number is the lower one; and by the one that makes the change.
+#[test]
+fn a_last_column_made_anew_behind_the_first_change_is_noticed() {
+    let setup = plain("blind_older");
+    let road = Road::published("blind_older", &setup, &["t"], Some("blind_older"));
+    let again = InitOptions { resync: true, ..InitOptions::default() };
+    let anew = "alter table t drop column v; alter table t add column v text default 'b'";
+    let before = "insert into t values (101, 'of before')";
+    let by_an_older_one = || {
+        let mut older = support::Cluster::shared().client("blind_older");
+        older.batch_execute("begin; create table another (id int)").expect("its number");
+        road.sql(before);
+        older.batch_execute(&format!("{anew}; commit")).expect("altered");
+    };
+    let by_itself = || road.sql(&format!("begin; {before}; {anew}; commit"));
+    let ways: [&dyn Fn(); 2] = [&by_an_older_one, &by_itself];
+    for way in ways {
+        road.init_with("m.db", &again).expect("init");
+        let follower = road.follow("m.db");
+        road.sql("insert into t values (100, 'a')");
+        road.assert_equal("m.db");
+        road.stop_capture();
+        way();
+        road.sql("insert into t values (102, 'c')");
+        road.capture();
+        let failed = wait_status(&follower, "the stop", |s| s.state == FollowState::Failed);
+        let error = failed.last_error.unwrap_or_default();
+        assert!(error.contains("column \"v\" text is new"), "{error}");
+        assert_eq!(rows(&road.db("m.db"), "select v from t where id in (100, 102)"), ["'a'"]);
+        drop(follower);
+        road.sql("delete from t where id > 99");
+    }
+    road.init_with("m.db", &again).expect("a fresh copy");
+    let _follower = road.follow("m.db");
+    road.assert_equal("m.db");
+}

@@ -384,6 +384,36 @@ fn what_is_altered_while_no_capture_runs_is_told_by_the_next_one() {
     assert_eq!(told(&silent.source).len(), 1, "not twice");
 }
 
+/// The server may lose what it has committed, as in a failover: what was told counts as told once
+/// the stream has it.
+#[test]
+fn what_was_told_is_kept_when_it_is_durable_in_the_stream() {
+    let source = Source::set_up(Cluster::shared(), "owed", "create table t(a int primary key)");
+    let mut options = source.options();
+    (options.heartbeat_ms, options.sync_interval_ms) = (100, 3_600_000);
+    let start = |options: &pgsqlite::deltastream::Options| {
+        let capture = pgsqlite::deltastream::Capture::start(options.clone(), Box::new(|_| {}));
+        let capture = capture.expect("start");
+        support::stream::wait_streaming(&capture);
+        capture
+    };
+    let file = source.stream().join("catalog.tsv");
+    let has = |what: &str| std::fs::read_to_string(&file).is_ok_and(|text| text.contains(what));
+    let capture = start(&options);
+    support::wait_until("the baseline", || has("integer"));
+    let mut silent = Silent { source, capture };
+    silent.after("alter table t add later int", |told| told.columns.len() == 2);
+    assert!(!has("later"));
+    silent.capture.stop();
+    silent.capture.join().expect("capture");
+    options.sync_interval_ms = 10;
+    let capture = start(&options);
+    support::wait_until("the same again", || told(&silent.source).len() == 2);
+    support::wait_until("it is kept", || has("later"));
+    capture.stop();
+    capture.join().expect("capture");
+}
+
 #[test]
 fn what_a_publication_takes_is_told() {
     let mut source = Source::new(

@@ -120,3 +120,54 @@ fn a_table_that_cannot_be_held_keeps_no_other_from_being_told() {
     other.batch_execute("commit").expect("let go");
     support::wait_until("the third", || is_told(&["v", "a", "m"]));
 }
+
+#[test]
+fn a_table_that_may_not_be_read_is_held_while_it_is_told() {
+    let mut source = Source::set_up(
+        Cluster::shared(),
+        "no_rights",
+        "create role no_rights login replication; grant usage on schema public to no_rights; \
+         create type mood as enum ('sad'); create table t(a int primary key, m mood); \
+         create table p(a int primary key) partition by range (a); \
+         create table u(a int primary key)",
+    );
+    let capture = start(&source, &format!("{} user=no_rights", source.conninfo()));
+    wait_for_beats(&capture);
+    let mut other = source.cluster.client("no_rights");
+    other.batch_execute("begin; alter table t add b int").expect("altered");
+    // It is new without that, too; what is said of it now may come behind what comes of it.
+    let rename = "alter type mood rename value 'sad' to 'blue'";
+    source.execute(&format!("{rename}; alter table u add b int; alter table p add b int"));
+    let is_told = |wanted: &[&str]| schemas(&source).iter().any(|schema| schema == wanted);
+    support::wait_until("the others", || is_told(&["u", "a", "b"]) && is_told(&["p", "a", "b"]));
+    wait_for_beats(&capture);
+    assert!(!schemas(&source).iter().any(|schema| schema[0] == "t"));
+    other.batch_execute("commit").expect("let go");
+    support::wait_until("it", || is_told(&["t", "a", "m", "b"]));
+    capture.stop();
+    capture.join().expect("capture");
+}
+
+#[test]
+fn who_forges_a_heartbeat_cannot_say_that_none_is_due() {
+    let mut source =
+        Source::set_up(Cluster::shared(), "forger", "create table t(a int primary key)");
+    let capture = start(&source, &source.conninfo());
+    wait_for_beats(&capture);
+    let beat = source.of_verb(Verb::Message).pop().expect("a heartbeat");
+    let id = beat.split_once(" id ").and_then(|(_, rest)| rest.split(' ').next());
+    let id = id.expect("its id").to_owned();
+    for words in ["999999999", "999999999 id 0", "100  id", "0100"] {
+        let sql = "select pg_logical_emit_message(true, 'pgsqlite.heartbeat', $1)::text";
+        let content = format!("every_ms {words} id {id} slot forger");
+        source.client.query(sql, &[&content]).expect("sent");
+    }
+    source.execute("insert into t values (1)");
+    support::wait_until("the row", || source.of_verb(Verb::Insert).len() == 1);
+    let true_one = format!("every_ms 100 id {id} slot forger");
+    for line in source.of_verb(Verb::Message) {
+        assert!(line.contains(&true_one), "{line}");
+    }
+    capture.stop();
+    capture.join().expect("capture");
+}

@@ -248,7 +248,7 @@ impl Session {
         let oids: Vec<u32> = tables.iter().map(|published| published.table.oid).collect();
         let publication = self.publication.as_deref().map(|name| self.conn.escape_literal(name));
         let publication = publication.transpose()?;
-        let sql = question(&oids, publication.as_deref(), self.conn.server_version());
+        let sql = question(&oids, publication.as_deref(), None, self.conn.server_version());
         for described in answer(&self.conn.query(&sql)?)? {
             let found = tables.iter_mut().find(|published| published.table.oid == described.oid);
             let Some(published) = found else { continue };

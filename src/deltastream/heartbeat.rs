@@ -108,6 +108,8 @@ pub struct Stamp {
     pub id: String,
     /// What only the capture knows: by which its word of the catalogs is known. Empty: none is.
     pub key: String,
+    /// Milliseconds between two of its heartbeats; 0: it sends none.
+    pub every_ms: u64,
     /// See [`Pulse::offset_us`].
     pub offset_us: i64,
     /// Transactions in which somebody has asked for a look at the catalogs; 0: outside of any.
@@ -121,8 +123,8 @@ pub enum Seen {
     Message,
     /// The heartbeat of another capture, which is nobody's business here.
     Other,
-    /// A heartbeat of this slot without an id: of this capture before it had one, or of somebody
-    /// who would like to be it.
+    /// A heartbeat of this slot without an id, or of another pace: of this capture before it had
+    /// one, or this one, or of somebody who would like to be it.
     Former,
     /// Ours, as far as it is known before its commit.
     Own(Beat),
@@ -152,6 +154,11 @@ impl Stamp {
         match heartbeat::id_of(content) {
             None if !self.id.is_empty() => return Seen::Former,
             Some(id) if id != self.id.as_bytes() => return Seen::Other,
+            // NOTE: what the id is, a role may read, and have a stream that stalls look alive by
+            // the word that no heartbeat is due yet.
+            Some(_) if self.every_ms > 0 && content != self.content().as_bytes() => {
+                return Seen::Former;
+            }
             _ => {}
         }
         let (position, received_us) = (Position::MIN, heartbeat::now_us());
@@ -161,6 +168,22 @@ impl Stamp {
 }
 
 impl Stamp {
+    /// Of a capture.
+    pub(super) fn of(slot: &str, shared: &Shared) -> Stamp {
+        Stamp {
+            slot: slot.to_owned(),
+            id: shared.id().to_owned(),
+            key: shared.key().to_owned(),
+            every_ms: shared.options.heartbeat_ms,
+            ..Stamp::default()
+        }
+    }
+
+    /// What its own heartbeats are.
+    fn content(&self) -> String {
+        heartbeat::content(&self.slot, self.every_ms, &self.id)
+    }
+
     /// The definitions in the content of a message that is [`Seen::Definitions`].
     #[must_use]
     pub fn definitions(&self, content: &[u8]) -> Vec<Arc<Schema>> {
@@ -213,8 +236,7 @@ pub(super) fn run(shared: &Shared) {
         status.pulse.sending = Sending::Waiting;
         status.pulse.every_ms = shared.options.heartbeat_ms;
     }
-    let mut heart =
-        Heart { conn: None, logged: Watch::default(), catalog: catalog::Watch::default() };
+    let mut heart = Heart::default();
     // What was altered while no capture ran.
     if let Err(error) = heart.look(shared) {
         shared.fail(error);
@@ -225,7 +247,7 @@ pub(super) fn run(shared: &Shared) {
     loop {
         let until = again.map_or(next, |again: Instant| again.min(next));
         if pause(shared, until.saturating_duration_since(Instant::now())) {
-            return;
+            return heart.catalog.keep(shared);
         }
         // NOTE: any role may ask for looks, as often as it likes: that must keep no heartbeat from
         // being sent.
@@ -266,6 +288,7 @@ fn pause(shared: &Shared, sleep: Duration) -> bool {
 }
 
 /// The connection, and what was seen over it.
+#[derive(Default)]
 struct Heart {
     conn: Option<Guarded<'static>>,
     logged: Watch,
@@ -275,7 +298,7 @@ struct Heart {
 impl Heart {
     /// Sends a heartbeat, and puts in the status whether the server took it.
     fn beat(&mut self, shared: &Shared) {
-        let sent = beat(shared, &mut self.conn);
+        let sent = self.send(shared);
         let mut status = shared.status();
         let pulse = &mut status.pulse;
         if pulse.sending != Sending::On {
@@ -284,10 +307,29 @@ impl Heart {
         pulse.sending = match sent {
             Ok(()) => Sending::On,
             Err(error) => {
-                self.conn = None;
+                self.lose();
                 Sending::Refused(crate::error::Coded::report(&error))
             }
         };
+    }
+
+    /// Gives the connection up.
+    fn lose(&mut self) {
+        self.conn = None;
+        self.catalog.lose();
+    }
+
+    /// Sends one. A connection that was lost since the last one (a server may end sessions that are
+    /// idle) is made again at once.
+    fn send(&mut self, shared: &Shared) -> Result<(), Error> {
+        let had = self.conn.is_some();
+        match send_once(shared, &mut self.conn) {
+            Err(_) if had && self.conn.as_ref().is_some_and(|conn| conn.is_lost()) => {
+                self.lose();
+                send_once(shared, &mut self.conn)
+            }
+            sent => sent,
+        }
     }
 
     /// Looks for tables that went out of the WAL or came into it, and at what else was altered
@@ -300,7 +342,7 @@ impl Heart {
         match self.try_look(shared) {
             Err(error @ Error::Unlogged { .. }) => Err(error),
             Err(_) => {
-                self.conn = None;
+                self.lose();
                 Ok(false)
             }
             Ok(()) => Ok(true),
@@ -329,21 +371,8 @@ impl Heart {
     }
 }
 
-/// Sends one. A connection that was lost since the last one (a server may end sessions that are
-/// idle) is made again at once.
-fn beat(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
-    let had = conn.is_some();
-    match beat_once(shared, conn) {
-        Err(_) if had && conn.as_ref().is_some_and(|conn| conn.is_lost()) => {
-            *conn = None;
-            beat_once(shared, conn)
-        }
-        sent => sent,
-    }
-}
-
-/// Sends one, over the connection that there is or a new one.
-fn beat_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
+/// Sends a heartbeat, over the connection that there is or a new one.
+fn send_once(shared: &Shared, conn: &mut Option<Guarded<'static>>) -> Result<(), Error> {
     let options = &shared.options;
     let conn = match conn {
         Some(conn) => conn,

@@ -14,7 +14,7 @@ use super::Error;
 use super::batch::{Batch, What};
 use super::catalog::Reader;
 use super::decode::{Decoder, Step};
-use super::heartbeat::Offset;
+use super::heartbeat::{Offset, Stamp};
 use super::pgoutput::TypeNames;
 use super::proof::Proof;
 use super::session::Session;
@@ -120,9 +120,7 @@ impl<'a> Stream<'a> {
             quarter => quarter.min(limits::STATUS_INTERVAL_MS),
         };
         let mut decoder = Decoder::new(session.plugin, types, have, session.text);
-        decoder.stamp().slot.clone_from(&session.slot.name);
-        shared.id().clone_into(&mut decoder.stamp().id);
-        shared.key().clone_into(&mut decoder.stamp().key);
+        *decoder.stamp() = Stamp::of(&session.slot.name, shared);
         let reader = Reader::new(&session.publication, session.sender_timeout_ms);
         Stream {
             shared,

@@ -18,10 +18,13 @@ pub struct Described {
     pub columns: Vec<Column>,
     /// The rest.
     pub details: Details,
-    /// Which transactions dropped columns of it.
-    pub dropped: Vec<u32>,
+    /// Which transactions dropped columns of it, and how those were stored.
+    pub dropped: Vec<(u32, String)>,
     /// The transaction that was the next to begin when the catalogs were asked.
     pub next: u32,
+    /// All transactions before this one ended before anything that the slot still sends; `None`:
+    /// that was not asked.
+    pub settled: Option<u32>,
 }
 
 /// A column that is sent.
@@ -37,6 +40,8 @@ pub struct Column {
     pub type_name: String,
     /// Whether it is part of the identity.
     pub identity: bool,
+    /// How it is stored, as far as the catalogs tell that of a column that was dropped.
+    pub form: String,
 }
 
 /// The first object id that is not the server's own.
@@ -46,11 +51,16 @@ const FIRST_OF_USERS: Oid = 16_384;
 const BOOL: Oid = 16;
 
 /// The statement that tells the definitions of tables, to be read by [`answer`]. `publication` is a
-/// literal; without one, all columns are sent but generated ones.
+/// literal; without one, all columns are sent but generated ones. `slot` is a literal, too.
 ///
 /// One row for each column, and one for a table without any. The columns of the answer are named in
 /// [`At`].
-pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) -> String {
+pub(crate) fn question(
+    tables: &[Oid],
+    publication: Option<&str>,
+    slot: Option<&str>,
+    version: i32,
+) -> String {
     let mut ids = String::new();
     for table in tables {
         let comma = if ids.is_empty() { "" } else { "," };
@@ -64,6 +74,15 @@ pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) 
     };
     // Before version 18 a list may name generated columns, and they are not sent.
     let named = if version >= 180_000 { "true" } else { "a.attgenerated = ''" };
+    let settled = slot.map_or_else(
+        || "null".to_owned(),
+        |slot| {
+            format!(
+                "(select s.catalog_xmin from pg_catalog.pg_replication_slots s \
+                   where s.slot_name = {slot})"
+            )
+        },
+    );
     let multirange = if version >= 140_000 { "or g.rngmultitypid = s.id" } else { "" };
     format!(
         "with recursive tree(root, id) as (\
@@ -101,10 +120,12 @@ pub(crate) fn question(tables: &[Oid], publication: Option<&str>, version: i32) 
                  pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' \
                  else 'UTF8' end), 'hex')), ' ') \
              from s join pg_catalog.pg_enum e on e.enumtypid = s.id) end, \
-           (select pg_catalog.string_agg(g.xmin::pg_catalog.text, ' ') \
+           (select pg_catalog.string_agg(pg_catalog.concat_ws(':', g.xmin, g.attlen, \
+             g.attalign, g.atttypmod), ' ') \
              from pg_catalog.pg_attribute g \
              where g.attrelid = c.oid and g.attnum > 0 and g.attisdropped), \
-           pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295 \
+           pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295, \
+           {settled}, pg_catalog.concat_ws(':', a.attlen, a.attalign, a.atttypmod) \
          from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
          left join leaf on leaf.root = c.oid {join} \
          left join pg_catalog.pg_index k on k.indrelid = c.oid and k.indisprimary \
@@ -172,6 +193,8 @@ mod at {
     pub(super) const LABELS: usize = 21;
     pub(super) const DROPPED: usize = 22;
     pub(super) const NEXT: usize = 23;
+    pub(super) const SETTLED: usize = 24;
+    pub(super) const FORM: usize = 25;
 }
 
 /// The definitions in an answer to [`question`], by object id.
@@ -237,10 +260,15 @@ fn table(result: &PgResult, rows: std::ops::Range<usize>) -> Option<Described> {
     details.labels.dedup();
     let oid = text(at::OID)?.parse().ok()?;
     let dropped = text(at::DROPPED).unwrap_or_default();
-    let dropped = dropped.split_whitespace().map(|xid| xid.parse().ok()).collect::<Option<_>>()?;
+    let one = |dropped: &str| {
+        let (xid, form) = dropped.split_once(':')?;
+        Some((xid.parse().ok()?, form.to_owned()))
+    };
+    let dropped = dropped.split_whitespace().map(one).collect::<Option<_>>()?;
     let next = text(at::NEXT)?.parse().ok()?;
     let (schema, name) = (text(at::SCHEMA)?, text(at::NAME)?);
-    Some(Described { oid, schema, name, columns, details, dropped, next })
+    let settled = text(at::SETTLED).map(|xid| xid.parse().ok()).map_or(Some(None), |x| x.map(Some));
+    Some(Described { oid, schema, name, columns, details, dropped, next, settled: settled? })
 }
 
 /// The column of a row; its part of the details goes to the others.
@@ -272,6 +300,7 @@ fn column(result: &PgResult, row: usize, details: &mut Details) -> Option<Column
         modifier: text(at::MODIFIER)?.parse().ok()?,
         type_name: text(at::TYPE_NAME)?,
         identity: text(at::IN_IDENTITY).as_deref() == Some("t"),
+        form: text(at::FORM)?,
         name,
     })
 }
@@ -310,17 +339,28 @@ impl Described {
         out
     }
 
-    /// Whether a column may have taken the place of one of its name and type since transaction
-    /// `xid`: of that nothing else here tells. A transaction that began later has dropped a column,
-    /// and one has made or altered one.
+    /// Whether a column may have taken the place of one of its name and type since a change of
+    /// transaction `xid`: of that nothing else here tells. A transaction that may have altered the
+    /// table later has dropped a column, and one has made or altered one that is stored like that.
     ///
-    /// NOTE: one that began earlier and altered the table later is not seen.
+    /// `is_first`: it is the table's first change on this connection. Then that may also be one
+    /// with a lower number, which ended later, or `xid` itself, behind its change. Of one that
+    /// comes after others, the server has said that the table was altered before it.
     #[must_use]
-    pub fn may_be_ahead_of(&self, xid: u32) -> bool {
+    pub fn may_be_ahead_of(&self, xid: u32, is_first: bool) -> bool {
+        let settled = self.settled.filter(|settled| is_first && *settled != 0);
+        let from = match settled.map(|settled| settled.wrapping_sub(1)) {
+            Some(settled) if xid.wrapping_sub(settled).cast_signed() > 0 => settled,
+            _ => xid,
+        };
         // Of stamps that are older than numbers go round, few fall between the two.
-        let until = self.next.wrapping_sub(xid);
-        let later = |stamp: &u32| (1..until).contains(&stamp.wrapping_sub(xid));
-        self.dropped.iter().any(later) && self.details.stamps.iter().any(later)
+        let until = self.next.wrapping_sub(from);
+        let later = |stamp: u32| (1..until).contains(&stamp.wrapping_sub(from));
+        let mut made = self.columns.iter().zip(&self.details.stamps);
+        made.any(|(column, stamp)| {
+            let same = |(xid, form): &(u32, String)| later(*xid) && *form == column.form;
+            later(*stamp) && self.dropped.iter().any(same)
+        })
     }
 
     /// The columns that are the identity, by name.

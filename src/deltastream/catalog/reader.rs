@@ -72,7 +72,8 @@ impl Reader {
             }
         };
         let publication = conn.escape_literal(&self.publication)?;
-        let sql = question(&[table], Some(&publication), conn.server_version());
+        let slot = conn.escape_literal(&shared.options.slot)?;
+        let sql = question(&[table], Some(&publication), Some(&slot), conn.server_version());
         let Some(result) = side::ask(shared, conn, &sql, self.limit)? else { return Ok(None) };
         Ok(answer(&result)?.pop())
     }

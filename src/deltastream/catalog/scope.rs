@@ -90,8 +90,8 @@ impl Scope {
         ))
     }
 
-    /// The statement that gives each table that is sent: object id, schema, name, whether this role
-    /// may lock it, fingerprint. By object id.
+    /// The statement that gives each table that is sent: object id, schema, name, how this role may
+    /// hold it (`lock`, `statement`, or not at all), fingerprint. By object id.
     pub(super) fn tables(&self, conn: &Guarded<'_>) -> Result<String, Error> {
         let rel = match self {
             Scope::Publication(_) => {
@@ -106,8 +106,9 @@ impl Scope {
                pg_catalog.concat_ws(':', e.oid, e.xmin), ',' order by e.oid)) \
                from pg_catalog.pg_enum e) \
              select c.oid, n.nspname, c.relname, \
-               pg_catalog.has_table_privilege(c.oid, 'select') \
-                 and pg_catalog.has_schema_privilege(n.oid, 'usage'), \
+               case when not pg_catalog.has_schema_privilege(n.oid, 'usage') then '' \
+                 when pg_catalog.has_table_privilege(c.oid, 'select') then 'lock' \
+                 else 'statement' end, \
                pg_catalog.md5(pg_catalog.concat_ws(';', n.nspname, c.relname, c.relfilenode, \
                  c.relnatts, c.relreplident, c.relkind, (select stamp from p), {rel}, a.stamps, \
                  i.stamps, t.stamps, case when t.stamps is not null then \

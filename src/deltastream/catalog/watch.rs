@@ -11,7 +11,7 @@ use crate::deltastream::{Error, side};
 use crate::libpq::{Guarded, Oid, PgResult};
 use crate::limits;
 use deltaflood::write::Line;
-use deltaflood::{Change, Gone, Verb};
+use deltaflood::{Change, Gone, Lsn, Verb};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -21,14 +21,28 @@ pub(in crate::deltastream) struct Watch {
     /// Of all tables, when they were looked at last and all of it was told.
     fingerprint: Option<String>,
     known: Option<Known>,
+    /// What was told last ends before this, and is not known to be in the stream.
+    owed: Option<Lsn>,
+    /// What was known before that: it is in the file.
+    kept: Option<Known>,
 }
 
 /// A table as the fingerprint's question gives it.
+#[derive(Clone)]
 struct Found {
     oid: Oid,
-    /// Quoted, when this role may lock it.
-    lockable: Option<String>,
+    /// Quoted, when this role may hold it, and how.
+    held: Option<(Hold, String)>,
     fingerprint: String,
+}
+
+/// How a table is held, so that nobody alters it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// By a lock, which takes the right to read it.
+    Lock,
+    /// By a statement that is prepared and not run, which takes none.
+    Statement,
 }
 
 impl Watch {
@@ -57,6 +71,7 @@ impl Watch {
         conn: &Guarded<'_>,
         fingerprint: Option<String>,
     ) -> Result<bool, Error> {
+        self.keep(shared);
         let (Some(fingerprint), Some(scope)) = (fingerprint, shared.scope()) else {
             return Ok(true);
         };
@@ -78,15 +93,54 @@ impl Watch {
             tell(shared, conn, scope, &found, &mut known)
         };
         if done.is_ok() || !is_first {
-            if before.as_ref() != Some(&known) {
-                // What cannot be kept is told again by the next capture, which does no harm.
-                let _ = known::save(dir, (shared.id(), shared.key()), &known);
+            let is_new = before.as_ref() != Some(&known);
+            if is_new && is_first {
+                save(shared, &known);
+            } else if is_new && self.kept.is_none() {
+                self.kept = before;
             }
             self.known = Some(known);
+            if is_new && !is_first {
+                self.owed = Some(Lsn(u64::MAX));
+                self.owed = Some(end_of_wal(shared, conn)?);
+            }
         }
         self.fingerprint = done?.then_some(fingerprint);
         Ok(self.fingerprint.is_some())
     }
+
+    /// Keeps what the stream has got of it, for the next capture.
+    ///
+    /// NOTE: no earlier. What the server has committed it may lose still: a standby that takes over
+    /// has it or not, and the statements that it tells of by themselves.
+    pub(in crate::deltastream) fn keep(&mut self, shared: &Shared) {
+        if self.owed.is_some_and(|owed| owed <= shared.durable()) {
+            (self.owed, self.kept) = (None, None);
+            if let Some(known) = &self.known {
+                save(shared, known);
+            }
+        }
+    }
+
+    /// The connection is lost, and perhaps the server with it: what has not come through the stream
+    /// is told again.
+    pub(in crate::deltastream) fn lose(&mut self) {
+        if self.owed.take().is_some() {
+            (self.known, self.fingerprint) = (self.kept.take(), None);
+        }
+    }
+}
+
+/// Keeps what is known. What cannot be kept is told again by the next capture, which does no harm.
+fn save(shared: &Shared, known: &Known) {
+    let _ = known::save(&shared.options.stream, (shared.id(), shared.key()), known);
+}
+
+/// Behind all that was committed on this connection.
+fn end_of_wal(shared: &Shared, conn: &Guarded<'_>) -> Result<Lsn, Error> {
+    let answer = ask(shared, conn, "select pg_catalog.pg_current_wal_insert_lsn()")?;
+    let lsn = answer.and_then(|answer| answer.text(0, 0)?.parse().ok());
+    Ok(lsn.unwrap_or(Lsn(u64::MAX)))
 }
 
 /// The tables of an answer.
@@ -95,13 +149,15 @@ fn found(conn: &Guarded<'_>, result: &PgResult) -> Result<Vec<Found>, Error> {
     for row in 0..result.ntuples() {
         let text = |column| result.text(row, column).unwrap_or_default();
         let quote = |column| conn.escape_identifier(&text(column));
-        let lockable = match text(3).as_str() {
-            "t" => Some(format!("{}.{}", quote(1)?, quote(2)?)),
+        let hold = match text(3).as_str() {
+            "lock" => Some(Hold::Lock),
+            "statement" => Some(Hold::Statement),
             _ => None,
         };
+        let name = format!("{}.{}", quote(1)?, quote(2)?);
         // NOTE: object id 0 is no table's.
         let oid = text(0).parse().unwrap_or_default();
-        tables.push(Found { oid, lockable, fingerprint: text(4) });
+        tables.push(Found { oid, held: hold.map(|hold| (hold, name)), fingerprint: text(4) });
     }
     Ok(tables)
 }
@@ -117,7 +173,7 @@ fn describe_all(
     let publication = scope.publication(conn)?;
     for some in found.chunks(limits::DESCRIBED_AT_ONCE) {
         let ids: Vec<Oid> = some.iter().map(|table| table.oid).collect();
-        let sql = question(&ids, publication.as_deref(), conn.server_version());
+        let sql = question(&ids, publication.as_deref(), None, conn.server_version());
         let Some(result) = ask(shared, conn, &sql)? else { continue };
         take(some, &answer(&result)?, known);
     }
@@ -195,7 +251,7 @@ fn describe(
     let mut after: Known = before.collect();
     let sent = in_transaction(shared, conn, |conn| {
         let described = hold(shared, conn, scope, tables, lock)?;
-        let tables: Vec<Found> = tables.iter().map(|table| table.clone_of()).collect();
+        let tables: Vec<Found> = tables.iter().copied().cloned().collect();
         Ok(take(&tables, &described, &mut after))
     });
     match sent {
@@ -210,13 +266,6 @@ fn describe(
     }
 }
 
-impl Found {
-    fn clone_of(&self) -> Found {
-        let (lockable, fingerprint) = (self.lockable.clone(), self.fingerprint.clone());
-        Found { oid: self.oid, lockable, fingerprint }
-    }
-}
-
 /// Describes tables that nobody can alter until the transaction ends, as far as this role may hold
 /// them.
 fn hold(
@@ -226,15 +275,33 @@ fn hold(
     tables: &[&Found],
     lock: Lock,
 ) -> Result<Vec<Described>, Error> {
-    let names: Vec<&str> = tables.iter().filter_map(|table| table.lockable.as_deref()).collect();
-    if !names.is_empty() {
-        let names = names.join(", ");
+    let of = |wanted: Hold| -> Vec<&str> {
+        let held = tables.iter().filter_map(|table| table.held.as_ref());
+        held.filter(|(hold, _)| *hold == wanted).map(|(_, name)| name.as_str()).collect()
+    };
+    let (locked, named) = (of(Hold::Lock), of(Hold::Statement));
+    if !locked.is_empty() {
+        let names = locked.join(", ");
         let wait = if lock == Lock::Now { " nowait" } else { "" };
         ask(shared, conn, &format!("lock table only {names} in access share mode{wait}"))?;
     }
+    if !named.is_empty() {
+        // NOTE: it holds its tables from when it is read to the end of the transaction, whatever
+        // becomes of it; what it may do with them is asked when it is run.
+        let names = named.iter().enumerate().map(|(at, name)| format!("only {name} t{at}"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let wait = if lock == Lock::Now { "set local lock_timeout = '1ms'; " } else { "" };
+        ask(
+            shared,
+            conn,
+            &format!(
+                "{wait}prepare pgsqlite_held as select from {names}; deallocate pgsqlite_held"
+            ),
+        )?;
+    }
     let ids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
     let publication = scope.publication(conn)?;
-    let sql = question(&ids, publication.as_deref(), conn.server_version());
+    let sql = question(&ids, publication.as_deref(), None, conn.server_version());
     let Some(result) = ask(shared, conn, &sql)? else { return Ok(Vec::new()) };
     Ok(answer(&result)?)
 }

@@ -244,14 +244,14 @@ impl Decoder {
         }
         let described = self.described.as_ref().and_then(|(_, described)| described.as_ref());
         let xid = self.transaction.map(|transaction| transaction.xid);
+        let is_first = !self.relations.contains_key(&told.oid);
         let described = described.filter(|described| {
-            told.is(described) && !xid.is_some_and(|xid| described.may_be_ahead_of(xid))
+            told.is(described) && !xid.is_some_and(|xid| described.may_be_ahead_of(xid, is_first))
         });
         if let Some(described) = described {
             told.learn(described, &mut self.types);
         }
-        let details = described.map(|described| &described.details);
-        let relation = Relation::new(told, &self.types, details)?;
+        let relation = Relation::new(told, &self.types, described.map(|of| &of.details))?;
         relation.check_names(self.rule)?;
         self.described = None;
         self.last_described = Some(relation.schema.relation);
