@@ -131,6 +131,8 @@ pub(super) struct Applier<'db> {
     tables: Tables<'db>,
     /// Tables that readers are asked for: those of the mirror, under all their names so far.
     asked: HashSet<TableName>,
+    /// The tables were read again since it was last seen whether a reader takes them all.
+    reloaded: bool,
     batch: Option<Batch>,
     /// Transactions that end at or before this are committed one by one, after a failure.
     single_until: Option<Position>,
@@ -184,6 +186,7 @@ impl<'db> Applier<'db> {
             schema,
             tables,
             asked: HashSet::new(),
+            reloaded: false,
             batch: None,
             single_until: None,
             stale: false,
@@ -260,7 +263,7 @@ impl<'db> Applier<'db> {
         patience: Patience<'_>,
         on_commit: &mut dyn FnMut(&Committed<'_>),
     ) -> Result<Ended, Error> {
-        if !self.reads_all() {
+        if std::mem::take(&mut self.reloaded) && !self.reads_all() {
             *reader = self.reader(source, patience.stop)?;
         }
         loop {

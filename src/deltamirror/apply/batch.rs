@@ -98,6 +98,7 @@ impl Applier<'_> {
         self.schema = schema;
         self.tables = tables;
         self.tables.counts = counts;
+        self.reloaded = true;
         // The stream is where it was found this time.
         stream.stream.clone_from(&self.stream.stream);
         self.stream = stream;
