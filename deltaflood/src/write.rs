@@ -47,13 +47,8 @@ pub fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Number of bytes that [`escape`] appends.
 #[must_use]
 pub fn escaped_len(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    let mut length = bytes.len();
-    while let Some((_, after)) = rest.split_at(plain_len(rest)).1.split_first() {
-        length = length.saturating_add(1);
-        rest = after;
-    }
-    length
+    let special = bytes.iter().filter(|&&byte| is_special(byte)).count();
+    bytes.len().saturating_add(special)
 }
 
 /// Appends `value` in decimal.

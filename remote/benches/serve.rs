@@ -2,6 +2,8 @@
 //!
 //!     cargo bench -p daystream-remote ?-- FOLLOWERS SECONDS?
 //!
+//! With words, of followers alone.
+//!
 //! The server's CPU time is its own process's; the delay is from the commit's time stamp, taken
 //! right before it is written, to the line in the follower, on one machine.
 
@@ -108,6 +110,7 @@ fn follow(mut socket: TcpStream, delays: &Mutex<Vec<i64>>) {
 fn count_frames(socket: TcpStream, delays: &Mutex<Vec<i64>>) {
     let mut socket = BufReader::with_capacity(1 << 12, socket);
     let mut own = Vec::new();
+    let mut unpack = zstd::bulk::Decompressor::new().unwrap();
     let mut line = String::new();
     while socket.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
         line.clear();
@@ -122,7 +125,7 @@ fn count_frames(socket: TcpStream, delays: &Mutex<Vec<i64>>) {
         }
         let now = now_us();
         // A frame of its own for each part.
-        let text = zstd::decode_all(&chunk[..size]).unwrap();
+        let text = unpack.decompress(&chunk[..size], 1 << 16).unwrap();
         let text = String::from_utf8_lossy(&text).into_owned();
         for time in text.split("_time\t").skip(1) {
             own.push(now - time.split('\t').next().unwrap().parse::<i64>().unwrap());
@@ -198,7 +201,9 @@ fn followers(count: usize, seconds: u64, zstd: bool) {
 
 fn main() {
     let words: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
-    throughput();
+    if words.is_empty() {
+        throughput();
+    }
     let count = words.first().copied().unwrap_or(1000);
     let seconds = words.get(1).map_or(10, |seconds| *seconds as u64);
     followers(count, seconds, false);
