@@ -325,10 +325,162 @@ fconfigure $c -nonsense
 eof $c
 }
 
+# Each option and each fact with a value that is good.
+foreach fact {host port user dbname} { set $fact [pg_dbinfo $fact $c] }
+array set values {x 2 y two}
+set x 2
+set y two
+all {
+lmap name {blocking exec_prepared sqlexec lo_open conninfo} {namespace which pg::$name}
+ set d [pg_connect $dbname -host $host -port $port -user $user -options '' -password none]
+pg_connect $dbname -host $host -port $port -user $user -tty none
+pg_dbinfo dbname $d
+pg_dbinfo password $d
+pg_dbinfo options $d
+pg_disconnect $d
+pg_connect $dbname -nonsense x
+pg_connect $dbname -host
+pg_connect -connlist [list host $host port $port dbname nowhere user $user]
+ set listed [list host $host port $port dbname $dbname user $user]
+ set d [pg_connect -connlist $listed -connhandle listed]
+set d
+$d disconnect
+expr {[pg_dbinfo backendpid $c] == [$c backendpid]}
+string is integer -strict [pg_dbinfo socket $c]
+expr {[pg_dbinfo socket $c] == [$c socket]}
+string is integer -strict [pg_dbinfo sql_count $c]
+expr {[pg_dbinfo host $c] eq $host && [pg_dbinfo port $c] eq $port}
+$c param client_encoding
+$c param nonsense
+pg_dbinfo param $c standard_conforming_strings
+pg_result [pg_exec -variables $c {select :x::int + 1, :y::text, ':x'}] -list
+pg_result [pg_exec -paramarray values $c {select `x`::int + 1, `y`::text}] -list
+pg_select -variables $c {select :y::text as v} row {set row(v)}
+pg_select -paramarray values $c {select `y`::text as v} row {set row(v)}
+pg_select -paramarray values -nodotfields $c {select `y`::text as v} row {array get row}
+pg_select -variables -count n $c {select :x::int as v} row {list $n $row(v)}
+pg_select -rowbyrow -withoutnulls $c $three row {lsort [array names row]}
+pg_select $c {select 1 as a where false} row {error never}
+lsort [array names row]
+ pg_sendquery -variables $c {select :y || ':'}
+pg_result [pg_getresult $c] -list
+pg_getresult $c
+ pg_sendquery -paramarray values $c {select `x`::text}
+pg_result [pg_getresult $c] -list
+pg_getresult $c
+ pg_sendquery $c $three
+pg_set_single_row_mode $c
+pg_result [pg_getresult $c] -status
+pg_result [pg_getresult $c] -list
+pg_getdata $c -connection
+ while {[pg_getresult $c] ne {}} {}
+ set r [pg_exec $c "select * from nowhere"]
+string is integer -strict [pg_result $r -error line]
+pg_result $r -error file
+pg_result $r -cmdTuples
+pg_result $r -list
+pg_result $r -llist
+pg_result $r -dict
+pg_result $r -numTuples
+pg_result $r -attributes
+ set r [pg_exec $c "update t set name = name"]
+pg_result $r -cmdTuples
+pg_result $r -oid
+pg_result $r -list
+pg_result $r -getTuple 0
+pg_result $r -assign all
+ set r [pg_exec $c "select 1 as a, 2 as a"]
+pg_result $r -dict
+pg_result $r -attributes
+pg_result $r -list
+pg_result $r -null_value_string none
+pg_result [set n [pg_exec $c "select null as a, '' as b"]] -list
+pg_result $n -null_value_string none
+pg_result $n -llist
+pg_result $n -getTuple 0
+pg_result $n -dict
+pg_result $n -tupleArray 0 nulls
+array get nulls
+}
+
+# The same by the handle's command.
+all {
+$c quote it's
+$c escape_bytea "a\x01b"
+$c unescape_bytea {\x6101}
+[$c exec "select 1 as a"] -list
+[$c sqlexec "select 2 as a"] -list
+$c execute "select 3 as a" {set a}
+$c select "select 4 as a" row {set row(a)}
+[$c exec_prepared p 1] -list
+$c sendquery_prepared p 1
+pg_result [pg_getresult $c] -list
+$c sendquery "select 5"
+$c set_single_row_mode
+ while {[pg_getresult $c] ne {}} {}
+$c is_busy
+$c cancel_request
+$c null_value_string
+$c blocking
+$c blocking 0
+$c blocking 1
+expr {[llength [$c conndefaults]] > 10}
+$c listen handle {set heard}
+ $c execute begin
+ set oid [$c lo_creat INV_READ|INV_WRITE]
+ set fd [$c lo_open $oid rw]
+$c lo_write $fd abcdef 6
+$c lo_lseek $fd 1 SEEK_SET
+$c lo_tell $fd
+$c lo_read $fd buffer 2
+$c lo_truncate $fd 2
+$c lo_close $fd
+$c lo_export $oid $folder/out2
+$c lo_unlink $oid
+string is integer -strict [$c lo_import $folder/in]
+ $c execute rollback
+ $c exec "copy w from stdin"
+puts $c "2\ttwo"
+$c copy_complete
+[$c exec "select * from w where a = 2"] -list
+ pg_exec $c "copy w from stdin"
+puts $c "three\tthree"
+pg_copy_complete $c
+pg_copy_complete nope
+[$c exec "select count(*) from w"] -list
+}
+
+# Callbacks.
+proc bgerror {message} { set ::heard $message }
+proc told {args} { set ::heard [lreplace $args 1 1] }
+proc notified {callback statement} {
+    set ::heard {}
+    pg_listen $::c told $callback
+    pg_execute $::c $statement
+    for {set i 0} {$i < 1000 && $::heard eq {}} {incr i} {
+        after 5
+        pg_result [pg_exec $::c "select 1"] -clear
+        update
+    }
+    return $::heard
+}
+all {
+notified told "notify told"
+notified told "notify told, 'a word'"
+notified {told x} "notify told"
+pg_listen $c told
+pg_listen $c {Odd Name} told
+pg_listen $c {Odd Name}
+}
+
 # A connection that is lost.
 all {
  set d [connect]
+ pg_on_connection_loss $d {told lost}
+ set heard {}
  catch {pg_execute $d "select pg_terminate_backend(pg_backend_pid())"}
+ for {set i 0} {$i < 1000 && $heard eq {}} {incr i} {after 5; update}
+lindex $heard 0
 pg_exec $d "select 1"
 pg_select $d "select 1" row {}
 pg_execute $d "select 1"
