@@ -272,8 +272,8 @@ fn make(conn: &Guarded<'_>, wanted: Announce, undo: &mut Vec<String>) -> Result<
             "create event trigger {name} on {event} execute function {SCHEMA}.{function}()"
         );
         let remedy = || {
-            "only a superuser makes an event trigger: as one, `deltastream setup` with \
-             -event_trigger 1; without it migrations call `SELECT pgsqlite.schema_changed()`"
+            "only a superuser makes an event trigger: let one set up; without it, a migration \
+             calls pgsqlite.schema_changed() at its end"
                 .to_owned()
         };
         run(conn, &statement, remedy)?;
@@ -291,11 +291,15 @@ fn open_schema(conn: &Guarded<'_>, undo: &mut Vec<String>) -> Result<bool, Error
         return Ok(false);
     }
     let statement = format!("grant usage on schema {SCHEMA} to public");
-    run(conn, &statement, || owner_of_schema(conn))?;
+    let remedy = || {
+        "as the owner of the schema, or a superuser: `GRANT USAGE ON SCHEMA pgsqlite TO PUBLIC`"
+            .to_owned()
+    };
+    run(conn, &statement, remedy)?;
     // NOTE: the server only warns of what it does not grant.
     if conn.query(&may)?.value(0, 0) != Some(b"t") {
         let message = "it was not granted".to_owned();
-        return Err(Refused::error(message, &statement, owner_of_schema(conn)));
+        return Err(Refused::error(message, &statement, remedy()));
     }
     undo.push(format!("revoke usage on schema {SCHEMA} from public"));
     Ok(true)
@@ -313,7 +317,7 @@ fn make_function(
         "create function {SCHEMA}.{name}() returns pg_catalog.{returns} language {language} \
          security invoker set search_path = '' as {body}"
     );
-    run(conn, &statement, || owner_of_schema(conn))?;
+    run(conn, &statement, || grant_on_schema(conn))?;
     conn.query(&format!(
         "grant execute on function {SCHEMA}.{name}() to public; \
          comment on function {SCHEMA}.{name}() is '{comment}'"
@@ -322,10 +326,12 @@ fn make_function(
     Ok(())
 }
 
-/// Who may make something in the schema.
-fn owner_of_schema(conn: &Guarded<'_>) -> String {
+/// What lets this role make something in the schema.
+fn grant_on_schema(conn: &Guarded<'_>) -> String {
     let role = advice::name(&conn.user());
-    format!("as the owner of the schema, or a superuser: `GRANT ALL ON SCHEMA {SCHEMA} TO {role}`")
+    format!(
+        "as the owner of the schema, or a superuser: `GRANT CREATE ON SCHEMA {SCHEMA} TO {role}`"
+    )
 }
 
 /// Runs a statement; which right is missing the server does not say.
