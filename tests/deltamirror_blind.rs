@@ -149,7 +149,12 @@ fn a_table_taken_out_of_the_publication_is_not_sent() {
     let _follower = road.follow("m.db");
     road.sql("alter publication blind_taken drop table t; insert into t values (1)");
     road.settle("m.db");
-    let error = road.compare_with("m.db", &CompareOptions::default()).expect_err("not sent");
+    let comparison = road.compare("m.db");
+    let gone: Vec<_> = comparison.gone.iter().map(|of| (of.table.as_str(), of.why)).collect();
+    assert_eq!(gone, [("t", deltaflood::Gone::Unpublished)]);
+    assert!(comparison.is_equal() && comparison.tables.len() == 1, "{comparison:?}");
+    let named = CompareOptions { tables: vec!["t".into()], ..CompareOptions::default() };
+    let error = road.compare_with("m.db", &named).expect_err("not sent");
     assert_eq!(mirror::reason(&error), "DRIFT");
     assert!(error.to_string().contains("no longer published"), "{error}");
     let rest = CompareOptions { tables: vec!["u".into()], ..CompareOptions::default() };

@@ -56,6 +56,23 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn a_mirror_of_format_8_goes_on_and_notes_what_is_gone() {
+    let kept = Kept::new("mirror8");
+    let looked = connection::open_read_only(&kept.file()).expect("open");
+    assert_eq!(format::version(&looked).expect("version"), Some(8));
+    let found = status(&looked, Some(&kept.source())).expect("status");
+    assert_eq!((found.tables.len(), found.gone.len()), (2, 0));
+    drop(looked);
+    let db = kept.db();
+    let stop = AtomicBool::new(false);
+    apply(&db, &kept.source(), None, Options::default(), &stop).expect("apply");
+    assert_eq!(format::version(&db).expect("version"), Some(format::VERSION));
+    assert_eq!(rows(&db, "select * from a"), ["1 'one'", "2 'two'", "3 'three'", "4 'four'"]);
+    assert_eq!(rows(&db, "select * from b"), ["1"]);
+    assert_eq!(rows(&db, "select name, why from _deltamirror_gone"), ["'b' 'dropped'"]);
+}
+
+#[test]
 fn a_mirror_of_format_1_goes_on() {
     let kept = Kept::new("mirror1");
     // Who only looks leaves it as it is.

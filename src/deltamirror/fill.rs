@@ -212,6 +212,10 @@ impl Session {
             None if names.is_empty() => catalog::read(&self.conn, all)?,
             None => catalog::read(&self.conn, Selection::Named(names))?,
             Some(sent) if sent.is_empty() => self.in_one_piece(catalog::read(&self.conn, all)?)?,
+            // One that was dropped since is sent no more.
+            Some(sent) if names.is_empty() => {
+                catalog::read(&self.conn, Selection::Named(&self.there(sent)?))?
+            }
             Some(sent) => catalog::read(&self.conn, Selection::Named(sent))?,
         };
         if self.selection.is_some() && !names.is_empty() {
@@ -226,6 +230,19 @@ impl Session {
             table.columns.retain(|column| column.generated == Generated::No);
         }
         Ok(tables.into_iter().map(bare).collect())
+    }
+
+    /// Those of these names, quoted and with their schemas, that are tables.
+    fn there(&self, names: &[String]) -> Result<Vec<String>, Error> {
+        let mut there = Vec::with_capacity(names.len());
+        for name in names {
+            let quoted = self.conn.escape_literal(name)?;
+            let sql = format!("SELECT 1 WHERE pg_catalog.to_regclass({quoted}) IS NOT NULL");
+            if self.conn.query(&sql)?.ntuples() > 0 {
+                there.push(name.clone());
+            }
+        }
+        Ok(there)
     }
 
     /// The tables under whose names changes come: not the parts of a partitioned table, whose

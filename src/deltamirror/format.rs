@@ -13,7 +13,7 @@ use crate::sqlite::{Db, Value};
 type Step = fn(&Db) -> Result<(), Error>;
 
 /// The steps, in order: the first leads from version 0 to 1.
-const STEPS: [Step; 8] = [to_1, to_2, to_3, to_4, to_5, to_6, to_7, to_8];
+const STEPS: [Step; 9] = [to_1, to_2, to_3, to_4, to_5, to_6, to_7, to_8, to_9];
 
 /// The version that this library writes.
 pub const VERSION: i64 = STEPS.len() as i64;
@@ -111,6 +111,11 @@ fn to_7(db: &Db) -> Result<(), Error> {
 /// How the rows of a reload are to come into the table.
 fn to_8(db: &Db) -> Result<(), Error> {
     Ok(db.exec("ALTER TABLE main._deltamirror_reload ADD COLUMN fill TEXT")?)
+}
+
+/// The tables that are in the stream no more.
+fn to_9(db: &Db) -> Result<(), Error> {
+    Ok(db.exec(super::gone::CREATE)?)
 }
 
 /// Makes the mirror's tables in a file that has none.

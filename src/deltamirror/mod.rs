@@ -29,6 +29,7 @@ pub mod command;
 mod compare;
 pub mod connection;
 mod copied;
+mod counts;
 mod definition;
 mod error;
 mod fill;
@@ -36,6 +37,7 @@ mod filling;
 mod first_fill;
 mod follow;
 pub mod format;
+mod gone;
 mod heart;
 mod held;
 mod indexes;
@@ -69,12 +71,14 @@ mod work;
 pub use apply::{Ended, Options};
 pub use busy::Patience;
 pub use compare::{
-    CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison, compare,
+    Absent, CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison,
+    compare,
 };
 pub use definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 pub use error::{BadRow, Error, Place, Reason};
 pub use filling::{Filled, InitOptions, Progress};
 pub use follow::{Event, FollowState, FollowStatus, Follower, OnEvent};
+pub use gone::Gone;
 pub use heart::Passed;
 pub use init::init;
 pub use once::{Applied, apply};

@@ -9,6 +9,7 @@
 //! _deltamirror_work     what the last follower said of itself; one row, or no table
 //! _deltamirror_error    rows that could not be applied (only with -on_error keep)
 //! _deltamirror_suspended  tables that stand still (only with -on_error suspend), and where
+//! _deltamirror_gone     tables that are in the stream no more
 //! _deltamirror_removed  tables that were taken out: a fill of all tables leaves them out
 //! _deltamirror_paused   a row while nothing is to be applied
 //! _deltamirror_request  what other processes wait for
@@ -307,7 +308,8 @@ pub fn write_table(db: &Db, table: &TableState) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Sqlite`].
 pub fn forget_table(db: &Db, name: &str) -> Result<(), Error> {
-    for (of, column) in [("table", "name"), ("suspended", "name"), ("error", "table_name")] {
+    for of in ["table name", "suspended name", "gone name", "error table_name"] {
+        let (of, column) = of.split_once(' ').unwrap_or((of, "name"));
         let sql = format!("DELETE FROM main._deltamirror_{of} WHERE {column} = ?1");
         db.execute(&sql, &[name.into()])?;
     }
@@ -327,7 +329,7 @@ pub fn has_new_rows(db: &Db, name: &str) -> Result<(), Error> {
     ] {
         db.execute(sql, &[name.into()])?;
     }
-    Ok(())
+    super::gone::copied(db, name)
 }
 
 /// A table is live from now on: the stream has passed its snapshot.
@@ -391,8 +393,8 @@ pub fn rename_table(db: &Db, old: &str, table: &TableState) -> Result<(), Error>
          WHERE name = ?1",
         &[old.into(), table.name.as_str().into(), schema.as_str().into(), source.as_str().into()],
     )?;
-    for (of, column) in [("suspended", "name"), ("error", "table_name"), ("request", "table_name")]
-    {
+    for of in ["suspended name", "gone name", "error table_name", "request table_name"] {
+        let (of, column) = of.split_once(' ').unwrap_or((of, "name"));
         let sql = format!("UPDATE main._deltamirror_{of} SET {column} = ?2 WHERE {column} = ?1");
         db.execute(&sql, &[old.into(), table.name.as_str().into()])?;
     }

@@ -7,7 +7,8 @@ use super::busy::Patience;
 use super::reload::due::{self, Due};
 use super::state::{self, StreamState, TableState};
 use super::suspended::{self, Suspended};
-use super::{Error, FollowStatus, Passed, StreamSource, first_fill, kept, verbs, wanted, work};
+use super::{Error, FollowStatus, Gone, Passed, StreamSource};
+use super::{first_fill, gone, kept, verbs, wanted, work};
 pub(super) use crate::daystream::heartbeat::now_us;
 use crate::daystream::heartbeat::{Health, Tail};
 use crate::daystream::{Doing, Position, Source, Work};
@@ -26,6 +27,8 @@ pub struct MirrorStatus {
     pub missing: Vec<String>,
     /// Tables that are to be reloaded.
     pub due: Vec<Due>,
+    /// Tables that are in the stream no more, and why.
+    pub gone: Vec<Gone>,
     /// Tables that stand still, and why.
     pub suspended: Vec<Suspended>,
     /// Whether the mirror is paused.
@@ -187,6 +190,7 @@ fn read(db: &Db, source: Option<&StreamSource>) -> Result<MirrorStatus, Error> {
     Ok(MirrorStatus {
         missing: wanted::missing(db)?.iter().map(ToString::to_string).collect(),
         due: due::list(db)?,
+        gone: gone::list(db)?,
         suspended: suspended::list(db)?,
         paused: verbs::is_paused(db)?,
         filled,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use deltaflood::{Change, Lsn, Verb};
 
+pub use super::counts::Counts;
 use super::error::{BadRow, Error, Place, Reason};
 use super::policy::Policy;
 use super::reload::due::{self, Due};
@@ -18,7 +19,7 @@ use super::state::{self, TableState};
 use super::tally::{Counter, Touched};
 use super::target::Target;
 use super::trouble::Trouble;
-use super::{check, held, kept};
+use super::{check, gone, held, kept};
 use crate::daystream::Position;
 use crate::schema::TableName;
 use crate::sqlite::Db;
@@ -33,52 +34,6 @@ pub enum OnError {
     Keep,
     /// Its table stands still before the row's transaction; the others go on.
     Suspend,
-}
-
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Transactions of the stream; by URL, not all of those without a line for the mirror.
-    pub transactions: u64,
-    /// Rows inserted, updated, deleted; a truncate is one.
-    pub changes: u64,
-    /// Lines of tables that are not in the mirror: a reader of its tables gives definitions only.
-    pub other_tables: u64,
-    /// Lines that a table's copy held already.
-    pub held: u64,
-    /// Transactions at or below the mirror's LSN, skipped.
-    pub repeated: u64,
-    /// Rows kept as not applied.
-    pub errors: u64,
-    /// Lines that a table could not take which is to be reloaded.
-    pub passed_over: u64,
-}
-
-impl Counts {
-    /// Adds the counts of `other`.
-    pub fn add(&mut self, other: &Counts) {
-        self.transactions += other.transactions;
-        self.changes += other.changes;
-        self.other_tables += other.other_tables;
-        self.held += other.held;
-        self.repeated += other.repeated;
-        self.errors += other.errors;
-        self.passed_over += other.passed_over;
-    }
-
-    /// What came since these counts were `before`.
-    #[must_use]
-    pub fn since(&self, before: &Counts) -> Counts {
-        Counts {
-            transactions: self.transactions.saturating_sub(before.transactions),
-            changes: self.changes.saturating_sub(before.changes),
-            other_tables: self.other_tables.saturating_sub(before.other_tables),
-            held: self.held.saturating_sub(before.held),
-            repeated: self.repeated.saturating_sub(before.repeated),
-            errors: self.errors.saturating_sub(before.errors),
-            passed_over: self.passed_over.saturating_sub(before.passed_over),
-        }
-    }
 }
 
 /// The tables and the transaction in hand.
@@ -135,6 +90,7 @@ impl<'db> Tables<'db> {
             names.insert(line_name(&state.source), targets.len());
             targets.push(Target::new(db, state)?);
         }
+        gone::mark(db, &mut targets)?;
         Ok(Tables {
             db,
             on_error,
@@ -282,7 +238,12 @@ impl<'db> Tables<'db> {
         }
         let had_old = target.has_old();
         let unknown = held::unknown(target.snapshot.as_ref(), change, self.lsn);
-        match unknown.map_or_else(|| apply(target, change, self.reloads), Err) {
+        let applied = match (unknown, change.verb) {
+            (Some(trouble), _) => Err(trouble),
+            (None, Verb::Schema) => gone::or_define(self.db, target, place, change, self.reloads),
+            (None, _) => apply(target, change).map(|()| false),
+        };
+        match applied {
             Ok(altered) => {
                 self.altered |= altered;
                 self.waiting = target.has_old().then_some(at);
@@ -327,14 +288,19 @@ impl<'db> Tables<'db> {
         Ok(())
     }
 
-    /// A table that is not in the mirror by this name may be one of it under a new name.
+    /// A table that is not in the mirror by this name may be one of it under a new name; so may one
+    /// that is gone.
     fn renamed(&mut self, place: Place, change: &Change<'_>) -> Result<(), Error> {
-        let Some(oid) = change.oid.filter(|_| change.gone().is_none()) else { return Ok(()) };
+        let Some(oid) = change.oid else { return Ok(()) };
         let is_it = |t: &Target<'_>| t.state.definition.oid == Some(oid);
         let Some(at) = self.targets.iter().position(is_it) else { return Ok(()) };
         let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
         if target.holds(self.number, change.xid, self.lsn) {
             return Ok(());
+        }
+        if change.gone().is_some() {
+            let told = gone::or_define(self.db, target, place, change, self.reloads);
+            return told.map(drop).or_else(|error| self.trouble(error, at, place, false, b""));
         }
         let (was, policy) = (line_name(&target.state.source), target.state.policy);
         let renamed = name_of(change).and_then(|source| {
@@ -353,7 +319,7 @@ impl<'db> Tables<'db> {
         self.names.remove(&was);
         self.names.insert(line_name(&target.state.source), at);
         self.recent = Recent::default();
-        match target.define(change, self.reloads) {
+        match gone::or_define(self.db, target, place, change, self.reloads) {
             Ok(_) => Ok(()),
             Err(trouble) => self.trouble(trouble, at, place, false, change.line()),
         }
@@ -460,19 +426,17 @@ impl<'db> Tables<'db> {
     }
 }
 
-/// What a line does to its table; true when the file's schema is another one then.
+/// What the line of a row, or a truncate, does to its table.
 #[inline]
-fn apply(target: &mut Target<'_>, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
+fn apply(target: &mut Target<'_>, change: &Change<'_>) -> Result<(), Trouble> {
     match change.verb {
-        Verb::Insert => target.insert(change)?,
-        Verb::Update => target.update(change)?,
-        Verb::Replace => target.replace(change)?,
-        Verb::Delete => target.delete(change)?,
-        Verb::Truncate => target.truncate()?,
-        Verb::Schema => return target.define(change, reloads),
-        Verb::Commit | Verb::Message => {}
+        Verb::Insert => target.insert(change),
+        Verb::Update => target.update(change),
+        Verb::Replace => target.replace(change),
+        Verb::Delete => target.delete(change),
+        Verb::Truncate => target.truncate(),
+        Verb::Schema | Verb::Commit | Verb::Message => Ok(()),
     }
-    Ok(false)
 }
 
 /// The name of a line's table.

@@ -4,6 +4,7 @@ use deltaflood::{Change, Lsn, Text, list};
 
 use super::definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 use super::error::Reason;
+use super::gone::Gone;
 use super::policy::Policy;
 use super::row::{Row, describe};
 use super::snapshot::Snapshot;
@@ -62,6 +63,8 @@ pub(super) struct Target<'db> {
     waiting: Waiting,
     /// The table is to be reloaded: its rows are those of before, as far as they can be followed.
     pub(super) is_due: bool,
+    /// It is in the stream no more.
+    pub(super) gone: Option<Gone>,
     /// Lines that it could not take meanwhile, and that are not written down yet.
     pub(super) passed_over: u64,
     /// Changes that are not committed yet.
@@ -89,6 +92,7 @@ impl<'db> Target<'db> {
             old: Row::default(),
             waiting: Waiting::No,
             is_due: false,
+            gone: None,
             passed_over: 0,
             pending: Pending::default(),
             values: Vec::new(),
@@ -147,9 +151,6 @@ impl<'db> Target<'db> {
     /// Takes a `schema` line that the table's copy does not hold; true when the file's schema is
     /// another one now. `reloads`: what the stream does not tell can be had otherwise.
     pub(super) fn define(&mut self, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
-        if change.gone().is_some() {
-            return Ok(false);
-        }
         if self.is_due {
             let is_another = |oid: &u32| change.oid.is_some_and(|now| now != *oid);
             return match self.state.definition.oid.filter(is_another) {

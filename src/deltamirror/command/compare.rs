@@ -56,6 +56,7 @@ fn comparison_dict(comparison: &Comparison) -> Obj {
         ]);
         (table.table.as_str(), counts)
     });
+    let gone = comparison.gone.iter().map(|of| (of.table.as_str(), Obj::text(of.why.as_str())));
     Obj::dict([
         ("equal", comparison.is_equal().into()),
         ("rows", rows.into()),
@@ -64,6 +65,7 @@ fn comparison_dict(comparison: &Comparison) -> Obj {
         ("reached", comparison.reached.into()),
         ("rounds", Obj::int(comparison.rounds.into())),
         ("tables", Obj::dict(tables)),
+        ("gone", Obj::dict(gone)),
         ("differences", Obj::list(&differences)),
     ])
 }

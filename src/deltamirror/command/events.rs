@@ -294,6 +294,7 @@ pub(super) fn status_dict(mirror: &MirrorStatus, follow: Option<&FollowStatus>) 
         ("missing", Obj::text_list(&mirror.missing)),
         ("reloads", due_dict(&mirror.due)),
         ("suspended", Obj::text_list(standing)),
+        ("gone", Obj::dict(mirror.gone.iter().map(|of| (of.table.as_str(), Obj::text(&of.why))))),
         ("errors", Obj::int(mirror.errors)),
         ("end", position_value(mirror.end)),
         ("sqlite", Obj::text(&mirror.sqlite)),

@@ -178,6 +178,16 @@ fn listed_dict(listed: &Listed) -> Obj {
     for (key, value) in more {
         dict.dict_put(&Obj::text(key), &value);
     }
+    if let Some(gone) = &listed.gone {
+        let told = [
+            ("gone", Obj::text(&gone.why)),
+            ("gone_since_us", Obj::int(gone.since_us)),
+            ("gone_lsn", gone.lsn.map_or_else(Obj::empty, lsn_value)),
+        ];
+        for (key, value) in told {
+            dict.dict_put(&Obj::text(key), &value);
+        }
+    }
     if let Some(suspended) = &listed.suspended {
         for (key, value) in standing(suspended) {
             dict.dict_put(&Obj::text(key), &value);

@@ -101,11 +101,22 @@ pub struct TableComparison {
     pub unsettled: u64,
 }
 
+/// A table that PostgreSQL does not send any more: nothing is said of its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Its name in SQLite.
+    pub table: String,
+    /// `dropped` or `unpublished`.
+    pub why: deltaflood::Gone,
+}
+
 /// What a comparison found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
     /// The tables, in the mirror's order.
     pub tables: Vec<TableComparison>,
+    /// Tables that could not be compared, since PostgreSQL does not send them any more.
+    pub gone: Vec<Absent>,
     /// Where the mirror was in the last round.
     pub position: Position,
     /// The LSN there.
@@ -158,7 +169,8 @@ pub fn compare(
     let known = known.filter(|known| known.check_same_stream(&stream).is_ok());
     let source = source.or(known.as_ref());
     let mut open: Vec<Open> = states.into_iter().map(Open::new).collect();
-    let mut run = Run { conninfo, db, source, stop, left: options.wait };
+    let named = !options.tables.is_empty();
+    let mut run = Run { conninfo, db, source, stop, named, left: options.wait };
     let mut rounds = 0;
     loop {
         let outcome = run.round(&stream, &mut open, rounds)?;
@@ -170,8 +182,11 @@ pub fn compare(
             // waited for all the same, or a mirror that has nothing to do would look late.
             let reached = outcome.reached || (rounds == 1 && run.wait_for_mirror()?);
             let stream = state::stream(db)?.unwrap_or(outcome.stream);
+            let (open, gone): (Vec<Open>, Vec<Open>) =
+                open.into_iter().partition(|table| table.gone.is_none());
             return Ok(Comparison {
                 tables: open.into_iter().map(|table| table.end(given_up, options.keys)).collect(),
+                gone: gone.into_iter().filter_map(Open::absent).collect(),
                 position: stream.position,
                 lsn: stream.lsn,
                 reached,
@@ -193,6 +208,8 @@ struct Open {
     too_many: u64,
     /// They are, and the mirror had all that the snapshot saw.
     many_differ: bool,
+    /// PostgreSQL does not send it any more.
+    gone: Option<deltaflood::Gone>,
 }
 
 impl Open {
@@ -204,11 +221,16 @@ impl Open {
             pending: None,
             too_many: 0,
             many_differ: false,
+            gone: None,
         }
     }
 
+    fn absent(self) -> Option<Absent> {
+        Some(Absent { table: self.state.name, why: self.gone? })
+    }
+
     fn is_settled(&self) -> bool {
-        self.many_differ || self.pending.as_ref().is_some_and(Vec::is_empty)
+        self.many_differ || self.gone.is_some() || self.pending.as_ref().is_some_and(Vec::is_empty)
     }
 
     fn end(self, given_up: bool, keys: usize) -> TableComparison {
@@ -244,6 +266,8 @@ struct Run<'a> {
     db: &'a Db,
     source: Option<&'a StreamSource>,
     stop: &'a AtomicBool,
+    /// The tables are named: each must be there.
+    named: bool,
     /// What is left of the time to wait.
     left: Duration,
 }
@@ -260,11 +284,12 @@ impl Run<'_> {
         let begun = session.begun()?;
         let end =
             self.source.map(|source| source.end()).transpose()?.flatten().map(|mark| mark.position);
+        let all = self.sent(&session, open)?;
         let looked: Vec<usize> =
             (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| !o.is_settled())).collect();
         let states: Vec<&TableState> =
             looked.iter().filter_map(|at| open.get(*at)).map(|open| &open.state).collect();
-        let published = self.published(&session, stream, &states)?;
+        let published = self.published(&session, all, stream, &states)?;
         let snapshot = session.snapshot(&published)?;
         let unseen = begun.iter().filter(|(xid, _)| !snapshot.sees(*xid));
         let begin = safe_start(end, unseen.map(|(_, since)| *since).min());
@@ -306,16 +331,30 @@ impl Run<'_> {
         Ok(Outcome { stream, reached })
     }
 
+    /// What PostgreSQL sends now; takes note of tables that it does not, unless they are named.
+    fn sent(&self, session: &Session, open: &mut [Open]) -> Result<Vec<Published>, Error> {
+        let all = match session.tables(&[]) {
+            Err(Error::NoTables { .. }) if !self.named => Vec::new(),
+            all => all?,
+        };
+        for table in open.iter_mut().filter(|table| !self.named && !table.is_settled()) {
+            if all.iter().all(|published| published.table.name != table.state.source) {
+                table.gone = Some(absence(session, &table.state)?);
+            }
+        }
+        Ok(all)
+    }
+
     /// The tables as PostgreSQL publishes them now, in the order of `states`.
     fn published(
         &self,
         session: &Session,
+        all: Vec<Published>,
         stream: &StreamState,
         states: &[&TableState],
     ) -> Result<Vec<Published>, Error> {
         let mut list = Vec::with_capacity(states.len());
         let place = Place { position: stream.position, lsn: Some(stream.lsn) };
-        let all = session.tables(&[])?;
         for state in states {
             let table = state.source.to_string();
             let published = all.iter().find(|p| p.table.name == state.source);
@@ -391,6 +430,25 @@ impl Open {
         }
         self.pending = Some(pending);
     }
+}
+
+/// Why PostgreSQL does not send a table.
+fn absence(session: &Session, state: &TableState) -> Result<deltaflood::Gone, Error> {
+    let conn = &session.conn;
+    let of = match state.definition.oid {
+        Some(oid) => format!("c.oid = {oid}"),
+        None => format!(
+            "n.nspname = {} and c.relname = {}",
+            conn.escape_literal(&state.source.schema)?,
+            conn.escape_literal(&state.source.table)?
+        ),
+    };
+    let found = conn.query(&format!(
+        "select 1 from pg_catalog.pg_class c \
+         join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind in ('r', 'p') and {of}"
+    ))?;
+    Ok(if found.ntuples() == 0 { deltaflood::Gone::Dropped } else { deltaflood::Gone::Unpublished })
 }
 
 /// A position before which a snapshot sees all, if it sees what began before `oldest`, in seconds

@@ -5,7 +5,7 @@ use super::{choose, mirror};
 use crate::daystream::Position;
 use crate::deltamirror::state::{self, TableStatus};
 use crate::deltamirror::suspended::{self, Suspended};
-use crate::deltamirror::{Error, Policy, Tally, format, wanted};
+use crate::deltamirror::{Error, Gone, Policy, Tally, format, gone, wanted};
 use crate::sqlite::{Db, Value};
 
 /// A table of the mirror.
@@ -19,6 +19,8 @@ pub struct Listed {
     pub status: TableStatus,
     /// Where and why it stands still, if it does.
     pub suspended: Option<Suspended>,
+    /// Why, and since when, it is in the stream no more.
+    pub gone: Option<Gone>,
     /// What it does when its source is altered.
     pub policy: Policy,
     /// Columns that its source has no more and that something of the user's names.
@@ -39,7 +41,7 @@ pub struct Listed {
 /// [`Error::NotInitialised`], [`Error::NotMirrored`], [`Error::State`], [`Error::Sqlite`].
 pub fn tables(db: &Db, names: &[String]) -> Result<Vec<Listed>, Error> {
     mirror(db)?;
-    let standing = suspended::list(db)?;
+    let (standing, left) = (suspended::list(db)?, gone::list(db)?);
     let counts = match format::version(db)? < Some(4) {
         true => "SELECT 0, 0, 0, 0, 0, NULL, NULL WHERE ?1 IS NOT NULL",
         false => {
@@ -59,6 +61,7 @@ pub fn tables(db: &Db, names: &[String]) -> Result<Vec<Listed>, Error> {
             source: state.source.to_string(),
             status: state.status,
             suspended: standing.iter().find(|s| s.table == state.name).cloned(),
+            gone: left.iter().find(|gone| gone.table == state.name).cloned(),
             policy: state.policy,
             kept: state.kept,
             copied: state.rows,
