@@ -18,6 +18,11 @@ fn start(source: &Source, conninfo: &str) -> Capture {
     capture
 }
 
+/// Whether the server's clock is one of a date: under libfaketime its `lock_timeout` never comes.
+fn waits_for_ever() -> bool {
+    std::env::var_os("FAKETIME").is_some()
+}
+
 /// Two more heartbeats have come: what was there before the first was looked at.
 fn wait_for_beats(capture: &Capture) {
     for _ in 0..2 {
@@ -98,6 +103,9 @@ fn who_reads_a_stream_cannot_speak_for_its_capture() {
 
 #[test]
 fn a_table_that_cannot_be_held_keeps_no_other_from_being_told() {
+    if waits_for_ever() {
+        return;
+    }
     let mut source = Source::set_up(
         Cluster::shared(),
         "few_rights",
@@ -123,6 +131,9 @@ fn a_table_that_cannot_be_held_keeps_no_other_from_being_told() {
 
 #[test]
 fn a_table_that_may_not_be_read_is_held_while_it_is_told() {
+    if waits_for_ever() {
+        return;
+    }
     let mut source = Source::set_up(
         Cluster::shared(),
         "no_rights",
