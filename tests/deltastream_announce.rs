@@ -163,9 +163,10 @@ fn a_trigger_that_fails_ends_no_statement() {
     announced(&source, Announce::EventTrigger).expect("setup");
     source.execute("create role nobody_else; grant all on schema public to nobody_else");
     source.execute(
-        "revoke execute on function pg_logical_emit_message(boolean, text, text) from public; \
-         revoke execute on function pg_event_trigger_ddl_commands() from public; \
-         revoke execute on function pg_event_trigger_dropped_objects() from public",
+        "do $$ declare f regprocedure; begin \
+           for f in select oid from pg_proc where proname in ('pg_logical_emit_message', \
+             'pg_event_trigger_ddl_commands', 'pg_event_trigger_dropped_objects') loop \
+             execute format('revoke execute on function %s from public', f); end loop; end $$",
     );
     source.execute(
         "set role nobody_else; create table u(a int); alter table u add b int; \
