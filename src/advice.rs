@@ -17,11 +17,18 @@ pub fn tables(table: &str) -> String {
     if table.chars().all(is_plain) { word(table) } else { word(&format!("{{{table}}}")) }
 }
 
-/// The command that fills a mirror's table again.
+/// The command that copies a mirror's table again.
 #[must_use]
 pub fn filling(table: &str) -> String {
+    format!("`deltamirror resync -tables {} -conninfo ... -db ...`", tables(table))
+}
+
+/// What helps where a table is not in a mirror.
+#[must_use]
+pub fn adding(table: &str) -> String {
     format!(
-        "`deltamirror init -resync 1 -tables {} -conninfo ... -db ... -stream ...`",
+        "`deltamirror tables -db ...` lists what is, and `deltamirror add -tables {} -conninfo ... \
+         -db ...` adds a table that the stream has",
         tables(table)
     )
 }

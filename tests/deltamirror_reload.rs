@@ -57,7 +57,7 @@ fn follow(road: &Road, conninfo: &Conninfo) -> (Follower, Receiver<String>) {
     let on_event = move |event| {
         let said = match event {
             Event::Reloading { table, .. } => format!("reloading {table}"),
-            Event::Reloaded { table, rows, unfired } => {
+            Event::Reloaded { table, rows, unfired, .. } => {
                 format!("reloaded {table} {rows}{}", unfired.join(" "))
             }
             Event::ReloadWaits { table, error, .. } => {

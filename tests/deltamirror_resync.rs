@@ -7,6 +7,7 @@ use mirror::live::Road;
 use mirror::{reason, rows};
 use pgsqlite::deltamirror::verbs::{self, Awaited, Maker, Purpose};
 use pgsqlite::deltamirror::{Event, Follower, Mode, OnError, Options, Patience, Reloading};
+use pgsqlite::deltastream::{self, Capture};
 use pgsqlite::sqlite::Db;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -158,6 +159,63 @@ fn rows_come_by_difference_where_that_is_asked_for() {
     wait_for_table(&db, "t");
     assert_eq!(rows(&db, "select * from heard order by id"), ["5 'i'", "7 'u'"]);
     road.assert_equal("m.db");
+    drop(follower);
+}
+
+/// Whoever looks while the mirror is repaired sees whole transactions, and nothing is written that
+/// is right already.
+#[test]
+fn a_repair_writes_what_differs_while_others_write() {
+    let road = Road::new("resync_repair", TABLES, &[]);
+    road.init("m.db", &[]).expect("init");
+    let db = open(&road);
+    let follower = follow(&road, true, OnError::Stop);
+    road.settle("m.db");
+    db.exec(
+        "create table heard (id); create trigger h after update on t when old.a is not new.a
+         begin insert into heard values (new.id); end;
+         begin; delete from t where id = 5; update t set a = 'y' where id = 7;
+         insert into t values (1000, 'x'); delete from heard; commit",
+    )
+    .expect("own");
+    let fill = Some(Mode::Replace);
+    let asked = verbs::resync(&db, Purpose::Repair, &[], fill, patience()).expect("ask");
+    assert_eq!((asked.tables, asked.maker), (names(&["t", "u"]), Maker::Follower));
+    for id in 0..50 {
+        road.sql(&format!("insert into t values (2000 + {id}, 'n'); delete from t where id = 50"));
+    }
+    wait_for_table(&db, "t");
+    wait_for_table(&db, "u");
+    assert_eq!(rows(&db, "select id from heard"), ["7"]);
+    road.assert_equal("m.db");
+    drop(follower);
+}
+
+/// The place of a heartbeat that follows nothing is written down once in a minute: one who waits
+/// for a table does not wait for that.
+#[test]
+fn a_table_is_live_for_one_who_waits_with_the_next_heartbeat() {
+    let road = Road::new("resync_beat", TABLES, &[]);
+    road.init("m.db", &[]).expect("init");
+    road.stop_capture();
+    let mut options = deltastream::Options::new(&road.conninfo(), &road.database, road.stream());
+    options.heartbeat_ms = 100;
+    let capture = Capture::start(options, Box::new(|_| {})).expect("capture");
+    let db = open(&road);
+    let follower = follow(&road, false, OnError::Stop);
+    let beats = "select count(*) from sqlite_master where name = '_deltamirror_beat'";
+    wait_until("a heartbeat is written down", || rows(&db, beats) == ["1"]);
+    wait_for_table(&db, "t");
+    db.exec(
+        "begin; update _deltamirror_table set state = 'ready' where name = 't';
+         update _deltamirror_stream set generation = generation + 1; commit",
+    )
+    .expect("as after a copy");
+    let timeout = Some(Duration::from_secs(20));
+    let awaited = Awaited { table: Some("t".to_owned()), timeout, ..Awaited::default() };
+    verbs::wait(&db, &awaited, &NEVER).expect("live");
+    capture.stop();
+    capture.join().expect("capture");
     drop(follower);
 }
 

@@ -20,6 +20,8 @@
 //! deltamirror retry   -db FILE ?-tables {...} | -ids {...}? ?-stream SOURCE?
 //! deltamirror resync  -db FILE -tables {...} | -all 1 ?-fill replace|difference?
 //!                     ?-conninfo C ?-stream SOURCE? ?-progress cb? ?-warning cb? ?-writers_ms N??
+//! deltamirror repair  -db FILE ?-tables {...}? ?-conninfo C ...?
+//! deltamirror add     -db FILE -tables {...} ?-conninfo C ...?
 //! deltamirror pause   -db FILE
 //! deltamirror resume  -db FILE
 //! deltamirror wait    -db FILE ?-lsn L? ?-position {CLOCK SEQ}? ?-table T ?-state live??
@@ -38,7 +40,7 @@
 //! $mirror start ?-command cb?      follows, in a thread with a connection of its own
 //! $mirror stop                     asks it to end; `end` is told when it has
 //! $mirror status                   a dict, see below
-//! $mirror remove | tables | missing | errors | discard | retry | resync ...
+//! $mirror remove | tables | missing | errors | discard | retry | resync | repair | add ...
 //! $mirror pause | resume | wait ...
 //! $mirror close
 //! ```
@@ -69,7 +71,7 @@
 //! | `warning` | `message`: as that another process follows into the file |
 //! | `reloading` | `table reason`: a table is copied again while the mirror goes on |
 //! | `copying` | `table rows`: rows of it so far |
-//! | `reloaded` | `table rows`: the new copy is in place |
+//! | `reloaded` | `table rows`, `changed` by difference: the new copy is in place |
 //! | `reload_waits` | `table message code class after_ms`: tried again after a pause |
 //! | `end` | `position lsn transactions changes`: ended as asked |
 //! | `error` | `message code class`: ended by an error |
@@ -131,6 +133,8 @@ const SUBS: &[(&str, Sub)] = &[
     ("missing", |interp, words| verbs::missing(&On::File, interp, words)),
     ("errors", |interp, words| verbs::errors(&On::File, interp, words)),
     ("discard", |interp, words| verbs::discard(&On::File, interp, words)),
+    ("add", |interp, words| resync::add(&On::File, interp, words)),
+    ("repair", |interp, words| resync::repair(&On::File, interp, words)),
     ("resync", |interp, words| resync::resync(&On::File, interp, words)),
     ("retry", |interp, words| verbs::retry(&On::File, interp, words)),
     ("pause", |interp, words| verbs::pause(&On::File, interp, words)),

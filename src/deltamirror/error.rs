@@ -280,7 +280,7 @@ pub enum Error {
         publication: String,
     },
     /// A table that is not in the mirror.
-    #[error("table {table} is not in the mirror; `deltamirror tables -db ...` lists what is")]
+    #[error("table {table} is not in the mirror; {}", advice::adding(table))]
     NotMirrored {
         /// The table.
         table: String,

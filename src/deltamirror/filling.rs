@@ -86,4 +86,6 @@ pub struct Filled {
     pub table: String,
     /// Rows copied.
     pub rows: u64,
+    /// Rows of the table that were other ones, where only those were written.
+    pub changed: Option<u64>,
 }

@@ -386,7 +386,7 @@ impl Run<'_> {
             wanted::go_over(self.db, self.source.name())?;
         }
         state::raise_generation(self.db)?;
-        Ok(Filled { table: name, rows })
+        Ok(Filled { table: name, rows, changed: put.changed })
     }
 
     fn copy(
@@ -416,6 +416,7 @@ impl Run<'_> {
             return Ok(table);
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
+        tables.is_shadow = true;
         let mut reader = self.source.after(self.begin, self.patience.stop)?;
         let mut begun = false;
         loop {

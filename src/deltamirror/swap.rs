@@ -72,6 +72,8 @@ pub(super) struct Put {
     pub(super) left: Option<String>,
     /// Triggers of the table that have not heard of what changed.
     pub(super) unfired: Vec<String>,
+    /// Rows that were deleted, updated or inserted, by [`Mode::Difference`].
+    pub(super) changed: Option<u64>,
 }
 
 /// The name of what is to take the place of a table, or of an index.
@@ -164,8 +166,8 @@ pub(super) fn put(db: &Db, name: &str, old: Option<&TableState>, mode: Mode) -> 
     db.atomically(|| {
         let (shadow, retired) = (new_name(name), old_name(name));
         if let (Some(old), Mode::Difference) = (old, mode) {
-            difference::apply(db, old, &shadow)?;
-            return Ok(Put { left: Some(shadow), unfired: Vec::new() });
+            let changed = Some(difference::apply(db, old, &shadow)?);
+            return Ok(Put { left: Some(shadow), unfired: Vec::new(), changed });
         }
         let works = Working::look(db)?;
         if let Some(old) = old {
@@ -180,7 +182,7 @@ pub(super) fn put(db: &Db, name: &str, old: Option<&TableState>, mode: Mode) -> 
         entries::exchange(db, [name, &shadow, &retired], &made, &old_name)?;
         works.check(db, name)?;
         let unfired = dependents::triggers(db, name)?;
-        Ok(Put { left: old.map(|_| retired), unfired })
+        Ok(Put { left: old.map(|_| retired), unfired, changed: None })
     })
 }
 

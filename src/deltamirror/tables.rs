@@ -61,7 +61,7 @@ pub(super) struct Tables<'db> {
     pub(super) altered: bool,
     /// What the stream does not tell of a table can be copied again.
     pub(super) reloads: bool,
-    /// The table is the shadow of a reload, which begins again where the shadow is of no use.
+    /// The table is a copy that nobody has yet: one that is of no use is made again.
     pub(super) is_shadow: bool,
     pub(super) counts: Counts,
 }
@@ -229,7 +229,7 @@ impl<'db> Tables<'db> {
                 return Ok(());
             }
             // NOTE: what the copy was made from is newer than the columns, not than all details.
-            let news = (self.reloads && (self.is_shadow || target.state.policy == Policy::Follow))
+            let news = (self.is_shadow || self.reloads && target.state.policy == Policy::Follow)
                 .then(|| target.news(change));
             return match news.flatten() {
                 Some(news) => self.trouble(Trouble::Drift(news), at, place, false, change.line()),

@@ -50,6 +50,7 @@ pub(super) enum Told {
         table: String,
         rows: u64,
         unfired: Vec<String>,
+        changed: Option<u64>,
     },
     ReloadWaits {
         table: String,
@@ -113,7 +114,9 @@ impl From<Event> for Told {
             Event::Warning { message } => Told::Warning { message },
             Event::Reloading { table, reason } => Told::Reloading { table, reason },
             Event::Copying { table, rows } => Told::Copying { table, rows },
-            Event::Reloaded { table, rows, unfired } => Told::Reloaded { table, rows, unfired },
+            Event::Reloaded { table, rows, unfired, changed } => {
+                Told::Reloaded { table, rows, unfired, changed }
+            }
             Event::ReloadWaits { table, error, pause_ms } => {
                 Told::ReloadWaits { table, why: Report::of(&error), after_ms: pause_ms }
             }
@@ -164,8 +167,9 @@ impl Told {
                 let details = [("table", Obj::text(table)), ("rows", Obj::unsigned(*rows))];
                 callback.tell(interp, "copying", &details);
             }
-            Told::Reloaded { table, rows, unfired } => {
-                let details = [("table", Obj::text(table)), ("rows", Obj::unsigned(*rows))];
+            Told::Reloaded { table, rows, unfired, changed } => {
+                let mut details = vec![("table", Obj::text(table)), ("rows", Obj::unsigned(*rows))];
+                details.extend(changed.map(|changed| ("changed", Obj::unsigned(changed))));
                 callback.tell(interp, "reloaded", &details);
                 if !unfired.is_empty() {
                     let message = super::fill::unfired(table, unfired);

@@ -26,6 +26,8 @@ const METHODS: &[(&str, Method<Mirror>)] = &[
     ("missing", |mirror, interp, words| verbs::missing(&mirror.on(), interp, words)),
     ("errors", |mirror, interp, words| verbs::errors(&mirror.on(), interp, words)),
     ("discard", |mirror, interp, words| verbs::discard(&mirror.on(), interp, words)),
+    ("add", |mirror, interp, words| resync::add(&mirror.on(), interp, words)),
+    ("repair", |mirror, interp, words| resync::repair(&mirror.on(), interp, words)),
     ("resync", |mirror, interp, words| resync::resync(&mirror.on(), interp, words)),
     ("retry", |mirror, interp, words| verbs::retry(&mirror.on(), interp, words)),
     ("pause", |mirror, interp, words| verbs::pause(&mirror.on(), interp, words)),

@@ -1,21 +1,21 @@
-//! `resync`: by asking those who follow, or, with `-conninfo`, at once.
+//! `resync`, `repair` and `add`: by asking those who follow, or, with `-conninfo`, at once.
 
 use super::fill::{self, Filling};
 use super::verbs::{Done, On};
 use crate::daystream::command::place;
 use crate::deltamirror::verbs::{self, Asked, Maker, Purpose};
-use crate::deltamirror::{Filled, StreamSource};
+use crate::deltamirror::{Filled, Mode, StreamSource};
 use crate::tcl::{CmdResult, Exception, Failure, Interp, Obj, Options};
 
-const OPTIONS: [&str; 7] =
-    ["-tables", "-conninfo", "-fill", "-progress", "-warning", "-writers_ms", "-stream"];
+const OPTIONS: [&str; 6] =
+    ["-tables", "-conninfo", "-progress", "-warning", "-writers_ms", "-stream"];
 
 fn usage(message: &str) -> Exception {
     Failure::new(message, &["PGSQLITE", "USAGE", "WHICH"]).into()
 }
 
 pub(super) fn resync(on: &On<'_>, interp: Interp, words: &[Obj]) -> Done {
-    let options = on.options(words, &known(on, &["-all"]))?;
+    let options = on.options(words, &known(on, &["-all", "-fill"]))?;
     let names = options.list(interp, "-tables")?;
     let all = options.flag(interp, "-all")?.unwrap_or(false);
     let names = match (names, all) {
@@ -24,6 +24,21 @@ pub(super) fn resync(on: &On<'_>, interp: Interp, words: &[Obj]) -> Done {
         _ => return Err(usage("which tables? Give one of -tables and -all 1")),
     };
     Ok(copy(on, interp, &options, Purpose::Resync, names)?.into())
+}
+
+pub(super) fn repair(on: &On<'_>, interp: Interp, words: &[Obj]) -> Done {
+    let options = on.options(words, &known(on, &[]))?;
+    let names = options.list(interp, "-tables")?.unwrap_or_default();
+    Ok(copy(on, interp, &options, Purpose::Repair, names)?.into())
+}
+
+pub(super) fn add(on: &On<'_>, interp: Interp, words: &[Obj]) -> Done {
+    let options = on.options(words, &known(on, &[]))?;
+    let names = options.list(interp, "-tables")?.unwrap_or_default();
+    if names.is_empty() {
+        return Err(usage("which tables? Give -tables"));
+    }
+    Ok(copy(on, interp, &options, Purpose::Add, names)?.into())
 }
 
 /// The options; a handle knows its stream.
@@ -64,10 +79,13 @@ fn at_once(
     let (tables, stream) =
         on.look(interp, options, move |db| verbs::to_resync(db, purpose, &names))?;
     if tables.is_empty() {
-        return Ok(copied_dict(&[]));
+        return Ok(copied_dict(&[], purpose));
     }
     filling.options.tables = tables;
-    filling.options.resync = purpose == Purpose::Resync;
+    filling.options.resync = purpose != Purpose::Add;
+    if purpose == Purpose::Repair {
+        filling.options.fill = Some(Mode::Difference);
+    }
     let filled = match on {
         On::Handle(handle, source) => fill::on_handle(interp, handle, source, &filling)?,
         On::File => {
@@ -78,12 +96,18 @@ fn at_once(
             fill::on_file(interp, on.file(interp, options)?, source, filling)?
         }
     };
-    Ok(copied_dict(&filled))
+    Ok(copied_dict(&filled, purpose))
 }
 
-fn copied_dict(filled: &[Filled]) -> Obj {
+/// The tables with the rows that were copied, or that a repair has written.
+fn copied_dict(filled: &[Filled], purpose: Purpose) -> Obj {
+    let rows = |filled: &Filled| match purpose {
+        Purpose::Repair => filled.changed.unwrap_or(filled.rows),
+        Purpose::Resync | Purpose::Add => filled.rows,
+    };
+    let tables = filled.iter().map(|f| (f.table.as_str(), Obj::unsigned(rows(f))));
     Obj::dict([
-        ("tables", fill::filled_dict(filled)),
+        ("tables", Obj::dict(tables)),
         ("maker", Obj::text("here")),
         ("message", Obj::empty()),
     ])

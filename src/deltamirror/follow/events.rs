@@ -77,6 +77,8 @@ pub enum Event {
         rows: u64,
         /// Triggers of the table that have not fired for what is different now.
         unfired: Vec<String>,
+        /// Rows that were other ones, where only those were written.
+        changed: Option<u64>,
     },
     /// Something hinders it; it is tried again after a pause, and the mirror goes on.
     ReloadWaits {
@@ -105,9 +107,12 @@ impl From<Told<'_>> for Event {
                 Event::Reloading { table: own(table), reason: own(reason) }
             }
             Told::Rows { table, rows } => Event::Copying { table: own(table), rows },
-            Told::Done { table, rows, unfired } => {
-                Event::Reloaded { table: own(table), rows, unfired: unfired.to_vec() }
-            }
+            Told::Done { table, rows, put } => Event::Reloaded {
+                table: own(table),
+                rows,
+                unfired: put.unfired.clone(),
+                changed: put.changed,
+            },
             Told::Hindered { table, error, pause } => Event::ReloadWaits {
                 table: own(table),
                 error,

@@ -46,7 +46,7 @@ use self::feed::{Feeding, Reached};
 use self::place::Made;
 use super::busy::{Patience, roll_back};
 use super::state;
-use super::swap::Mode;
+use super::swap::{Mode, Put};
 use super::{Error, StreamSource, copied};
 use crate::libpq::Conninfo;
 use crate::pg_sqlite;
@@ -74,7 +74,7 @@ pub(super) enum Told<'a> {
     /// Rows so far.
     Rows { table: &'a str, rows: u64 },
     /// The new copy is in place.
-    Done { table: &'a str, rows: u64, unfired: &'a [String] },
+    Done { table: &'a str, rows: u64, put: &'a Put },
     /// It is tried again after a pause.
     Hindered { table: &'a str, error: Error, pause: Duration },
 }
@@ -396,14 +396,14 @@ impl<'db> Reloads<'db> {
             return Ok(Slice::GivenUp);
         };
         let name = current.name.clone();
-        let unfired = place::put(self.db, &current.source, &name, *feeding, current.fill)?;
+        let put = place::put(self.db, &current.source, &name, *feeding, current.fill)?;
         failpoint::pass(failpoint::RELOAD_SWAP_BEFORE);
         commit(self.db, patience)?;
         failpoint::pass(failpoint::RELOAD_SWAP_AFTER);
         let rows = current.rows;
         self.pauses.remove(&current.source);
         self.current = None;
-        tell(Told::Done { table: &name, rows, unfired: &unfired });
+        tell(Told::Done { table: &name, rows, put: &put });
         Ok(Slice::Go(Next::Now))
     }
 

@@ -4,7 +4,7 @@ use super::copy::Begun;
 use super::due;
 use super::feed::Feeding;
 use crate::deltamirror::state::{self, TableState, TableStatus};
-use crate::deltamirror::swap::{self, Mode, Shadow};
+use crate::deltamirror::swap::{self, Mode, Put, Shadow};
 use crate::deltamirror::{Error, copied, fill, wanted};
 use crate::pg_sqlite::{self, TableName as Into};
 use crate::schema::TableName;
@@ -53,8 +53,7 @@ pub(super) fn make(db: &Db, begun: Begun, source: &TableName, name: &str) -> Res
     Ok(Made { begun, shadow, into, columns })
 }
 
-/// Puts the shadow in the table's place, and notes it. In a transaction. Returns the triggers that
-/// have not fired.
+/// Puts the shadow in the table's place, and notes it. In a transaction.
 ///
 /// # Errors
 /// [`Error::Own`], [`Error::Sqlite`].
@@ -64,7 +63,7 @@ pub(super) fn put(
     name: &str,
     feeding: Feeding<'_>,
     fill: Option<Mode>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Put, Error> {
     let gone = || Error::Defect { what: "a shadow without a table".to_owned() };
     let mut new = feeding.into_state(name).ok_or_else(gone)?;
     // NOTE: where nothing is written any more, no transaction comes that would tell so.
@@ -87,5 +86,5 @@ pub(super) fn put(
     wanted::filled(db, source)?;
     due::forget(db, source)?;
     state::raise_generation(db)?;
-    Ok(put.unfired)
+    Ok(put)
 }

@@ -293,7 +293,7 @@ fn by_difference_triggers_fire_for_what_differs() {
     let rows =
         "(1, 'x', 'y', NULL), (2, 'p', 'now', NULL), (4, 's', 's', NULL), (5, 'n', 'n', NULL)";
     let put = bed.swap(&bed.was, rows, None).unwrap();
-    assert_eq!(put.unfired, [""; 0]);
+    assert_eq!((put.unfired.len(), put.changed), (0, Some(3)));
     assert_eq!(bed.text("SELECT m FROM log ORDER BY m"), ["+5", "-3", "=2"]);
     let rows = ["1|x|y|5", "2|p|now|6", "4|s|s|8", "5|n|n|NULL"];
     assert_eq!(bed.text("SELECT * FROM t ORDER BY id"), rows);
@@ -352,7 +352,7 @@ fn a_table_that_is_not_there_yet_comes() {
     bed.db.exec("INSERT INTO _deltamirror_new_t VALUES (1, 'x', 'y')").unwrap();
     let put = put(&bed.db, "t", None, Mode::Replace).unwrap();
     bed.db.exec("COMMIT").unwrap();
-    assert_eq!(put, Put { left: None, unfired: Vec::new() });
+    assert_eq!(put, Put { left: None, unfired: Vec::new(), changed: None });
     assert_eq!(bed.text("SELECT * FROM t"), ["1|x|y"]);
     assert_eq!(bed.text("SELECT name FROM sqlite_master"), ["t"]);
 }

@@ -17,6 +17,8 @@ use crate::sqlite::Db;
 pub enum Purpose {
     /// Its rows are wanted anew.
     Resync,
+    /// Its rows are made those of the source, by writing only what differs.
+    Repair,
     /// It is to be in the mirror.
     Add,
 }
@@ -26,6 +28,7 @@ impl Purpose {
     const fn reason(self) -> &'static str {
         match self {
             Purpose::Resync => "resync was asked for",
+            Purpose::Repair => "repair was asked for",
             Purpose::Add => "it was added",
         }
     }
@@ -56,7 +59,8 @@ pub struct Asked {
 /// Asks for tables to be copied, in one short transaction: for new copies of those that are in the
 /// mirror (none named: all of them), or for the tables named that are not in it yet, and that the
 /// stream's publication must have. A table stays as it is, and is followed, until its copy takes
-/// its place; a copy that goes on begins again. `fill` says how the rows come into the table.
+/// its place; a copy that goes on begins again. `fill` says how the rows come into the table: for
+/// [`Purpose::Repair`] always by difference.
 ///
 /// # Errors
 /// [`Error::NotMirrored`], [`Error::TableExists`], a name that is none or that another table has:
@@ -69,6 +73,7 @@ pub fn resync(
     fill: Option<Mode>,
     patience: Patience<'_>,
 ) -> Result<Asked, Error> {
+    let fill = if purpose == Purpose::Repair { Some(Mode::Difference) } else { fill };
     let sources = change(db, patience, || {
         wanted::check(db, &mirror(db)?.stream)?;
         let sources = meant(db, purpose, names)?;
@@ -118,7 +123,7 @@ pub fn to_resync(
 
 fn meant(db: &Db, purpose: Purpose, names: &[String]) -> Result<Vec<TableName>, Error> {
     match purpose {
-        Purpose::Resync => there(db, names),
+        Purpose::Resync | Purpose::Repair => there(db, names),
         Purpose::Add => new(db, names),
     }
 }

@@ -103,7 +103,8 @@ pub fn wait(db: &Db, awaited: &Awaited, stop: &AtomicBool) -> Result<(Position, 
             return Err(late(db, awaited, waited)?);
         }
         let over = asked.as_ref().is_none_or(|a| now_us() > a.at + request::LASTS_US / 2);
-        if awaited.lsn.is_some() && over && waited >= ASK_AFTER {
+        // NOTE: a table is live from the first place that is written down behind its copy.
+        if over && waited >= ASK_AFTER {
             drop(asked.take());
             // Where the file cannot be written, or not now, places come when they come.
             let id = change(db, patience, || request::ask(db, &awaited.words()));
