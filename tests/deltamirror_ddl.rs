@@ -423,3 +423,35 @@ fn a_policy_says_how_far_a_table_follows() {
     bed.apply(&db).expect("apply");
     assert_eq!(columns(&db, "t").len(), 3);
 }
+
+/// A line without details may stand for a table that was written again: a row that does not fit it
+/// then is no reason to stop for one who can copy it. Nor does it hide a partition that came.
+#[test]
+fn after_a_line_without_details_a_row_that_does_not_fit_asks_for_a_copy() {
+    let bare = "_table|t|_oid|7|_key|id|_action|schema|id|integer|a|text|b|text";
+    let missed = "_table|t|_action|update|id|9|a|not there";
+    let reloads = Options { reloads: true, ..Options::default() };
+    let due = "select source_table, passed_over, reason from _deltamirror_reload";
+    let (mut bed, db, at) = with_two();
+    bed.transaction(2, &[&at.line(), missed]);
+    assert_eq!(reason(&bed.apply_with(&db, reloads).expect_err("no such row")), "NOROW");
+    let (mut bed, db, _) = with_two();
+    bed.transaction(2, &[bare, missed]);
+    assert_eq!(reason(&bed.apply(&db).expect_err("no such row")), "NOROW");
+    bed.apply_with(&db, reloads).expect("asked");
+    let asked = rows(&db, due);
+    assert!(asked[0].starts_with("'t' 1 'its definition was not told whole"), "{asked:?}");
+    let (mut bed, db, at) = with_two();
+    let parts = |storage: &str| {
+        at.with(|t| (t.details.kind, t.details.storage) = (b'p', storage.as_bytes().to_vec()))
+    };
+    bed.transaction(2, &[&parts("1").line()]);
+    // Who cannot copy notes it and goes on.
+    bed.apply(&db).expect("apply");
+    bed.transaction(3, &[bare, &parts("1").line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert!(rows(&db, due).is_empty());
+    bed.transaction(4, &[bare, &parts("2").line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    assert!(rows(&db, due)[0].contains("a partition came or went"), "{:?}", rows(&db, due));
+}

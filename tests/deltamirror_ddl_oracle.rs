@@ -6,29 +6,12 @@
 mod mirror;
 mod support;
 
+use mirror::dice::Dice;
 use mirror::live::Road;
 use mirror::{reason, rows};
 use pgsqlite::deltamirror::{Error, Event, Follower, state};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-
-/// A small generator of numbers, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).expect("small")
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.roll(of.len())]
-    }
-}
 
 /// Types and values of theirs.
 const TYPES: [(&str, [&str; 3]); 14] = [

@@ -107,6 +107,12 @@ impl Definition {
         Definition { oid: now.oid.or(self.oid), details, ..now }
     }
 
+    /// Whether lines without details came since it was told.
+    #[must_use]
+    pub(super) fn is_unsure(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.storage.starts_with(UNSURE))
+    }
+
     /// Object id of a column's type, of what it is over where it is a domain; `None` without
     /// details.
     #[must_use]

@@ -5,14 +5,24 @@
 //! no other line tells what became of the table since. So such a line is passed over only where it
 //! tells nothing new, or what it tells is surely of a time before the copy.
 
+use deltaflood::{Change, Lsn, Verb};
+
 use super::definition::{Definition, SchemaDiff};
 use super::snapshot::Snapshot;
+use super::target::Target;
 use super::trouble::Trouble;
-use deltaflood::{Change, Lsn, Verb};
+
+impl Target<'_> {
+    /// What a `schema` line that the table's copy holds tells beyond it.
+    pub(super) fn news(&self, change: &Change<'_>) -> Option<String> {
+        let snapshot = self.snapshot.as_ref().filter(|_| !self.is_due)?;
+        news(&self.state.definition, snapshot, &Definition::from_change(change)?)
+    }
+}
 
 /// What `line` tells of a table that its copy, which was made under `snapshot` and is `copy`, may
 /// not have yet; `None` where the copy has it all.
-pub(super) fn news(copy: &Definition, snapshot: &Snapshot, line: &Definition) -> Option<String> {
+fn news(copy: &Definition, snapshot: &Snapshot, line: &Definition) -> Option<String> {
     let (Some(was), Some(is)) = (&copy.details, &line.details) else { return None };
     let diff = copy.diff(line);
     if matches!(diff, SchemaDiff::Same | SchemaDiff::Identity) {

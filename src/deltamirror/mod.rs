@@ -74,6 +74,7 @@ pub use compare::{
     Absent, CompareOptions, Comparison, Difference, Kind as DifferenceKind, TableComparison,
     compare,
 };
+pub use counts::Counts;
 pub use definition::{Definition, Reason as ReloadReason, SchemaDiff, Step};
 pub use error::{BadRow, Error, Place, Reason};
 pub use filling::{Filled, InitOptions, Progress};
@@ -90,5 +91,5 @@ pub use state::TableStatus;
 pub use status::{Flow, MirrorStatus, status};
 pub use suspended::Suspended;
 pub use swap::{Mode, Refused};
-pub use tables::{Counts, OnError};
+pub use tables::OnError;
 pub use tally::{Tally, Touched};

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::apply::{Applier, Ended, Options};
 use super::busy::Patience;
+use super::counts::Counts;
 use super::state::StreamState;
-use super::tables::Counts;
 use super::verbs::Declined;
 use super::{Error, StreamSource, work};
 use crate::daystream::Position;

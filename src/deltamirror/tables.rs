@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use deltaflood::{Change, Lsn, Verb};
 
-pub use super::counts::Counts;
+use super::counts::Counts;
 use super::error::{BadRow, Error, Place, Reason};
 use super::policy::Policy;
 use super::reload::due::{self, Due};
@@ -380,12 +380,11 @@ impl<'db> Tables<'db> {
             self.counts.passed_over += 1;
             return Ok(());
         }
-        if let (Trouble::Drift(reason), true) = (&trouble, self.reloads)
-            && target.state.policy == Policy::Follow
+        if let Some(reason) = trouble.reload(&target.state).filter(|_| self.reloads)
             && self.db.in_transaction()
         {
             // NOTE: the line that tells of it is no row: of those, none is passed over so far.
-            due::ask(self.db, &target.state.source, reason)?;
+            due::ask(self.db, &target.state.source, &reason)?;
             target.is_due = true;
             let is_row = Change::parse(line).is_ok_and(|change| change.verb != Verb::Schema);
             target.passed_over += u64::from(is_row);

@@ -13,7 +13,7 @@ use super::state::{self, TableState, TableStatus};
 use super::statement::{Prepared, Updates};
 use super::tally::Pending;
 use super::trouble::Trouble;
-use super::{Error, alter, check, held};
+use super::{Error, alter, check};
 use crate::advice;
 use crate::schema::TableName;
 use crate::schema::ddl::Lookup;
@@ -142,12 +142,6 @@ impl<'db> Target<'db> {
         }
     }
 
-    /// What a `schema` line that the table's copy holds tells beyond it.
-    pub(super) fn news(&self, change: &Change<'_>) -> Option<String> {
-        let snapshot = self.snapshot.as_ref().filter(|_| !self.is_due)?;
-        held::news(&self.state.definition, snapshot, &Definition::from_change(change)?)
-    }
-
     /// Takes a `schema` line that the table's copy does not hold; true when the file's schema is
     /// another one now. `reloads`: what the stream does not tell can be had otherwise.
     pub(super) fn define(&mut self, change: &Change<'_>, reloads: bool) -> Result<bool, Trouble> {
@@ -175,6 +169,10 @@ impl<'db> Target<'db> {
         let now = was.followed_by(now);
         if now == *was {
             return Ok(false);
+        }
+        if reloads && self.state.policy == Policy::Follow && was.has_other_parts(&now) {
+            let reason = SchemaDiff::Reload(ReloadReason::Partitions).text();
+            return Err(Trouble::Drift(reason.unwrap_or_default()));
         }
         if reloads && self.has_other_key(steps, &now) {
             return Err(Trouble::Drift("its primary key is another one".to_owned()));

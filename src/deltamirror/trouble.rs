@@ -1,6 +1,8 @@
 //! Why a line was not applied, before it is said of which table and where.
 
 use super::error::{Error, Reason};
+use super::policy::Policy;
+use super::state::TableState;
 use crate::sqlite;
 
 /// Why a line was not applied.
@@ -29,6 +31,19 @@ impl From<sqlite::Error> for Trouble {
 }
 
 impl Trouble {
+    /// Why a table that has it is copied again, by one who can. A row is the table's fault where
+    /// the stream has not told all of its definition.
+    pub(super) fn reload(&self, table: &TableState) -> Option<String> {
+        match self {
+            _ if table.policy != Policy::Follow => None,
+            Trouble::Drift(reason) => Some(reason.clone()),
+            Trouble::Row { message, .. } if table.definition.is_unsure() => Some(format!(
+                "its definition was not told whole, and a row does not fit: {message}"
+            )),
+            _ => None,
+        }
+    }
+
     /// Of an error that is no row's.
     pub(super) fn of(error: Error) -> Trouble {
         match error {

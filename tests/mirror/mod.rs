@@ -1,6 +1,7 @@
 //! What the mirror's tests share: a stream written line by line, and a mirror made by hand.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod dice;
 pub mod live;
 
 use deltaflood::Lsn;

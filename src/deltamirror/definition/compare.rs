@@ -27,6 +27,13 @@ impl Definition {
         }
     }
 
+    /// Whether a partition came or went, or was written again, whatever else was altered.
+    #[must_use]
+    pub(in crate::deltamirror) fn has_other_parts(&self, now: &Definition) -> bool {
+        let (was, is) = (Detailed::of(self), Detailed::of(now));
+        was.zip(is).is_some_and(|(was, is)| was.has_other_parts(is))
+    }
+
     /// What is different, by the names of columns and types.
     fn by_name(&self, now: &Definition) -> Option<Reason> {
         for (name, was) in &self.columns {

@@ -86,11 +86,15 @@ impl<'a> Detailed<'a> {
             steps.push(Step::Retype { column, was: from, now: to });
         }
         steps.extend(self.added(now)?);
-        let partitions = now.details.kind == b'p' && !self.is_unsure();
-        if steps.is_empty() && partitions && !self.stored_as(now) {
+        if steps.is_empty() && self.has_other_parts(now) {
             return Err(Reason::Partitions);
         }
         Ok(steps)
+    }
+
+    /// Whether a partition came or went, or was written again, beside whatever else was altered.
+    pub(super) fn has_other_parts(self, now: Detailed<'_>) -> bool {
+        now.details.kind == b'p' && !self.stored_as(now)
     }
 
     /// Whether lines without details came since.
@@ -100,8 +104,10 @@ impl<'a> Detailed<'a> {
 
     /// Whether no statement has written the rows again.
     fn stored_as(self, now: Detailed<'_>) -> bool {
-        let storage = &*self.details.storage;
-        storage.strip_prefix(UNSURE).unwrap_or(storage) == now.details.storage
+        fn told(storage: &[u8]) -> &[u8] {
+            storage.strip_prefix(UNSURE).unwrap_or(storage)
+        }
+        told(&self.details.storage) == told(&now.details.storage)
     }
 
     /// Columns that stayed have the values that they had.
@@ -286,6 +292,16 @@ mod tests {
             table(&[("a", 1, 23, 5)], |d| (d.kind, d.storage) = (b'p', storage.to_vec()))
         };
         assert_eq!(parts(b"1").diff(&parts(b"2")), SchemaDiff::Reload(Reason::Partitions));
+        // A line without details in between tells nothing of it.
+        let unsure = parts(b"1").followed_by(Definition { details: None, ..parts(b"1") });
+        assert_eq!(unsure.diff(&parts(b"2")), SchemaDiff::Reload(Reason::Partitions));
+        assert_eq!(unsure.diff(&parts(b"1")), SchemaDiff::Same);
+        // Beside a column that goes its steps are told, and that the rows are others as well.
+        let two = table(&[("a", 1, 23, 5), ("b", 2, 25, 5)], |d| d.kind = b'p');
+        let gone = table(&[("a", 1, 23, 5)], |d| {
+            (d.kind, d.natts, d.storage) = (b'p', 2, b"2".to_vec());
+        });
+        assert!(matches!(two.diff(&gone), SchemaDiff::Steps(_)) && two.has_other_parts(&gone));
     }
 
     #[test]
