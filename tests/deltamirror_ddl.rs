@@ -453,5 +453,22 @@ fn after_a_line_without_details_a_row_that_does_not_fit_asks_for_a_copy() {
     assert!(rows(&db, due).is_empty());
     bed.transaction(4, &[bare, &parts("2").line()]);
     bed.apply_with(&db, reloads).expect("apply");
-    assert!(rows(&db, due)[0].contains("a partition came or went"), "{:?}", rows(&db, due));
+    assert!(rows(&db, due)[0].contains("a partition was added"), "{:?}", rows(&db, due));
+}
+
+/// A partition that came and went between two looks at the catalogs is told by no line: its rows do
+/// not fit.
+#[test]
+fn a_row_of_a_partition_that_nobody_told_of_asks_for_a_copy() {
+    let reloads = Options { reloads: true, ..Options::default() };
+    let (mut bed, db, at) = with_two();
+    bed.transaction(2, &[&at.with(|t| t.details.kind = b'p').line()]);
+    bed.apply_with(&db, reloads).expect("apply");
+    let missed = "_table|t|_action|update|id|9|a|not there";
+    bed.transaction(3, &[missed, "_table|t|_action|insert|id|3|a|three"]);
+    assert_eq!(reason(&bed.apply(&db).expect_err("no such row")), "NOROW");
+    bed.apply_with(&db, reloads).expect("asked");
+    let asked = rows(&db, "select source_table, passed_over, reason from _deltamirror_reload");
+    assert!(asked[0].starts_with("'t' 1 'partitions may have come and gone"), "{asked:?}");
+    assert_eq!(rows(&db, "select a from t where id = 3"), ["'three'"]);
 }

@@ -113,6 +113,12 @@ impl Definition {
         self.details.as_ref().is_some_and(|details| details.storage.starts_with(UNSURE))
     }
 
+    /// Whether the table is a partitioned one.
+    #[must_use]
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.kind == b'p')
+    }
+
     /// Object id of a column's type, of what it is over where it is a domain; `None` without
     /// details.
     #[must_use]

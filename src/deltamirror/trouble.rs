@@ -32,7 +32,8 @@ impl From<sqlite::Error> for Trouble {
 
 impl Trouble {
     /// Why a table that has it is copied again, by one who can. A row is the table's fault where
-    /// the stream has not told all of its definition.
+    /// the stream has not told all of its definition, or not which partitions came and went: one
+    /// that did between two looks at the catalogs.
     pub(super) fn reload(&self, table: &TableState) -> Option<String> {
         match self {
             _ if table.policy != Policy::Follow => None,
@@ -40,6 +41,13 @@ impl Trouble {
             Trouble::Row { message, .. } if table.definition.is_unsure() => Some(format!(
                 "its definition was not told whole, and a row does not fit: {message}"
             )),
+            Trouble::Row { reason: Reason::NoRow | Reason::Conflict, message }
+                if table.definition.is_partitioned() =>
+            {
+                Some(format!(
+                    "partitions may have come and gone, and a row does not fit: {message}"
+                ))
+            }
             _ => None,
         }
     }
