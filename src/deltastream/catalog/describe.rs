@@ -18,13 +18,24 @@ pub struct Described {
     pub columns: Vec<Column>,
     /// The rest.
     pub details: Details,
-    /// Which transactions dropped columns of it, and how those were stored.
-    pub dropped: Vec<(u32, String)>,
+    /// Columns of it that were dropped.
+    pub dropped: Vec<DroppedColumn>,
     /// The transaction that was the next to begin when the catalogs were asked.
     pub next: u32,
     /// All transactions before this one ended before anything that the slot still sends; `None`:
     /// that was not asked.
     pub settled: Option<u32>,
+}
+
+/// A column that was dropped: its name and type are not known any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedColumn {
+    /// Its attribute number.
+    pub attnum: u16,
+    /// The transaction that dropped it.
+    pub xid: u32,
+    /// How it was stored.
+    pub form: String,
 }
 
 /// A column that is sent.
@@ -120,7 +131,7 @@ pub(crate) fn question(
                  pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' \
                  else 'UTF8' end), 'hex')), ' ') \
              from s join pg_catalog.pg_enum e on e.enumtypid = s.id) end, \
-           (select pg_catalog.string_agg(pg_catalog.concat_ws(':', g.xmin, g.attlen, \
+           (select pg_catalog.string_agg(pg_catalog.concat_ws(':', g.attnum, g.xmin, g.attlen, \
              g.attalign, g.atttypmod), ' ') \
              from pg_catalog.pg_attribute g \
              where g.attrelid = c.oid and g.attnum > 0 and g.attisdropped), \
@@ -261,8 +272,10 @@ fn table(result: &PgResult, rows: std::ops::Range<usize>) -> Option<Described> {
     let oid = text(at::OID)?.parse().ok()?;
     let dropped = text(at::DROPPED).unwrap_or_default();
     let one = |dropped: &str| {
-        let (xid, form) = dropped.split_once(':')?;
-        Some((xid.parse().ok()?, form.to_owned()))
+        let (attnum, rest) = dropped.split_once(':')?;
+        let (xid, form) = rest.split_once(':')?;
+        let (attnum, xid) = (attnum.parse().ok()?, xid.parse().ok()?);
+        Some(DroppedColumn { attnum, xid, form: form.to_owned() })
     };
     let dropped = dropped.split_whitespace().map(one).collect::<Option<_>>()?;
     let next = text(at::NEXT)?.parse().ok()?;
@@ -342,6 +355,8 @@ impl Described {
     /// Whether a column may have taken the place of one of its name and type since a change of
     /// transaction `xid`: of that nothing else here tells. A transaction that may have altered the
     /// table later has dropped a column, and one has made or altered one that is stored like that.
+    /// A column between the two, by number, that nobody has altered since keeps them apart: it has
+    /// its place among the names that the server tells, and they are on its two sides.
     ///
     /// `is_first`: it is the table's first change on this connection. Then that may also be one
     /// with a lower number, which ended later, or `xid` itself, behind its change. Of one that
@@ -356,10 +371,17 @@ impl Described {
         // Of stamps that are older than numbers go round, few fall between the two.
         let until = self.next.wrapping_sub(from);
         let later = |stamp: u32| (1..until).contains(&stamp.wrapping_sub(from));
-        let mut made = self.columns.iter().zip(&self.details.stamps);
-        made.any(|(column, stamp)| {
-            let same = |(xid, form): &(u32, String)| later(*xid) && *form == column.form;
-            later(*stamp) && self.dropped.iter().any(same)
+        let numbers = || self.details.attnums.iter().copied().zip(&self.details.stamps);
+        let kept_apart = |one: u16, other: u16| {
+            let between = one.min(other) + 1..one.max(other);
+            numbers().any(|(number, stamp)| between.contains(&number) && !later(*stamp))
+        };
+        let mut made = self.columns.iter().zip(numbers()).filter(|(_, (_, stamp))| later(**stamp));
+        made.any(|(column, (number, _))| {
+            self.dropped.iter().any(|dropped| {
+                let same = later(dropped.xid) && dropped.form == column.form;
+                same && !kept_apart(number, dropped.attnum)
+            })
         })
     }
 
