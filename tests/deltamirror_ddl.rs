@@ -424,6 +424,19 @@ fn a_policy_says_how_far_a_table_follows() {
     assert_eq!(columns(&db, "t").len(), 3);
 }
 
+#[test]
+fn a_table_stands_still_before_the_transaction_that_renames_it() {
+    let (mut bed, db, at) = with_two();
+    let renamed = at.with(|t| t.table = ("public", "u"));
+    bed.transaction(2, &[&renamed.line(), "_table|u|_action|update|id|77|a|nobody"]);
+    bed.transaction(3, &["_table|u|_action|insert|id|3|a|three"]);
+    let suspend = Options { on_error: OnError::Suspend, ..Options::default() };
+    bed.apply_with(&db, suspend).expect("apply");
+    assert_eq!(rows(&db, "select name, reason from _deltamirror_suspended"), ["'t' 'NOROW'"]);
+    assert_eq!(rows(&db, "select count(*) from t"), ["2"]);
+    assert_eq!(state::stream(&db).expect("state").expect("there").lsn, bed.lsn());
+}
+
 /// A line without details may stand for a table that was written again: a row that does not fit it
 /// then is no reason to stop for one who can copy it. Nor does it hide a partition that came.
 #[test]

@@ -71,6 +71,7 @@ impl Applier<'_> {
             Error::Drift { table, .. } => table.clone(),
             _ => return Err(error),
         };
+        let Some(table) = patience.retry(|| self.name_in_file(&table))? else { return Err(error) };
         patience.begin(self.db)?;
         let noted = self.note(&table, &error).inspect_err(|_| roll_back(self.db))?;
         patience.commit(self.db)?;
@@ -88,6 +89,17 @@ impl Applier<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The name that the file has for a table: a transaction that was given up may have renamed it.
+    fn name_in_file(&self, table: &str) -> Result<Option<String>, Error> {
+        let target = self.tables.targets.iter().find(|target| target.state.name == table);
+        let oid = target.and_then(|target| target.state.definition.oid);
+        let mut there = state::tables(self.db)?;
+        let named = there.iter().position(|state| state.name == table);
+        let is_it = |state: &state::TableState| oid.is_some() && state.definition.oid == oid;
+        let at = named.or_else(|| there.iter().position(is_it));
+        Ok(at.map(|at| there.swap_remove(at).name))
     }
 
     /// Notes in the file that a table stands still; false when another process has moved the mirror

@@ -338,7 +338,11 @@ impl Run<'_> {
             all => all?,
         };
         for table in open.iter_mut().filter(|table| !self.named && !table.is_settled()) {
-            if all.iter().all(|published| published.table.name != table.state.source) {
+            let TableState { source, definition, .. } = &table.state;
+            // One that has another name by now is not gone.
+            let is_it =
+                |of: &Published| of.table.name == *source || definition.oid == Some(of.table.oid);
+            if !all.iter().any(is_it) {
                 table.gone = Some(absence(session, &table.state)?);
             }
         }

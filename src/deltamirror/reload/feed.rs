@@ -112,15 +112,17 @@ impl<'db> Feeding<'db> {
                 self.tables.begin(entry.transaction.lsn);
             }
             self.tables.line(entry.position, &entry.change)?;
-            self.open = !entry.end;
-            if entry.end {
+            let entry_ends = entry.end;
+            self.open = !entry_ends;
+            if entry_ends {
                 let mark = entry.transaction.mark();
                 self.mark = Mark { lsn: mark.lsn.or(self.mark.lsn), ..mark };
                 self.tables.end(mark.position)?;
             }
             lines = lines.wrapping_add(1);
             // Nobody reads the shadow: it may stand in the middle of a transaction.
-            if lines.is_multiple_of(64) && began.elapsed() >= budget {
+            // Lines of other tables are not given, whole transactions of them are.
+            if (entry_ends || lines.is_multiple_of(64)) && began.elapsed() >= budget {
                 return Ok(Reached::More);
             }
         }

@@ -99,6 +99,9 @@ impl<'a> Behind<'a> {
             return slice(false, &self.table);
         }
         let mut tables = Tables::new(self.db, vec![table], OnError::Stop)?;
+        // NOTE: a definition that is later than the table's copy is trouble, as with any copy that
+        // is brought to the mirror's place.
+        tables.is_shadow = true;
         let mut mark = from.mark;
         let there = self.feed(feed, &mirror, &mut tables, &mut mark, done)?;
         tables.write_counts()?;
