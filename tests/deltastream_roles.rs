@@ -140,7 +140,7 @@ fn a_table_that_may_not_be_read_is_held_while_it_is_told() {
         "create role no_rights login replication; grant usage on schema public to no_rights; \
          create type mood as enum ('sad'); create table t(a int primary key, m mood); \
          create table p(a int primary key) partition by range (a); \
-         create table u(a int primary key)",
+         create table u(a int primary key); alter table u enable row level security",
     );
     let capture = start(&source, &format!("{} user=no_rights", source.conninfo()));
     wait_for_beats(&capture);

@@ -42,8 +42,12 @@ pub(super) fn has_location(message: &str) -> bool {
     message.lines().any(is_location)
 }
 
-/// `LOCATION:  InitPostgres, postinit.c:1018`, the first word in any language.
+/// `LOCATION:  InitPostgres, postinit.c:1018`, the first word in any language. Of a source that is
+/// none of C (an extension's) only in English.
 fn is_location(line: &str) -> bool {
+    if line.starts_with("LOCATION:") {
+        return true;
+    }
     let Some((label, place)) = line.split_once(':') else { return false };
     let Some((function, file)) = place.trim().split_once(", ") else { return false };
     let Some((file, number)) = file.rsplit_once(':') else { return false };
@@ -51,8 +55,9 @@ fn is_location(line: &str) -> bool {
     !label.starts_with(char::is_whitespace)
         && !function.is_empty()
         && function.chars().all(is_name)
-        && file
-            .strip_suffix(".c")
+        && [".c", ".l", ".y"]
+            .iter()
+            .find_map(|suffix| file.strip_suffix(suffix))
             .is_some_and(|file| file.chars().all(|c| is_name(c) || "./-".contains(c)))
         && !number.is_empty()
         && number.bytes().all(|byte| byte.is_ascii_digit())
@@ -101,6 +106,9 @@ mod tests {
             assert!(has_location(&text), "{label}");
             let plain = "FATAL:  database \"x\" does not exist";
             assert_eq!(plain_message(&text), (plain.to_owned(), "3D000".to_owned()));
+        }
+        for line in ["LOCATION:  a::b, src/lib.rs:7", "ORT:  scanner_yyerror, scan.l:1176"] {
+            assert!(has_location(line), "{line}");
         }
         for line in ["DETAIL:  x, y:1", "DETAIL:  see a b, c.c:1", "no place", "a:  f, b.c:x"] {
             assert!(!has_location(line), "{line}");

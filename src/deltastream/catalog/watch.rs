@@ -287,7 +287,8 @@ fn hold(
     }
     if !named.is_empty() {
         // NOTE: it holds its tables from when it is read to the end of the transaction, whatever
-        // becomes of it; what it may do with them is asked when it is run.
+        // becomes of it; what it may do with them is asked when it is run. That rows would be
+        // left out is asked when it is read, with row_security off; none are read.
         let names = named.iter().enumerate().map(|(at, name)| format!("only {name} t{at}"));
         let names = names.collect::<Vec<_>>().join(", ");
         let wait = if lock == Lock::Now { "set local lock_timeout = '1ms'; " } else { "" };
@@ -295,7 +296,7 @@ fn hold(
             shared,
             conn,
             &format!(
-                "{wait}prepare pgsqlite_held as select from {names}; deallocate pgsqlite_held"
+                "set local row_security = on; {wait}prepare pgsqlite_held as select from {names}; deallocate pgsqlite_held"
             ),
         )?;
     }
