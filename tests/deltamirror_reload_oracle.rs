@@ -367,7 +367,7 @@ fn like_p() -> String {
         .to_owned()
 }
 
-/// Whether nothing is to be copied, and every row is PostgreSQL's.
+/// Whether no table waits for a copy, and every row is PostgreSQL's.
 fn is_equal(road: &Road) -> bool {
     let db = road.db("m.db");
     db.busy_timeout(Duration::from_secs(60));

@@ -30,8 +30,8 @@ impl TableFilter {
         self
     }
 
-    /// Lets the `schema` lines of all tables pass, too, one of which may be that of a table here
-    /// under a new name, and lines that have a qualified name only: what a mirror has to see.
+    /// Lets the `schema` lines of all tables pass, too (one may be that of a table here under a new
+    /// name), and lines that have a qualified name only: what a mirror has to see.
     #[must_use]
     pub fn for_mirror(self) -> TableFilter {
         TableFilter { for_mirror: true, ..self }

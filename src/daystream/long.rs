@@ -6,7 +6,7 @@ use std::io;
 use super::window::Window;
 use crate::limits::{LINE_BYTES_MAX, LINE_HEAD_BYTES};
 
-/// A line of which only the head is in memory.
+/// A line that has only its head in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     /// Bytes of the whole line, without its line feed.

@@ -15,7 +15,7 @@ pub struct Counts {
     pub repeated: u64,
     /// Rows kept as not applied.
     pub errors: u64,
-    /// Lines that a table could not take which is to be reloaded.
+    /// Lines that a table could not take, and did not have to: it will be reloaded.
     pub passed_over: u64,
 }
 

@@ -167,8 +167,8 @@ fn take(
     let state = &target.state;
     let is_another = change.oid.zip(state.definition.oid).is_some_and(|(now, was)| now != was);
     if let Some(why) = change.gone() {
-        // NOTE: which table of the name one is of that is to be copied, its copy tells. A copy that
-        // is not in its table's place yet is no table.
+        // NOTE: of a table that will be copied, its copy tells which one of the name it is. A copy
+        // that is not in its table's place yet is no table.
         let is_unsure = target.is_due && state.definition.oid.is_none();
         if !is_another && !is_unsure && !state.name.starts_with(RESERVED_PREFIX) {
             let gone = Gone {

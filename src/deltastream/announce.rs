@@ -8,7 +8,7 @@
 //! ```
 //! Both send the message that asks for a look ([`super::catalog`]), in the transaction that alters.
 //! They are of the database, not of a slot: made where they are not there, dropped with the last
-//! logical slot of the database. Whoever calls such a function runs what its owner put in it, so
+//! logical slot of the database. Who calls such a function runs what its owner put in it, so
 //! what is there by these names is taken for ours only when it is to the letter what we make, and
 //! of a role that is trusted ([`crate::schema::trusted`]). Nothing here calls them.
 
@@ -97,7 +97,7 @@ pub struct Installed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{object} (schema {SCHEMA}), of role {owner}, {why}: it could run code with the rights of \
-     whoever calls it, or alters something; look at it, and drop it"
+     who calls it, or alters something; look at it, and drop it or give it to a role that you trust"
 )]
 pub struct Unsafe {
     /// The object.
@@ -236,7 +236,7 @@ pub(super) fn install(conn: &Guarded<'_>, wanted: Announce, done: &mut Setup) ->
 /// Takes back what [`install`] made, for a setup that could not do the rest.
 pub(super) fn take_back(conn: &Guarded<'_>, done: &Setup) {
     for statement in &done.undo {
-        // NOTE: why the rest could not be done is what there is to be told.
+        // NOTE: the error to tell is why the rest could not be done.
         let _ = conn.query(statement);
     }
 }

@@ -236,7 +236,7 @@ pub(super) fn take_back(conn: &Guarded<'_>, done: &Setup) {
     if done.publication_created
         && let Ok(quoted) = conn.escape_identifier(&done.publication)
     {
-        // NOTE: why the rest could not be done is what there is to be told.
+        // NOTE: the error to tell is why the rest could not be done.
         let _ = conn.query(&format!("drop publication {quoted}"));
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Distrust {
     pub(crate) why: String,
 }
 
-/// The first object in the answer to a question of which the columns are: place, object, owner,
+/// The first object in the answer to a question. Columns: place, object, owner,
 /// what is wrong (null: nothing).
 fn first(
     conn: &Guarded<'_>,

@@ -61,7 +61,7 @@ impl Watch {
     }
 
     /// Looks at the tables, when their fingerprint is not the one of the last time. False: some of
-    /// it is not told yet, and is to be looked at again.
+    /// it is not told yet, and has to be looked at again.
     ///
     /// # Errors
     /// `POSTGRES ...`: what is not told yet will be looked at again.
@@ -194,7 +194,7 @@ fn take(found: &[Found], described: &[Described], known: &mut Known) -> Vec<Vec<
     new
 }
 
-/// Tells the stream what is new. False: a table could not be held, and is to be looked at again.
+/// Tells the stream what is new. False: a table could not be held, and has to be looked at again.
 fn tell(
     shared: &Shared,
     conn: &Guarded<'_>,
