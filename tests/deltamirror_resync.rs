@@ -162,7 +162,7 @@ fn rows_come_by_difference_where_that_is_asked_for() {
     drop(follower);
 }
 
-/// Whoever looks while the mirror is repaired sees whole transactions, and nothing is written that
+/// Who looks while the mirror is repaired sees whole transactions, and nothing is written that
 /// is right already.
 #[test]
 fn a_repair_writes_what_differs_while_others_write() {
